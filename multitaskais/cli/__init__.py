@@ -1,0 +1,46 @@
+"""``multitaskais COMMAND``: one file a command in this folder, each with ``add_parser(subparsers)`` and ``run(args) -> int``.
+
+Exit codes: 0 done, 1 done and the answer is no, 2 wrong use or wrong input (one line says what to do), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+
+from .. import __version__
+from ..errors import MultitaskAISError
+
+COMMANDS = ("decode", "simulate", "train", "calibrate", "detect", "inject", "evaluate", "region")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="multitaskais", description="From AIS archives to alerts on abnormal tracks.")
+    parser.add_argument("--version", action="version", version=__version__)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    argv = sys.argv[1:] if argv is None else argv
+    # Only the command that is asked for is imported: `multitaskais decode` must not wait for TensorFlow.
+    wanted = [a for a in argv if a in COMMANDS][:1] or COMMANDS
+    for name in COMMANDS:
+        if name in wanted:
+            importlib.import_module(f".{name}", __package__).add_parser(subparsers)
+        else:
+            subparsers.add_parser(name)
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args)
+    except MultitaskAISError as e:
+        print(f"multitaskais {args.command}: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has gone: not an error of ours. Python would complain while flushing at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Regions and rules: frozen, validated at construction, JSON in and out. No running state lives here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from .errors import ConfigError
+
+KNOT_MPS = 1852.0 / 3600.0
+STEP_S = 600.0  # METHOD 3: one sample each 10 minutes
+
+
+class _Json:
+    """JSON in and out for the frozen dataclasses of this file; an unknown field is an error, not a silence."""
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        if unknown := sorted(set(values) - known):
+            raise ConfigError(f"{cls.__name__}: unknown field {unknown[0]!r}; known: {', '.join(sorted(known))}")
+        try:
+            return cls(**values)
+        except TypeError as e:
+            raise ConfigError(f"{cls.__name__}: {e}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True, slots=True)
+class Region(_Json):
+    """A box and its bins (degrees, knots). A point belongs when ``lat_min <= lat < lat_max`` and the same for lon.
+
+    ``wraps`` regions (lon_min > lon_max) are not supported; ``global`` has a box of the whole world and no model.
+    """
+
+    name: str
+    lat_min: float
+    lat_max: float
+    lon_min: float
+    lon_max: float
+    lat_bin_deg: float = 0.01
+    lon_bin_deg: float = 0.01
+    sog_bin_knots: float = 1.0
+    cog_bin_deg: float = 5.0
+    sog_max_knots: float = 30.0
+    cell_deg: float = 0.1  # METHOD 6
+
+    def __post_init__(self) -> None:
+        if not (-90 <= self.lat_min < self.lat_max <= 90 and -180 <= self.lon_min < self.lon_max <= 180):
+            raise ConfigError(
+                f"region {self.name!r}: the box must satisfy -90 <= lat_min < lat_max <= 90 and -180 <= lon_min < lon_max <= 180"
+            )
+        for name in ("lat_bin_deg", "lon_bin_deg", "sog_bin_knots", "cog_bin_deg", "sog_max_knots", "cell_deg"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"region {self.name!r}: {name} must be greater than 0")
+
+    @property
+    def n_lat(self) -> int:
+        return max(1, round((self.lat_max - self.lat_min) / self.lat_bin_deg))
+
+    @property
+    def n_lon(self) -> int:
+        return max(1, round((self.lon_max - self.lon_min) / self.lon_bin_deg))
+
+    @property
+    def n_sog(self) -> int:
+        return max(1, round(self.sog_max_knots / self.sog_bin_knots))
+
+    @property
+    def n_cog(self) -> int:
+        return max(1, round(360.0 / self.cog_bin_deg))
+
+    @property
+    def dim(self) -> int:
+        """Length D of the four-hot vector (602 for Brittany)."""
+        return self.n_lat + self.n_lon + self.n_sog + self.n_cog
+
+    @classmethod
+    def load(cls, name_or_file: str | Path) -> Region:
+        """A preset's name or a JSON file of the fields above."""
+        if (preset := REGIONS.get(str(name_or_file))) is not None:
+            return preset
+        path = Path(name_or_file)
+        if not path.is_file():
+            raise ConfigError(
+                f"no region {str(name_or_file)!r}: give one of {', '.join(REGIONS)} or a JSON file with name, lat_min, lat_max, lon_min, lon_max"
+            )
+        try:
+            values = json.loads(path.read_text())
+        except ValueError as e:
+            raise ConfigError(f"region file {path}: not JSON ({e})") from None
+        if not isinstance(values, dict):
+            raise ConfigError(f"region file {path}: expected one JSON object")
+        return cls.from_dict(values)
+
+
+REGIONS: dict[str, Region] = {
+    "brittany": Region("brittany", 47.5, 49.5, -7.0, -4.0),  # METHOD 4: D = 602
+    "gulf": Region("gulf", 28.0, 31.0, -95.0, -88.0, lat_bin_deg=0.02, lon_bin_deg=0.02),
+    "global": Region("global", -90.0, 90.0, -180.0, 180.0, lat_bin_deg=1.0, lon_bin_deg=1.0, cell_deg=1.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TrackRules(_Json):
+    """METHOD 2 and the contract's "Time" and "Tracks". Defaults are the contract's."""
+
+    gap_max_s: float = 7200.0  # a longer silence ends the track (INTERVAL_MAX)
+    speed_max_knots: float = 30.0  # faster reports are left out (SPEED_MAX)
+    jump_excess_knots: float = 30.0  # contract "Jump": more than it says by this
+    jump_min_dt_s: float = 2.0  # METHOD 2: closer pairs are not tested, their clocks are too coarse ...
+    jump_min_m: float = 1000.0  # ... unless they lie further apart than this
+    cut_s: float = 86400.0  # a track is cut at 24 h
+    lateness_s: float = 120.0  # reports are put in order over this span of the vessel's own time
+    duplicate_s: float = 10.0  # equal reports within this count once
+    side_reports: int = 5  # contract: two tracks when both sides go on for this many reports each ...
+    side_window_s: float = 1800.0  # ... within this time
+    side_switches: int = 4  # interleaved: at least so many changes between the sides in that time
+    future_max_s: float = 600.0  # ahead of the partition's clock: set aside unless confirmed
+    future_confirmations: int = 3  # other vessels that confirm it
+    behind_max_s: float = 7200.0  # behind the partition's clock: a broken station clock
+    forget_after_s: float = 86400.0  # a vessel silent for so long is dropped from the state
+    # whole-track rules that choose training and calibration tracks
+    min_reports: int = 20
+    min_duration_s: float = 4 * 3600.0
+    moored_share: float = 0.7
+    slow_knots: float = 2.0
+    slow_share: float = 0.8
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            if not getattr(self, f.name) > 0:
+                raise ConfigError(f"TrackRules: {f.name} must be greater than 0")
+        if self.lateness_s >= self.gap_max_s:
+            raise ConfigError("TrackRules: lateness_s must be smaller than gap_max_s")
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionRules(_Json):
+    """METHOD 6-7 and 10; the contract's "Tracks, samples, verdicts"."""
+
+    warmup_samples: int = 12  # METHOD 7: the recurrent state starts from zeros
+    min_timespan_s: float = 7200.0  # MIN_TIMESPAN: least time before a track may be judged
+    window_steps: int = 24  # METHOD 7: 4 h
+    low_quantile: float = 0.1  # METHOD 6
+    moored_sog_knots: float = 0.5  # METHOD 10.2
+    moored_made_m: float = 150.0
+    update_every_s: float = 3600.0  # an alert is updated at most so often, unless its score grows by update_growth
+    update_growth: float = 1.25
+    close_after_steps: int = 6  # samples below the threshold that close an alert (1 h)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low_quantile < 1:
+            raise ConfigError("DetectionRules: low_quantile must lie between 0 and 1")
+        if not 1 <= self.window_steps <= 32:
+            raise ConfigError("DetectionRules: window_steps must lie between 1 and 32")
