@@ -123,7 +123,7 @@ class TrackRules(_Json):
     side_switches: int = 4  # interleaved: at least so many changes between the sides in that time
     future_max_s: float = 600.0  # ahead of the partition's clock: set aside unless confirmed
     future_confirmations: int = 3  # other vessels that confirm it
-    behind_max_s: float = 7200.0  # behind the partition's clock: a broken station clock
+    behind_max_s: float = 3600.0  # behind the partition's clock: a broken station clock
     forget_after_s: float = 86400.0  # a vessel silent for so long is dropped from the state
     # whole-track rules that choose training and calibration tracks
     min_reports: int = 20
