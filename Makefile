@@ -1,0 +1,65 @@
+# Two commands matter: `make demo` sets up and runs the main job, `make test` sets up and runs the tests.
+# Nothing here names a package registry: pip and Maven use what the machine is set up with.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+NAMESPACE ?= local
+TARGET_REF ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo dev)
+
+.PHONY: help demo demo-real test test-fast lint bench faults images check setup clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+check:  ## is all on this machine that the demo and the tests need?
+	@command -v $(PYTHON) >/dev/null || { echo "missing: Python 3.11 ($(PYTHON)). Install it, or say which one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || { echo "$(PYTHON) is $$($(PYTHON) -V 2>&1): Python 3.11 or 3.12 is needed; say which one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "missing: Python's venv module. On Debian: apt-get install python3.11-venv"; exit 1; }
+	@command -v java >/dev/null || { echo "missing: Java 17 (for Spark and Kafka). On Debian: apt-get install openjdk-17-jre-headless"; exit 1; }
+	@v=$$(java -version 2>&1 | sed -nE 's/.*version "([0-9]+).*/\1/p' | head -n 1); [ "$${v:-0}" -ge 17 ] || { echo "Java $$v is too old: Spark and Kafka need 17 or later. On Debian: apt-get install openjdk-17-jre-headless"; exit 1; }
+	@command -v mvn >/dev/null || { echo "missing: Maven (fetches Apache Kafka). On Debian: apt-get install maven"; exit 1; }
+	@[ "$$(df -Pk . | awk 'NR==2 {print $$4}')" -gt 4000000 ] || { echo "too little disk: 4 GB must be free here"; exit 1; }
+
+setup: $(READY)  ## the virtual environment with everything in it
+
+$(READY): pyproject.toml constraints.txt | check
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (a few minutes the first time) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt setuptools
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,stream,tracks,plot,test]'
+	@touch $(READY)
+
+demo: $(READY)  ## archive -> tracks -> live stream -> alerts, on simulated Brittany traffic (KEEP=1: until Ctrl-C)
+	@$(BIN)/python -m stream_operator.demo --out out/demo $(if $(KEEP),--keep)
+
+demo-real: $(READY)  ## the same thread on the real NOAA day in ../shared
+	@$(BIN)/python -m stream_operator.demo --real --out out/demo-real $(if $(KEEP),--keep)
+
+test: $(READY)  ## lint, types, import contracts, and every test but the slow ones
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/pytest -m "not slow"
+
+test-fast: $(READY)  ## no broker, no Spark, no slow ones: what to run while writing
+	@$(BIN)/pytest -m "not slow and not broker and not spark"
+
+lint: $(READY)  ## ruff, mypy and the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY)  ## every speed claim as a ratio against a named reference
+	@$(BIN)/python -m benchmarks
+
+faults: $(READY)  ## the long fault script against a real broker and two workers
+	@$(BIN)/python -m tests.faults
+
+images:  ## the three images $(NAMESPACE)/multitaskais_{base,stream,tracks}:$(TARGET_REF)
+	docker build -f docker/base/Dockerfile . -t $(NAMESPACE)/multitaskais_base:$(TARGET_REF)
+	docker build --build-arg NAMESPACE=$(NAMESPACE) --build-arg TARGET_REF=$(TARGET_REF) -f docker/stream/Dockerfile . -t $(NAMESPACE)/multitaskais_stream:$(TARGET_REF)
+	docker build --build-arg NAMESPACE=$(NAMESPACE) --build-arg TARGET_REF=$(TARGET_REF) -f docker/tracks/Dockerfile . -t $(NAMESPACE)/multitaskais_tracks:$(TARGET_REF)
+
+clean:  ## what the demo and the caches left
+	rm -rf out .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
