@@ -1,0 +1,118 @@
+"""Lines -> messages through pyais, one at a time: every message type, and the truth that the block path must equal.
+
+One line has one outcome. A line is *accepted* when something of it was used: its sentence, or its part of a message
+that became whole, or the time or tag block that it carries for the next line. Otherwise it is rejected under one reason
+(the first, where a line holds several sentences). A line whose message is not whole yet waits for its outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pyais.exceptions import (
+    MissingPayloadException,
+    UnknownMessageException,
+    UnknownPartNoException,
+)
+from pyais.messages import AISSentence, NMEASentenceFactory
+
+from ..records import Reason
+from .assembly import Assembler, Part, Whole
+from .framing import Frame, Framer
+
+# A sentence holds 82 characters by the standard; prefix, tag block and suffix a few hundred more. Longer is no AIS line.
+LINE_MAX = 4096
+
+
+class Message(NamedTuple):
+    """One decoded AIS message."""
+
+    line: int  # number of the line that completed it, from 0
+    lines: tuple[int, ...]  # of all its parts
+    t: float  # Unix s, NaN when unknown
+    station: bytes
+    payload: Any  # the pyais message
+    bits: int  # length of the payload: fields that begin beyond it are None, a field cut by it is not whole
+
+
+class Rejected(NamedTuple):
+    line: int
+    reason: Reason
+
+
+class Context(NamedTuple):
+    """The line carries a time or a tag block for the sentence that follows."""
+
+    line: int
+
+
+class Decoder:
+    """Feed the lines of one archive in order; ``finish`` at its end."""
+
+    def __init__(self, line_format: str | None = None, at: float | None = None) -> None:
+        self._framer = Framer(line_format, at)
+        self._assembler = Assembler()
+
+    @property
+    def waiting(self) -> bool:
+        """The next line depends on one before it (a time line, a tag block on its own line)."""
+        return self._framer.waiting
+
+    def feed(self, line: int, text: bytes) -> Iterator[Message | Rejected | Context]:
+        """What follows from line number ``line``; nothing when it is a part that waits for the others."""
+        if len(text) > LINE_MAX:
+            yield Rejected(line, Reason.MALFORMED if b"VDM," in text[:LINE_MAX] else Reason.NOT_AIS)
+            return
+        framing = self._framer.frame(text)
+        if framing.context:
+            yield Context(line)
+        for reason in framing.reasons:
+            yield Rejected(line, reason)
+        for frame in framing.frames:
+            yield from self._sentence(line, frame)
+
+    def finish(self) -> Iterator[Rejected]:
+        """The parts whose message never became whole."""
+        for line in self._assembler.finish():
+            yield Rejected(line, Reason.INCOMPLETE)
+
+    def _sentence(self, line: int, frame: Frame) -> Iterator[Message | Rejected]:
+        try:
+            sentence = NMEASentenceFactory.produce(frame.sentence)
+        except Exception:  # pyais raises many kinds on garbage; whatever it is, the sentence is not one
+            yield Rejected(line, Reason.MALFORMED)
+            return
+        if not isinstance(sentence, AISSentence):
+            yield Rejected(line, Reason.NOT_AIS)
+            return
+        part = Part(line, frame, sentence)
+        if sentence.frag_cnt == 1:
+            yield self._message(line, Whole((part,)))
+            return
+        whole, lost = self._assembler.add(part)
+        for lost_line in lost:
+            yield Rejected(lost_line, Reason.INCOMPLETE)
+        if whole is None:
+            return
+        outcome = self._message(line, whole)
+        yield outcome
+        if isinstance(outcome, Rejected):
+            for p in whole.parts:
+                if p.line != line:
+                    yield Rejected(p.line, outcome.reason)
+
+    @staticmethod
+    def _message(line: int, whole: Whole) -> Message | Rejected:
+        try:
+            merged = AISSentence.assemble_from_iterable([p.sentence for p in whole.parts])
+            payload = merged.decode()
+            bits = len(merged.bv)
+        except MissingPayloadException:
+            return Rejected(line, Reason.MALFORMED)
+        except (UnknownMessageException, UnknownPartNoException):
+            return Rejected(line, Reason.UNKNOWN_TYPE)
+        except Exception:  # a payload too short or too strange for its type
+            return Rejected(line, Reason.MALFORMED)
+        station = next((p.frame.station for p in whole.parts if p.frame.station), b"")
+        return Message(line, tuple(p.line for p in whole.parts), whole.t, station, payload, bits)

@@ -1,0 +1,300 @@
+"""A line of any archive format -> its AIS sentences, each with time, station and tag-block group.
+
+| format   | where the time stands                                                                                |
+|----------|------------------------------------------------------------------------------------------------------|
+| cdv      | before the sentence: ``YYYY/MM/DD HH:MM:SS !AIVDM,...``                                              |
+| tagblock | NMEA 0183 v4 tag block before it, or on a line of its own: ``\\c:1488326400,s:...*hh\\!AIVDM,...``     |
+| suffix   | after the checksum: ``,r003669987,1152921693`` (USCG) or ``,1327992119173`` (s or ms)                |
+| pghp     | Gatehouse line before the sentence: ``$PGHP,1,2008,5,9,0,0,0,10,338,2,,1,09*17``                      |
+| bare     | nowhere: the time is given from outside                                                              |
+
+All times are Unix seconds; what is written without a zone is UTC, whatever the machine's zone.
+Nothing here raises: what cannot be read is a ``Reason``.
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+from collections import OrderedDict
+from functools import reduce
+from operator import xor
+from typing import NamedTuple
+
+from ..errors import FormatError
+from ..records import Reason
+
+NAN = float("nan")
+LINE_FORMATS = ("cdv", "tagblock", "suffix", "pghp", "bare")
+
+# Any talker: two characters between '!' and VDM / VDO. VDO is own ship.
+_START = re.compile(rb"!([^,*!\\]{2})(VD[MO]),")
+# The sentence ends at its checksum; the lookahead refuses a third hexadecimal digit.
+_END = re.compile(rb"\*([0-9A-Fa-f]{1,2})(?![0-9A-Fa-f])")
+_CDV = re.compile(rb"\s*(\d{4})/(\d\d)/(\d\d)[ T](\d\d):(\d\d):(\d\d)(\.\d{1,9})?[ \t]*(?=[!\\$]|$)")
+# First field after the checksum that is a whole number of 9-10 (s) or 12-13 (ms) digits.
+_EPOCH = re.compile(rb",(\d{12,13}|\d{9,10})(?=,|\s|$)")
+_STATION = re.compile(rb",([rb]b?\d{6,10})(?=,|\s|$)")
+_GROUP = re.compile(rb"(\d{1,2})-(\d{1,2})-(\w{1,12})$")
+_GROUP_OLD = re.compile(rb"(\d)G(\d):(\w{1,12})$")  # NMEA 0183 v3 spelling: 1G2:0125
+
+_MS_FROM = 10**11  # as seconds this is the year 5138: a greater number counts milliseconds
+_GROUPS_KEPT = 64  # groups whose time is remembered for the sentences that follow
+
+
+class Group(NamedTuple):
+    """Tag-block group ``g:sentence-total-id``."""
+
+    sentence: int
+    total: int
+    group_id: bytes
+
+
+class Frame(NamedTuple):
+    """One AIS sentence cut out of a line, with what the line says about it."""
+
+    sentence: bytes  # from '!' to the checksum, nothing before or after; its checksum is right
+    t: float  # Unix s, NaN where the line has no time that can be trusted
+    station: bytes
+    group: Group | None
+
+
+class Framing(NamedTuple):
+    """What one line gave: sentences and refusals in the order of the line, or the context of the next line."""
+
+    frames: tuple[Frame, ...]
+    reasons: tuple[Reason, ...]
+    context: bool = False  # a time line or tag block that was read and waits for the sentence that follows
+
+
+_NOT_AIS = Framing((), (Reason.NOT_AIS,))
+_CONTEXT = Framing((), (), True)
+
+
+class _Tag(NamedTuple):
+    """A tag block whose checksum is right."""
+
+    t: float
+    station: bytes
+    group: Group | None
+
+
+_NO_TAG = _Tag(NAN, b"", None)
+
+
+class _Pghp(NamedTuple):
+    t: float
+    checksum: int  # of the sentence it belongs to, -1 when not told
+    country: bytes
+
+
+def checksum(data: bytes) -> int:
+    """Exclusive or of all bytes: NMEA 0183."""
+    return reduce(xor, data, 0)
+
+
+def unix_time(year: int, month: int, day: int, hour: int, minute: int, second: int, fraction: float = 0.0) -> float:
+    """UTC calendar -> Unix s; NaN when there is no such moment."""
+    if not (1 <= year <= 9999 and 1 <= month <= 12 and 1 <= day <= calendar.monthrange(year, month)[1]):
+        return NAN
+    if not (0 <= hour < 24 and 0 <= minute < 60 and 0 <= second < 60):
+        return NAN
+    return calendar.timegm((year, month, day, hour, minute, second)) + fraction
+
+
+def _epoch(digits: bytes) -> float:
+    value = int(digits)
+    return value / 1000.0 if value >= _MS_FROM else float(value)
+
+
+def parse_tag_block(body: bytes) -> _Tag | None:
+    """The text between the backslashes -> its fields; None when its own checksum is wrong or missing."""
+    fields, star, hexdigits = body.rpartition(b"*")
+    if not star or len(hexdigits) != 2:
+        return None
+    try:
+        if int(hexdigits, 16) != checksum(fields):
+            return None
+    except ValueError:
+        return None
+    t, station, group = NAN, b"", None
+    for item in fields.split(b","):
+        key, _, value = item.partition(b":")
+        if key == b"c" and value.isdigit() and len(value) <= 13:
+            t = _epoch(value)
+        elif key == b"s":
+            station = value
+        elif m := _GROUP.match(value) if key == b"g" else _GROUP_OLD.match(item):
+            group = Group(int(m[1]), int(m[2]), m[3])
+    return _Tag(t, station, group)
+
+
+def parse_pghp(line: bytes) -> _Pghp | Reason:
+    """``$PGHP,type,year,month,day,hour,minute,second,ms,country,region,pss,online,checksum*hh``."""
+    end = _END.search(line)
+    if end is None:
+        return Reason.MALFORMED
+    if int(end[1], 16) != checksum(line[1 : end.start()]):
+        return Reason.CHECKSUM
+    fields = line[: end.start()].split(b",")
+    try:
+        year, month, day, hour, minute, second, ms = (int(f) for f in fields[2:9])
+    except ValueError:
+        return Reason.MALFORMED
+    t = unix_time(year, month, day, hour, minute, second, ms / 1000.0)
+    if t != t or not 0 <= ms < 1000:
+        return Reason.MALFORMED
+    try:
+        of_sentence = int(fields[-1], 16) if len(fields) > 9 and fields[-1] else -1
+    except ValueError:
+        of_sentence = -1
+    return _Pghp(t, of_sentence, fields[9] if len(fields) > 9 else b"")
+
+
+class Framer:
+    """Reads the lines of one archive in order; remembers only what a line says about the next one.
+
+    ``line_format`` names the one place where times are looked for; None looks in all of them, in the order of the
+    table above. ``at`` (Unix s) dates sentences that have no time of their own.
+    """
+
+    def __init__(self, line_format: str | None = None, at: float | None = None) -> None:
+        if line_format is not None and line_format not in LINE_FORMATS:
+            raise FormatError(f"unknown line format {line_format!r}: give one of {', '.join(LINE_FORMATS)}")
+        self._format = line_format
+        self._at = NAN if at is None else float(at)
+        self._tag: _Tag | None = None  # from a line of its own, for the sentence that follows
+        self._pghp: _Pghp | None = None
+        self._group_times: OrderedDict[tuple[int, bytes], float] = OrderedDict()
+
+    @property
+    def waiting(self) -> bool:
+        """Does the next sentence depend on a line before it?"""
+        return self._tag is not None or self._pghp is not None
+
+    def _trusts(self, name: str) -> bool:
+        return self._format is None or self._format == name
+
+    def frame(self, line: bytes) -> Framing:
+        """One line, without its end -> sentences whose checksum is right, refusals, or context."""
+        bang = line.find(b"!")
+        if bang < 0 and b"\\" not in line and not line.lstrip().startswith(b"$PGHP"):
+            return _NOT_AIS
+        t, rest = NAN, line.strip()
+        tag, tag_broken, own_tag = self._tag or _NO_TAG, False, False
+        if m := _CDV.match(rest):
+            if self._trusts("cdv"):
+                y, mo, d, h, mi, s = (int(g) for g in m.groups()[:6])
+                t = unix_time(y, mo, d, h, mi, s, float(m[7]) if m[7] else 0.0)
+                tag_broken = t != t  # no such moment: then no other time is trusted either
+            rest = rest[m.end() :]
+        while rest.startswith(b"\\"):
+            body, closed, after = rest[1:].partition(b"\\")
+            if not closed:
+                return (
+                    Framing((), (Reason.MALFORMED,)) if not _START.search(rest) else self._sentences(rest, t, tag, True)
+                )
+            parsed, rest, own_tag = parse_tag_block(body), after.lstrip(), True
+            if parsed is None:
+                tag_broken = True
+            else:
+                tag = self._merge(tag, parsed)
+        if own_tag and not rest:
+            if tag_broken:  # what it says is lost; the sentence that follows is dated by its own line or not at all
+                return Framing((), (Reason.CHECKSUM,))
+            self._tag = tag
+            return _CONTEXT
+        if rest.startswith(b"$PGHP"):
+            pghp = parse_pghp(rest)
+            if isinstance(pghp, Reason):
+                return Framing((), (pghp,))
+            self._pghp = pghp
+            return _CONTEXT
+        return self._sentences(rest, t, tag, tag_broken)
+
+    @staticmethod
+    def _merge(older: _Tag, newer: _Tag) -> _Tag:
+        return _Tag(
+            newer.t if newer.t == newer.t else older.t, newer.station or older.station, newer.group or older.group
+        )
+
+    def _sentences(self, text: bytes, t: float, tag: _Tag, tag_broken: bool) -> Framing:
+        starts = list(_START.finditer(text))
+        if not starts:
+            # a sentence that lost its head is malformed; anything else is no AIS
+            return Framing((), (Reason.MALFORMED,)) if re.match(rb"!.{0,5}VD", text) else _NOT_AIS
+        frames: list[Frame] = []
+        reasons: list[Reason] = []
+        for i, start in enumerate(starts):
+            piece = text[start.start() : starts[i + 1].start() if i + 1 < len(starts) else len(text)]
+            if start[2] == b"VDO":
+                reasons.append(Reason.OWN_SHIP)
+                continue
+            end = _END.search(piece)
+            if end is None:
+                reasons.append(Reason.MALFORMED)
+            elif int(end[1], 16) != checksum(piece[1 : end.start()]):
+                reasons.append(Reason.CHECKSUM)
+            else:
+                frames.append(self._dated(piece[: end.end()], piece[end.end() :], t, tag, tag_broken))
+        self._tag = self._pghp = None
+        return Framing(tuple(frames), tuple(reasons))
+
+    def _dated(self, sentence: bytes, suffix: bytes, t: float, tag: _Tag, tag_broken: bool) -> Frame:
+        """Times in the order of the table; a broken tag block dates nothing and lets nothing else date."""
+        if t != t and self._trusts("tagblock"):
+            t = self._tag_time(tag)
+        found = _EPOCH.search(suffix) if suffix else None
+        if t != t and found and self._trusts("suffix"):
+            t = _epoch(found[1])
+        if t != t and self._pghp is not None and self._trusts("pghp"):
+            fields = sentence.split(b",", 2)
+            # The line names the checksum of its sentence: where another came between, it dates nothing. The first
+            # part of several does not carry that checksum.
+            of_this = self._pghp.checksum in (-1, int(sentence.rpartition(b"*")[2], 16)) or fields[1] != b"1"
+            if of_this:
+                t = self._pghp.t
+        if t != t and not tag_broken:
+            t = self._at
+        station = tag.station
+        if not station and (m := _STATION.search(suffix)):
+            station = m[1]
+        return Frame(sentence, NAN if tag_broken else t, station, tag.group)
+
+    def _tag_time(self, tag: _Tag) -> float:
+        """Of the block itself, else of the first sentence of its group."""
+        if tag.group is None:
+            return tag.t
+        key = (tag.group.total, tag.group.group_id)
+        if tag.t == tag.t:
+            self._group_times[key] = tag.t
+            self._group_times.move_to_end(key)
+            if len(self._group_times) > _GROUPS_KEPT:
+                self._group_times.popitem(last=False)
+            return tag.t
+        return self._group_times.get(key, NAN) if tag.group.sentence > 1 else NAN
+
+
+def sniff_line_format(lines: list[bytes]) -> str | None:
+    """The line format that most of the first lines show; None when no line holds an AIS sentence."""
+    votes = dict.fromkeys(LINE_FORMATS, 0)
+    for raw in lines:
+        line = raw.strip()
+        if line.startswith(b"$PGHP"):
+            votes["pghp"] += 1
+            continue
+        if (start := _START.search(line)) is None:
+            continue
+        end = _END.search(line, start.end())
+        if _CDV.match(line):
+            votes["cdv"] += 1
+        elif line.startswith(b"\\") and b"c:" in line[: start.start()]:
+            votes["tagblock"] += 1
+        elif end and _EPOCH.search(line, end.end()):
+            votes["suffix"] += 1
+        else:
+            votes["bare"] += 1
+    timed = {k: v for k, v in votes.items() if k != "bare" and v}
+    if timed:
+        return max(timed, key=lambda k: timed[k])
+    return "bare" if votes["bare"] else None

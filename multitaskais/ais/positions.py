@@ -1,0 +1,168 @@
+"""A decoded message -> the position report or the static data that it carries; what a vessel has said about itself.
+
+Raw values that mean "not available" (ITU-R M.1371-5, tables 45-47, 67, 84) become NaN or -1 here and nowhere else;
+the block path (``ais.block``) applies the same constants to arrays.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..records import REPORT_DTYPE, PositionReport, Reason
+
+NAN = float("nan")
+
+POSITION_TYPES = frozenset({1, 2, 3, 18, 19, 27})
+STATIC_TYPES = frozenset({5, 24})  # and 19, which is both
+KNOWN_TYPES = frozenset(range(1, 28))
+
+MMSI_MAX = 999_999_999  # nine digits; 30 bits reach beyond
+LAT_MAX, LON_MAX = 90.0, 180.0  # 91 and 181 mean not available; all beyond the poles and the date line is no position
+SOG_NOT_AVAILABLE = 102.3  # raw 1023; 102.2 means "102.2 or more" and stays
+SOG_NOT_AVAILABLE_27 = 63.0
+HEADING_END_BIT = {1: 137, 2: 137, 3: 137, 18: 133, 19: 133, 27: 94}  # a shorter payload has lost part of the report
+STATIC_END_BIT_19 = 301  # through the size
+
+
+class StaticData(NamedTuple):
+    """What a vessel says about itself (types 5, 19, 24). A part that its message does not carry is None or -1."""
+
+    mmsi: int
+    t: float  # Unix s, NaN when unknown
+    msg_type: int
+    name: bytes | None  # six-bit ASCII without padding
+    ship_type: int  # ITU-R M.1371 1..255, -1 unknown (0 on the air)
+    callsign: bytes | None
+    imo: int  # -1 unknown (0 on the air)
+    to_bow: int  # m from the antenna, -1 unknown
+    to_stern: int
+    to_port: int
+    to_starboard: int
+
+    @property
+    def length(self) -> int:
+        """m, -1 unknown."""
+        return (
+            self.to_bow + self.to_stern if min(self.to_bow, self.to_stern) >= 0 and self.to_bow + self.to_stern else -1
+        )
+
+    @property
+    def width(self) -> int:
+        """m, -1 unknown."""
+        both = self.to_port + self.to_starboard
+        return both if min(self.to_port, self.to_starboard) >= 0 and both else -1
+
+
+def clean_name(text: Any) -> bytes | None:
+    """Up to the first '@' (the padding), without spaces at its ends; None when nothing is left."""
+    if text is None:
+        return None
+    raw = text if isinstance(text, bytes) else str(text).encode("ascii", "replace")
+    return raw.split(b"@", 1)[0].strip()[:20] or None
+
+
+def report_of(msg_type: int, m: Any, bits: int, t: float) -> PositionReport | Reason:
+    """The report in a pyais message of a position type; else why there is none."""
+    if msg_type not in POSITION_TYPES:
+        return Reason.NOT_A_POSITION if msg_type in KNOWN_TYPES else Reason.UNKNOWN_TYPE
+    if bits < HEADING_END_BIT[msg_type]:
+        return Reason.MALFORMED
+    if t != t:
+        return Reason.NO_TIME
+    if not 0 < m.mmsi <= MMSI_MAX:
+        return Reason.BAD_MMSI
+    if not (abs(m.lat) <= LAT_MAX and abs(m.lon) <= LON_MAX):
+        return Reason.NO_POSITION
+    sog_missing = SOG_NOT_AVAILABLE_27 if msg_type == 27 else SOG_NOT_AVAILABLE
+    heading = 511 if msg_type == 27 else m.heading
+    return PositionReport(
+        mmsi=int(m.mmsi),
+        t=t,
+        lat=m.lat,
+        lon=m.lon,
+        sog=NAN if m.speed >= sog_missing else float(m.speed),
+        cog=NAN if m.course >= 360.0 else float(m.course),
+        heading=NAN if heading >= 360 else float(heading),
+        nav_status=-1 if msg_type in (18, 19) else int(m.status),
+        msg_type=msg_type,
+    )
+
+
+def static_of(msg_type: int, m: Any, bits: int, t: float) -> StaticData | None:
+    """The static data in a pyais message of type 5, 19 or 24; None when it carries none."""
+    if msg_type not in (5, 19, 24) or not 0 < m.mmsi <= MMSI_MAX or (msg_type == 19 and bits < STATIC_END_BIT_19):
+        return None
+
+    def number(name: str) -> int:
+        value = getattr(m, name, None)
+        return -1 if value is None else int(value)
+
+    return StaticData(
+        mmsi=int(m.mmsi),
+        t=t,
+        msg_type=msg_type,
+        name=clean_name(getattr(m, "shipname", None)),
+        ship_type=number("ship_type") or -1,
+        callsign=clean_name(getattr(m, "callsign", None)),
+        imo=number("imo") or -1,
+        to_bow=number("to_bow"),
+        to_stern=number("to_stern"),
+        to_port=number("to_port"),
+        to_starboard=number("to_starboard"),
+    )
+
+
+class Heard(NamedTuple):
+    """Of one vessel: the last name and type it gave."""
+
+    ship_type: int = -1
+    name: bytes = b""
+
+
+class StaticMemory:
+    """Name and type by MMSI, as heard so far in one archive; a message that lacks one leaves the older."""
+
+    def __init__(self) -> None:
+        self._heard: dict[int, Heard] = {}
+        self._sorted: tuple[NDArray[np.int64], NDArray[np.void]] | None = None
+
+    def __len__(self) -> int:
+        return len(self._heard)
+
+    def get(self, mmsi: int) -> Heard:
+        return self._heard.get(mmsi, Heard())
+
+    def hear(self, data: StaticData) -> bool:
+        """True when this changed what is known."""
+        old = self.get(data.mmsi)
+        new = Heard(data.ship_type if data.ship_type > 0 else old.ship_type, data.name or old.name)
+        if new == old:
+            return False
+        self._heard[data.mmsi] = new
+        self._sorted = None
+        return True
+
+    def attach(self, reports: NDArray[np.void]) -> None:
+        """Fill ``ship_type`` and ``ship_name`` of reports, in place, with what is known now."""
+        if not self._heard or not len(reports):
+            return
+        if self._sorted is None:
+            known = np.array(sorted(self._heard), dtype=np.int64)
+            rows = np.array(
+                [tuple(self._heard[k]) for k in known.tolist()], dtype=[("ship_type", "i2"), ("name", "S20")]
+            )
+            self._sorted = known, rows
+        known, rows = self._sorted
+        at = np.searchsorted(known, reports["mmsi"])
+        at[at == len(known)] = 0
+        hit = np.flatnonzero(known[at] == reports["mmsi"])
+        reports["ship_type"][hit] = rows["ship_type"][at[hit]]
+        reports["ship_name"][hit] = rows["name"][at[hit]]
+
+
+def rows_to_array(rows: list[PositionReport]) -> NDArray[np.void]:
+    """(n,) of ``REPORT_DTYPE``."""
+    return np.array(rows, dtype=REPORT_DTYPE) if rows else np.zeros(0, dtype=REPORT_DTYPE)
