@@ -1,0 +1,74 @@
+"""A day, or days, of traffic: reports, who sends them, and which of them are abnormal."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import Region
+from ..errors import ConfigError
+from ..records import REPORT_DTYPE
+from .anomalies import Window, misreport
+from .fleet import identities
+from .radio import heard_twice, listen
+from .settings import DAY_S, SimulationSettings
+from .voyages import MIX, Lanes, abnormal
+
+
+class Label(NamedTuple):
+    """An abnormal ship and when it was abnormal (Unix s, first and last abnormal report)."""
+
+    mmsi: int
+    kind: str
+    t_start: float
+    t_end: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return self._asdict()
+
+
+class Traffic(NamedTuple):
+    reports: NDArray[np.void]  # (n,) REPORT_DTYPE, sorted by t, second receptions included
+    statics: NDArray[np.void]  # (ships,) fleet.STATIC_DTYPE
+    labels: tuple[Label, ...]  # the abnormal ships; all others are clean
+
+
+def simulate(region: Region, settings: SimulationSettings, rng: np.random.Generator) -> Traffic:
+    """Traffic of ``settings.days`` days; the same generator state gives the same traffic, bit for bit.
+
+    Each ship makes one voyage. Those under way before the start or after the end are heard for their part in between.
+
+    Raises ConfigError for a region without lanes (only ``brittany`` has some).
+    """
+    if region.name != "brittany":
+        raise ConfigError(
+            f"simulate: there are no lanes for region {region.name!r}; simulated traffic exists for brittany"
+        )
+    lanes = Lanes(settings.lane_shift_m, rng)
+    makers, share = [m for m, _ in MIX], np.array([w for _, w in MIX])
+    voyages = []
+    for d in range(settings.days):
+        day = settings.start + d * DAY_S
+        kinds = [settings.kinds[k % len(settings.kinds)] for k in range(settings.abnormal)]
+        voyages += [abnormal(lanes, day, kind, rng) for kind in kinds]
+        for which in rng.choice(len(makers), settings.vessels - settings.abnormal, p=share / share.sum()):
+            voyages.append(makers[which](lanes, day, rng))
+
+    statics = identities([v.ship for v in voyages], rng)
+    heard, labels = [], []
+    for voyage, who in zip(voyages, statics, strict=True):
+        reports = listen(voyage, who, rng)
+        reports = reports[(reports["t"] >= settings.start) & (reports["t"] < settings.end)]
+        if voyage.window is not None and len(reports):
+            window = Window(voyage.start + voyage.window.start, voyage.start + voyage.window.end)
+            if voyage.kind in ("spoof", "jump"):
+                reports, window = misreport(reports, voyage.kind, window, rng)
+            t = reports["t"][(reports["t"] >= window.start) & (reports["t"] <= window.end)]
+            if len(t):
+                labels.append(Label(int(who["mmsi"]), voyage.kind, float(t[0]), float(t[-1])))
+        heard.append(reports)
+    reports = np.concatenate(heard) if heard else np.empty(0, REPORT_DTYPE)
+    reports = heard_twice(reports[np.argsort(reports["t"], kind="stable")], rng)
+    return Traffic(reports, statics, tuple(labels))
