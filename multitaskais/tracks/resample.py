@@ -1,0 +1,235 @@
+"""Samples from reports: positions along the WGS84 geodesic, speed linear, course along the shorter arc. METHOD 3.
+
+``interpolate`` serves the stream (many lines, the samples that are due now), ``resample_track`` a whole line as arrays; both end in
+the same element-wise arithmetic and give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import Geod
+
+from ..config import STEP_S, DetectionRules
+from ..records import SAMPLE_DTYPE
+from .geometry import cos_lats, velocities
+from .sampler import KNOTS_PER_DEG_S, PAIR_DT_S, PAIRS_MAX, Due
+
+GEOD = Geod(ellps="WGS84")
+COG_BASE_M = 50.0  # contract: a missing course is derived when the vessel made so much
+RING = 3  # slots of METHOD 10.2's 30 minutes
+MOORED_STATUS = (1, 5)  # ITU-R M.1371: at anchor, moored
+
+# What a line must remember for ``complete``: the positions of its last samples, oldest first, and how many of them there are.
+LINE_DTYPE = np.dtype([("lat", "f8", (RING,)), ("lon", "f8", (RING,)), ("count", "i4")])
+
+_Floats = NDArray[np.float64]
+
+
+def interpolate(dues: Sequence[Due]) -> NDArray[np.void]:
+    """(n,) rows of ``SAMPLE_DTYPE`` of n due samples; ``made_30min`` and ``moored`` are left to ``complete``."""
+    samples = np.zeros(len(dues), SAMPLE_DTYPE)
+    if not dues:
+        return samples
+    # Columns t, lat, lon, sog, cog of the reports on both sides.
+    a = np.array([d.before[1:6] for d in dues], np.float64).T
+    b = np.array([d.after[1:6] for d in dues], np.float64).T
+    samples["mmsi"] = [d.before[0] for d in dues]
+    samples["t"] = [d.t for d in dues]
+    samples["n"] = [d.n for d in dues]
+    samples["mismatch"] = [d.mismatch for d in dues]
+    samples["nav_status"] = [d.before[7] for d in dues]
+    samples["ship_type"] = [d.before[9] for d in dues]
+    _between(samples, a, b)
+    return samples
+
+
+def _between(samples: NDArray[np.void], a: _Floats, b: _Floats) -> None:
+    """Fill position, speed and course; a, b (5, n) t, lat, lon, sog, cog. Element-wise: no row depends on another."""
+    ta, lat_a, lon_a, sog_a, cog_a = a
+    tb, lat_b, lon_b, sog_b, cog_b = b
+    w = (samples["t"] - ta) / (tb - ta)  # [0, 1): t_a <= t < t_b
+    azimuth, _, distance = GEOD.inv(lon_a, lat_a, lon_b, lat_b)
+    lon, lat, _ = GEOD.fwd(lon_a, lat_a, azimuth, distance * w)
+    still = (w == 0.0) | (distance == 0.0)
+    samples["lat"] = np.where(still, lat_a, lat)
+    samples["lon"] = np.where(still, lon_a, lon)
+    samples["sog"] = sog_a + (sog_b - sog_a) * w
+    has_cog = (cog_a >= 0.0) & (cog_a < 360.0) & (cog_b >= 0.0) & (cog_b < 360.0)
+    turn = (np.where(has_cog, cog_b - cog_a, 0.0) + 180.0) % 360.0 - 180.0
+    cog = _to_compass(np.where(has_cog, cog_a, 0.0) + turn * w)
+    made_good = np.where(distance >= COG_BASE_M, _to_compass(azimuth), np.nan)
+    samples["cog"] = np.where(has_cog, cog, made_good)
+
+
+def _to_compass(deg: _Floats) -> _Floats:
+    """Into [0, 360); a tiny negative angle would round to 360."""
+    deg = deg % 360.0
+    return np.where(deg >= 360.0, 0.0, deg)
+
+
+def complete(
+    rows: NDArray[np.void], samples: NDArray[np.void], rules: DetectionRules
+) -> tuple[NDArray[np.void], NDArray[np.void]]:
+    """What needs the line's last samples: distance made, moored, and a course still missing.
+
+    Args:
+        rows: (n,) of ``LINE_DTYPE``, one a line; zeros for a line without samples.
+        samples: (n,) of ``SAMPLE_DTYPE``, the next sample of each of these lines.
+
+    Returns:
+        The lines' new rows, and the samples with ``made_30min`` and ``moored`` set, and with ``cog`` derived from the sample before
+        where it was missing and the vessel made 50 m since.
+    """
+    samples = samples.copy()
+    new = rows.copy()
+    count = rows["count"]
+    lat, lon = samples["lat"], samples["lon"]
+    # Before its first sample a line is where it is: it made nothing.
+    has = count > 0
+    oldest = np.maximum(RING - count, 0)
+    index = np.arange(len(rows))
+    lat_old = np.where(has, rows["lat"][index, oldest % RING], lat)
+    lon_old = np.where(has, rows["lon"][index, oldest % RING], lon)
+    lat_last = np.where(has, rows["lat"][:, -1], lat)
+    lon_last = np.where(has, rows["lon"][:, -1], lon)
+    _finish(samples, lat_old, lon_old, lat_last, lon_last, rules)
+    new["lat"][:, :-1] = rows["lat"][:, 1:]
+    new["lon"][:, :-1] = rows["lon"][:, 1:]
+    new["lat"][:, -1] = lat
+    new["lon"][:, -1] = lon
+    new["count"] = np.minimum(count + 1, RING)
+    return new, samples
+
+
+def _finish(
+    samples: NDArray[np.void],
+    lat_old: _Floats,
+    lon_old: _Floats,
+    lat_last: _Floats,
+    lon_last: _Floats,
+    rules: DetectionRules,
+) -> None:
+    """Set made_30min, moored, and missing courses; positions of 30 min (or the start) before, and of the sample before."""
+    lat, lon = samples["lat"], samples["lon"]
+    samples["made_30min"] = GEOD.inv(lon_old, lat_old, lon, lat)[2]
+    missing = np.flatnonzero(np.isnan(samples["cog"]))
+    if len(missing):
+        m = missing
+        azimuth, _, distance = GEOD.inv(lon_last[m], lat_last[m], lon[m], lat[m])
+        samples["cog"][m] = np.where(distance >= COG_BASE_M, _to_compass(azimuth), np.nan)
+    status = samples["nav_status"]
+    samples["moored"] = (
+        (samples["sog"] < rules.moored_sog_knots) & (samples["made_30min"] < rules.moored_made_m)
+    ) | np.isin(status, MOORED_STATUS)
+
+
+def resample_track(
+    reports: NDArray[np.void], rules: DetectionRules, new_track: NDArray[np.bool_] | None = None
+) -> NDArray[np.void]:
+    """All samples (m,) of ``SAMPLE_DTYPE`` of one line; the same bits as feeding its reports one by one.
+
+    Args:
+        reports: (n,) of ``REPORT_DTYPE``, the accepted reports of one line in time order.
+        rules: for ``moored``.
+        new_track: (n,) marks the first report of each track of the line (the grid starts again there); None = one track.
+    """
+    t = np.ascontiguousarray(reports["t"])
+    if len(t) < 2:
+        return np.zeros(0, SAMPLE_DTYPE)
+    starts = np.array([0]) if new_track is None else np.union1d([0], np.flatnonzero(new_track))
+    grids, before = [], []
+    ends = np.append(starts[1:], len(t) - 1)
+    for first, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        # Due before the next track's first report, or before the last report of all.
+        span = t[end] - t[first]
+        grid = t[first] + np.arange(int(span // STEP_S) + 2) * STEP_S
+        grid = grid[grid < t[end]]
+        grids.append(grid)
+        # An equal time belongs to the later of the equal reports; a track's own reports only.
+        before.append(np.minimum(np.searchsorted(t, grid, side="right") - 1, end - 1 if end > first else first))
+    grid = np.concatenate(grids)
+    i = np.concatenate(before)
+    samples = np.zeros(len(grid), SAMPLE_DTYPE)
+    columns = np.stack([t, *(reports[name] for name in ("lat", "lon", "sog", "cog"))])
+    samples["mmsi"] = reports["mmsi"][i]
+    samples["t"] = grid
+    samples["n"] = np.arange(len(grid))
+    samples["nav_status"] = reports["nav_status"][i]
+    samples["ship_type"] = reports["ship_type"][i]
+    samples["mismatch"] = _mismatches(columns, i)
+    _between(samples, columns[:, i], columns[:, i + 1])
+    n = np.arange(len(grid))
+    old = np.maximum(n - RING, 0)
+    last = np.maximum(n - 1, 0)
+    lat, lon = samples["lat"].copy(), samples["lon"].copy()
+    _finish(samples, lat[old], lon[old], lat[last], lon[last], rules)
+    return samples
+
+
+def _mismatches(columns: _Floats, before: NDArray[np.int64]) -> _Floats:
+    """Median mismatch of each sample's slot: of the pairs whose second report came after the last sample's ``before`` up to its own.
+
+    columns (5, n) t, lat, lon, sog, cog; before (m,) index of the report before each sample, not decreasing. The pairs and their
+    thinning are ``SlotSampler``'s.
+    """
+    t, lat, lon, sog, cog = columns
+    second = np.arange(1, len(t))
+    first = second - 1
+    if not (np.diff(t) > PAIR_DT_S[0]).all():
+        first, second = _pairs_apart(t)
+    has_cog = (cog >= 0.0) & (cog < 360.0)
+    dt = t[second] - t[first]
+    use = (dt <= PAIR_DT_S[1]) & has_cog[first] & has_cog[second]
+    first, second, dt = first[use], second[use], dt[use]
+    east, north = velocities(sog, cog)
+    dlon = lon[second] - lon[first]
+    dlon = np.where(dlon > 180.0, dlon - 360.0, np.where(dlon < -180.0, dlon + 360.0, dlon))
+    knots = KNOTS_PER_DEG_S / dt
+    east = dlon * cos_lats((lat[first] + lat[second]) * 0.5) * knots - (east[first] + east[second]) * 0.5
+    north = (lat[second] - lat[first]) * knots - (north[first] + north[second]) * 0.5
+    values = np.sqrt(east * east + north * north)
+    # Pairs of slot j: end[j-1] <= pair < end[j].
+    end = np.searchsorted(second, before, side="right")
+    begin = np.concatenate([[0], end[:-1]])
+    count = end - begin
+    stride = np.ones(len(count), np.int64)
+    while (thick := -(-count // stride) > PAIRS_MAX).any():
+        stride[thick] *= 2
+    kept = -(-count // stride)
+    width = int(kept.max(initial=0))
+    if width == 0:
+        return np.full(len(before), np.nan)
+    column = np.arange(width)
+    index = np.minimum(begin[:, None] + column * stride[:, None], len(values) - 1)
+    table = np.where(column < kept[:, None], values[index], np.inf)
+    table.sort(axis=1)
+    row = np.arange(len(kept))
+    upper = table[row, np.minimum(kept // 2, width - 1)]
+    lower = table[row, np.maximum(kept // 2 - 1, 0)]
+    middle = np.where(kept % 2 == 1, upper, (lower + upper) * 0.5)
+    return np.where(kept > 0, middle, np.nan)
+
+
+def _pairs_apart(t: _Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Chain of reports more than 2 s apart: each the first that is so after the one before."""
+    # The sampler compares differences; a sum may round to the other side, so look at the neighbours again.
+    following = np.searchsorted(t, t + PAIR_DT_S[0], side="right").tolist()
+    times = t.tolist()
+    n = len(times)
+    chain = [0]
+    i = 0
+    while True:
+        j = max(following[i] - 1, i + 1)
+        while j < n and not times[j] - times[i] > PAIR_DT_S[0]:
+            j += 1
+        while j - 1 > i and times[j - 1] - times[i] > PAIR_DT_S[0]:
+            j -= 1
+        if j >= n:
+            break
+        chain.append(j)
+        i = j
+    nodes = np.array(chain)
+    return nodes[:-1], nodes[1:]
