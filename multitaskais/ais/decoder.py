@@ -17,7 +17,7 @@ from pyais.exceptions import (
 )
 from pyais.messages import AISSentence, NMEASentenceFactory
 
-from ..records import Reason
+from ..records import Counts, Reason
 from .assembly import Assembler, Part, Whole
 from .framing import Frame, Framer
 
@@ -45,6 +45,43 @@ class Context(NamedTuple):
     """The line carries a time or a tag block for the sentence that follows."""
 
     line: int
+
+
+class Outcomes:
+    """Keeps the one outcome of each line: accepted when anything of it was used, else its first refusal."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self._waiting: set[int] = set()
+        self._used: set[int] = set()
+        self._refused: dict[int, Reason] = {}
+
+    def begin(self, line: int) -> None:
+        self._waiting.add(line)
+
+    def add(self, outcome: Message | Rejected | Context) -> None:
+        if isinstance(outcome, Message):
+            self._used.update(outcome.lines)
+        elif isinstance(outcome, Context):
+            self._used.add(outcome.line)
+        else:
+            self._refused.setdefault(outcome.line, outcome.reason)
+
+    def settled(self) -> Iterator[tuple[int, Reason]]:
+        """The rejected lines among those settled since the last call, all of them counted."""
+        for line in sorted(self._used | self._refused.keys()):
+            reason = self._refused.get(line)
+            if line not in self._waiting:  # had its outcome before: one line with several sentences
+                continue
+            self._waiting.remove(line)
+            self.counts.received += 1
+            if line in self._used or reason is None:
+                self.counts.accepted += 1
+            else:
+                self.counts.reject(reason)
+                yield line, reason
+        self._used.clear()
+        self._refused.clear()
 
 
 class Decoder:
