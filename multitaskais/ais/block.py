@@ -101,10 +101,10 @@ class BlockDecoder:
                     settle(outcome.line, CODE_OF[outcome.reason])
                 else:
                     m = outcome.payload
-                    if (static := static_of(m.msg_type, m, outcome.bits, outcome.t)) is not None:
+                    if (static := static_of(m.msg_type, m, outcome.bv, outcome.t)) is not None:
                         statics.append(static)
                         self.memory.hear(static)
-                    report = report_of(m.msg_type, m, outcome.bits, outcome.t)
+                    report = report_of(m.msg_type, m, outcome.bv, outcome.t)
                     for line in outcome.lines:
                         if line != outcome.line:
                             settle(line, CODE_OF[Reason.NOT_A_POSITION])

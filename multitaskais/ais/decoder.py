@@ -33,7 +33,7 @@ class Message(NamedTuple):
     t: float  # Unix s, NaN when unknown
     station: bytes
     payload: Any  # the pyais message
-    bits: int  # length of the payload: fields that begin beyond it are None, a field cut by it is not whole
+    bv: Any  # pyais bit vector of the payload: fields that begin beyond its length are None, a field cut by it is not whole
 
 
 class Rejected(NamedTuple):
@@ -144,7 +144,6 @@ class Decoder:
         try:
             merged = AISSentence.assemble_from_iterable([p.sentence for p in whole.parts])
             payload = merged.decode()
-            bits = len(merged.bv)
         except MissingPayloadException:
             return Rejected(line, Reason.MALFORMED)
         except (UnknownMessageException, UnknownPartNoException):
@@ -152,4 +151,4 @@ class Decoder:
         except Exception:  # a payload too short or too strange for its type
             return Rejected(line, Reason.MALFORMED)
         station = next((p.frame.station for p in whole.parts if p.frame.station), b"")
-        return Message(line, tuple(p.line for p in whole.parts), whole.t, station, payload, bits)
+        return Message(line, tuple(p.line for p in whole.parts), whole.t, station, payload, merged.bv)

@@ -25,6 +25,7 @@ SOG_NOT_AVAILABLE = 102.3  # raw 1023; 102.2 means "102.2 or more" and stays
 SOG_NOT_AVAILABLE_27 = 63.0
 HEADING_END_BIT = {1: 137, 2: 137, 3: 137, 18: 133, 19: 133, 27: 94}  # a shorter payload has lost part of the report
 STATIC_END_BIT_19 = 301  # through the size
+SHIP_TYPE_BIT = {5: 232, 19: 263}  # read raw: pyais folds the spare codes (57, 71, ...) into their neighbours
 
 
 class StaticData(NamedTuple):
@@ -64,11 +65,11 @@ def clean_name(text: Any) -> bytes | None:
     return raw.split(b"@", 1)[0].strip()[:20] or None
 
 
-def report_of(msg_type: int, m: Any, bits: int, t: float) -> PositionReport | Reason:
-    """The report in a pyais message of a position type; else why there is none."""
+def report_of(msg_type: int, m: Any, bv: Any, t: float) -> PositionReport | Reason:
+    """The report in a pyais message of a position type (``bv``: its bits); else why there is none."""
     if msg_type not in POSITION_TYPES:
         return Reason.NOT_A_POSITION if msg_type in KNOWN_TYPES else Reason.UNKNOWN_TYPE
-    if bits < HEADING_END_BIT[msg_type]:
+    if len(bv) < HEADING_END_BIT[msg_type]:
         return Reason.MALFORMED
     if t != t:
         return Reason.NO_TIME
@@ -91,21 +92,24 @@ def report_of(msg_type: int, m: Any, bits: int, t: float) -> PositionReport | Re
     )
 
 
-def static_of(msg_type: int, m: Any, bits: int, t: float) -> StaticData | None:
+def static_of(msg_type: int, m: Any, bv: Any, t: float) -> StaticData | None:
     """The static data in a pyais message of type 5, 19 or 24; None when it carries none."""
-    if msg_type not in (5, 19, 24) or not 0 < m.mmsi <= MMSI_MAX or (msg_type == 19 and bits < STATIC_END_BIT_19):
+    if msg_type not in (5, 19, 24) or not 0 < m.mmsi <= MMSI_MAX or (msg_type == 19 and len(bv) < STATIC_END_BIT_19):
         return None
 
     def number(name: str) -> int:
         value = getattr(m, name, None)
         return -1 if value is None else int(value)
 
+    ship_type = number("ship_type")
+    if ship_type >= 0 and (bit := SHIP_TYPE_BIT.get(msg_type)) is not None:
+        ship_type = bv.get(bit, 8)
     return StaticData(
         mmsi=int(m.mmsi),
         t=t,
         msg_type=msg_type,
         name=clean_name(getattr(m, "shipname", None)),
-        ship_type=number("ship_type") or -1,
+        ship_type=ship_type or -1,
         callsign=clean_name(getattr(m, "callsign", None)),
         imo=number("imo") or -1,
         to_bow=number("to_bow"),
