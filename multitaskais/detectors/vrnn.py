@@ -1,0 +1,204 @@
+"""The VRNN as a detector: how unlikely is this sample after all before it? Adapter of ``model`` to the ``Detector`` protocol.
+
+score = -l_t (METHOD 5), nats; higher = stranger. Moored samples abstain (METHOD 10.2) and still move the state, as do the
+first ``warmup_samples``, while the recurrent state settles (METHOD 7). ``parts`` are -log p(x_t|z_t,.) by lat, lon, sog, cog.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import DetectionRules, Region
+from ..detection.protocol import Scores
+from ..errors import ConfigError, InputError, ModelCorrupt, StateError, WrongRegion
+from ..model.dataset import Dataset
+from ..model.scorer import NumpyScorer, Scorer
+from ..model.settings import TrainSettings
+from ..model.weights import Sizes, VrnnWeights
+from ..records import AlertType, NotJudged
+from ..tracks import fourhot
+
+if TYPE_CHECKING:
+    from ..model.train import Trained
+
+WEIGHTS_FILE = "weights.npz"
+SETTINGS_FILE = "vrnn.json"
+FORMAT_VERSION = 1
+SCORERS = ("numpy", "tensorflow")
+VALIDATION_SHARE = 0.2  # of the vessels given to ``fit``
+
+
+class VrnnDetector:
+    """``samples`` S of the score: 1, more, or 0 for the posterior's mean (``model.scorer``). ``seed`` makes the noise."""
+
+    name = "vrnn"
+    alert_type = AlertType.ABNORMAL
+
+    def __init__(
+        self,
+        weights: VrnnWeights,
+        region: Region,
+        rules: DetectionRules,
+        latent: int = 100,
+        hidden: int = 100,
+        samples: int = 1,
+        seed: int = 0,
+        scorer: str = "numpy",
+    ) -> None:
+        self.region = region
+        self.rules = rules
+        self.weights = weights
+        self.sizes = Sizes.of(region, latent, hidden)
+        self.samples = samples
+        self.seed = seed
+        self.warmup_samples = rules.warmup_samples
+        self._scorer = _scorer(scorer, weights, self.sizes, samples, seed)
+        self.state_dtype: np.dtype = self._scorer.state_dtype
+
+    def initial(self, n: int) -> NDArray[np.void]:
+        return self._scorer.initial(n)
+
+    def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
+        if state.dtype != self.state_dtype:
+            raise StateError(
+                "the state is of another scorer or another number of latent samples: start from an empty state"
+            )
+        after, found = self._scorer.step(state, fourhot.bins(samples, self.region))
+        reason = np.zeros(len(samples), np.uint8)
+        reason[state["k"] < self.warmup_samples] = NotJudged.TOO_SHORT
+        reason[samples["moored"]] = NotJudged.MOORED
+        score = np.where(reason == 0, -found.log_weight.astype(np.float64), np.nan)
+        bins_missing = np.stack([~np.isfinite(samples[f]) for f in ("lat", "lon", "sog", "cog")], axis=1)
+        parts = np.where(bins_missing | (reason != 0)[:, None], np.nan, found.parts.astype(np.float64))
+        return after, Scores(score, reason, parts)
+
+    # ------------------------------------------------------------------ learning
+
+    @classmethod
+    def fit(
+        cls,
+        samples: NDArray[np.void],
+        region: Region,
+        rules: DetectionRules,
+        settings: TrainSettings | None = None,
+        out: Path | None = None,
+        resume: bool = False,
+    ) -> Self:
+        """Train on samples sorted by line (``mmsi``, ``n``); a fifth of the vessels, drawn by ``settings.seed``, decide when to stop.
+
+        ``out`` keeps checkpoints and curves; None keeps them nowhere.
+        """
+        settings = settings or TrainSettings()
+        tracks = lines_of(samples)
+        vessels = np.unique(samples["mmsi"])
+        if len(vessels) < 2:
+            raise InputError(
+                "the VRNN needs tracks of at least 2 vessels: one to learn from, one to decide when to stop"
+            )
+        order = np.random.default_rng(settings.seed).permutation(vessels)
+        held_out = set(order[: max(1, round(VALIDATION_SHARE * len(vessels)))].tolist())
+        bins = [(int(t["mmsi"][0]) in held_out, (fourhot.bins(t, region),)) for t in tracks]
+        dataset = Dataset.of([b for held, b in bins if not held], [b for held, b in bins if held])
+        return cls.trained(dataset, region, rules, settings, out, resume)[0]
+
+    @classmethod
+    def trained(
+        cls,
+        dataset: Dataset,
+        region: Region,
+        rules: DetectionRules,
+        settings: TrainSettings,
+        out: Path | None = None,
+        resume: bool = False,
+        samples: int = 1,
+    ) -> tuple[Self, Trained]:
+        """Train on a dataset whose split is already made; ``samples`` is S of the score, not of the bound."""
+        try:
+            from ..model.train import train
+        except ImportError as e:
+            raise ConfigError(f"training needs TensorFlow ({e}): pip install 'multitaskais[train]'") from None
+        if out is None:
+            import tempfile
+
+            with tempfile.TemporaryDirectory() as folder:
+                result = train(dataset, region, settings, Path(folder), resume)
+        else:
+            result = train(dataset, region, settings, out, resume)
+        size = result.sizes
+        return cls(result.weights, region, rules, size.latent, size.hidden, samples, settings.seed), result
+
+    # ------------------------------------------------------------------ files
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.weights.save(folder / WEIGHTS_FILE)
+        values = {
+            "format": FORMAT_VERSION,
+            "region": self.region.name,
+            "blocks": list(self.sizes.blocks),
+            "latent": self.sizes.latent,
+            "hidden": self.sizes.hidden,
+            "samples": self.samples,
+            "seed": self.seed,
+        }
+        (folder / SETTINGS_FILE).write_text(json.dumps(values, indent=1) + "\n")
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        region: Region,
+        rules: DetectionRules,
+        scorer: str = "numpy",
+        samples: int | None = None,
+    ) -> Self:
+        """``samples`` overrides the stored S. Raises ``WrongRegion``, ``ModelCorrupt``."""
+        path = folder / SETTINGS_FILE
+        try:
+            values: dict[str, Any] = json.loads(path.read_text())
+            version, blocks = values["format"], tuple(values["blocks"])
+            numbers = {k: int(values[k]) for k in ("latent", "hidden", "samples", "seed")}
+        except FileNotFoundError:
+            raise ModelCorrupt(f"{path} is missing: copy the whole model folder again, or train it anew") from None
+        except (ValueError, KeyError, TypeError) as e:
+            raise ModelCorrupt(f"{path} cannot be read ({e}): copy the whole model folder again") from None
+        if version != FORMAT_VERSION:
+            raise ModelCorrupt(f"{path} has format {version}, this version reads {FORMAT_VERSION}: train it anew")
+        sizes = Sizes.of(region, numbers["latent"], numbers["hidden"])
+        if blocks != sizes.blocks or values.get("region") != region.name:
+            raise WrongRegion(
+                f"{folder} was trained for {values.get('region')} with bins {blocks}, not for {region.name} with {sizes.blocks}"
+            )
+        weights = VrnnWeights.load(folder / WEIGHTS_FILE, sizes)
+        if samples is not None:
+            numbers["samples"] = samples
+        return cls(weights, region, rules, **numbers, scorer=scorer)
+
+
+def lines_of(samples: NDArray[np.void]) -> list[NDArray[np.void]]:
+    """Samples sorted by line -> one array a line: a new one begins with another vessel, or where n does not go up by one."""
+    if not len(samples):
+        return []
+    begins = (np.diff(samples["mmsi"]) != 0) | (np.diff(samples["n"]) != 1)
+    return np.split(samples, np.flatnonzero(begins) + 1)
+
+
+def _scorer(kind: str, weights: VrnnWeights, sizes: Sizes, samples: int, seed: int) -> Scorer:
+    if samples < 0:
+        raise ConfigError("samples must be 0 (the mean), 1 or more")
+    if kind == "numpy":
+        return NumpyScorer(weights, sizes, samples, seed)
+    if kind == "tensorflow":
+        try:
+            from ..model.tf_scorer import TensorFlowScorer
+        except ImportError as e:
+            raise ConfigError(
+                f"--scorer tensorflow needs TensorFlow ({e}): pip install 'multitaskais[train]'"
+            ) from None
+        return TensorFlowScorer(weights, sizes, samples, seed)
+    raise ConfigError(f"scorer must be one of {', '.join(SCORERS)}, not {kind!r}")
