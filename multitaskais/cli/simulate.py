@@ -38,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..config import Region
     from ..simulate import SimulationSettings, simulate
-    from ..simulate.archive import write_labels, write_parquet
+    from ..simulate.archive import write_archive, write_labels, write_parquet
 
     began = time.perf_counter()
     try:
@@ -57,9 +57,7 @@ def run(args: argparse.Namespace) -> int:
         "labels": str(write_labels(traffic, args.out / "labels.json")),
     }
     if not args.no_archive:
-        from ..simulate.archive import write_archive
-
-        files = write_archive(traffic, args.out / "archive", np.random.default_rng([args.seed, 1]))
+        files = write_archive(traffic, args.out / "archive")
         summary["archive"] = [str(f) for f in files]
     if args.parquet:
         summary["parquet"] = str(write_parquet(traffic.reports, args.out / "reports.parquet"))

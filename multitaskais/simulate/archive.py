@@ -1,4 +1,4 @@
-"""Traffic as files: the labels, a Parquet table of reports."""
+"""Traffic as files: an archive of ``.cdv`` lines, the labels, a Parquet table of reports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,44 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ais.encode import write_cdv
+from ..ais.positions import StaticData
 from .traffic import Traffic
+
+STATIC_EVERY_S = 1800.0  # ships send every 6 min; an archive need not hold each
+
+
+def write_archive(traffic: Traffic, folder: Path) -> list[Path]:
+    """``folder/YYYY/MM/YYYYMMDD.cdv``: position reports, and names, types and sizes (messages 5 and 24). Returns the paths."""
+    return write_cdv(folder, traffic.reports, statics_of(traffic))
+
+
+def statics_of(traffic: Traffic) -> list[StaticData]:
+    """What each ship says about itself: at its first report, then every half hour while it is heard."""
+    order = np.argsort(traffic.statics["mmsi"])
+    row = order[np.searchsorted(traffic.statics["mmsi"][order], traffic.reports["mmsi"])]
+    turn = (traffic.reports["t"] // STATIC_EVERY_S).astype(np.int64)
+    _, first = np.unique(np.stack([row, turn], axis=1), axis=0, return_index=True)
+    out = []
+    for i in np.sort(first).tolist():
+        ship = traffic.statics[row[i]]
+        stern, port = int(ship["length_m"]) // 4, int(ship["beam_m"]) // 2
+        out.append(
+            StaticData(
+                mmsi=int(ship["mmsi"]),
+                t=float(traffic.reports["t"][i]),
+                msg_type=24 if ship["class_b"] else 5,
+                name=bytes(ship["ship_name"]),
+                ship_type=int(ship["ship_type"]),
+                callsign=bytes(ship["call_sign"]),
+                imo=int(ship["imo"]) or -1,
+                to_bow=int(ship["length_m"]) - stern,
+                to_stern=stern,
+                to_port=port,
+                to_starboard=int(ship["beam_m"]) - port,
+            )
+        )
+    return out
 
 
 def write_labels(traffic: Traffic, path: Path) -> Path:

@@ -15,10 +15,8 @@ STATIC_DTYPE = np.dtype(
         ("ship_type", "i2"),
         ("ship_name", "S20"),
         ("call_sign", "S7"),
-        ("destination", "S20"),
         ("length_m", "i2"),
         ("beam_m", "i2"),
-        ("draught_m", "f4"),
     ]
 )
 
@@ -59,20 +57,6 @@ _FIRST = ("ARMOR", "CELTIC", "NORTHERN", "BALTIC", "ATLANTIC", "ATLAS", "BLUE", 
           "KERVOR", "LUNAR", "MARIS", "NOVA", "OCEAN", "PEARL", "POLAR", "QUIET", "ROSCO", "SILVER", "SOUTHERN", "STELLA", "TERRA", "UNION", "VEGA")  # fmt: skip
 _SECOND = ("ARROW", "BAY", "BREEZE", "CARRIER", "CREST", "DAWN", "EAGLE", "FALCON", "GULL", "HORIZON", "ISLE", "LADY", "LINER", "MOON", "PETREL",
            "PIONEER", "PRIDE", "QUEEN", "SKY", "SPIRIT", "STAR", "STREAM", "SUN", "TERN", "TIDE", "TRADER", "VENTURE", "VOYAGER", "WAVE", "WIND")  # fmt: skip
-_PORTS = (
-    "LE HAVRE",
-    "ROTTERDAM",
-    "ANTWERP",
-    "BILBAO",
-    "LISBON",
-    "BREST",
-    "BORDEAUX",
-    "SAINT NAZAIRE",
-    "ALGECIRAS",
-    "HAMBURG",
-    "ROSCOFF",
-    "FELIXSTOWE",
-)
 
 
 def identities(classes: list[ShipClass], rng: np.random.Generator) -> NDArray[np.void]:
@@ -91,9 +75,7 @@ def identities(classes: list[ShipClass], rng: np.random.Generator) -> NDArray[np
             int(rng.choice(c.ship_types)),
             f"{rng.choice(_FIRST)} {rng.choice(_SECOND)}"[:20].encode(),
             ("F" + "".join(rng.choice(letters, 3)) + str(rng.integers(10))).encode(),
-            b"" if c.class_b else str(rng.choice(_PORTS)).encode(),
             length,
             max(3, round(length / 6.5)),
-            0.0 if c.class_b else round(2.0 + length / 25.0, 1),
         )
     return rows

@@ -48,7 +48,11 @@ def listen(voyage: Voyage, who: np.void, rng: np.random.Generator) -> NDArray[np
     lying = np.isin(status[i], (MOORED, AT_ANCHOR))
     km = np.min([np.abs(z[i] - s) for s in _stations()], axis=0) / M_PER_KM
     loss = LOSS_NEAR + (LOSS_FAR - LOSS_NEAR) * np.clip((km - NEAR_KM) / (FAR_KM - NEAR_KM), 0, 1)
-    keep = (rng.random(len(t)) >= loss) & (~lying | (rng.random(len(t)) < LYING_THINNING)) & ~_silent(t, span, rng)
+    keep = (
+        (rng.random(len(t)) >= loss)
+        & (~lying | (rng.random(len(t)) < LYING_THINNING))
+        & ~_silent(t, span, voyage.kind == "clean", rng)
+    )
     t, i = t[keep], i[keep]
 
     grid = np.arange(len(z)) * DT_S
@@ -99,13 +103,13 @@ def _stations() -> NDArray[np.complex128]:
     return sea.to_plane(p[:, 0], p[:, 1])
 
 
-def _silent(t: NDArray[np.float64], span: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """(n,) True in the ship's silences."""
+def _silent(t: NDArray[np.float64], span: float, clean: bool, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """(n,) True in the ship's silences. Abnormal ships have no long ones: what nobody heard cannot be labelled."""
     out = np.zeros(len(t), bool)
     for _ in range(rng.poisson(GAPS_PER_HOUR * span / 3600.0)):
         at, length = rng.uniform(0, span), min(GAP_LEAST_S + rng.exponential(GAP_MEAN_S), GAP_MOST_S)
         out |= (t >= at) & (t < at + length)
-    if span > 8 * 3600.0 and rng.random() < LONG_GAP_SHARE:
+    if clean and span > 8 * 3600.0 and rng.random() < LONG_GAP_SHARE:
         at = rng.uniform(0.2, 0.7) * span
         out |= (t >= at) & (t < at + rng.uniform(*LONG_GAP_S))
     return out

@@ -221,10 +221,11 @@ def abnormal(lanes: Lanes, day: float, kind: str, rng: np.random.Generator) -> V
         elif kind == "spoof":
             window = Window(begin, begin + rng.uniform(2.0, 3.0) * HOUR)
         elif kind == "jump":
-            window = Window(begin, begin + 1.0 * HOUR)
+            window = Window(begin, len(motion.z) * DT_S)  # the first reports heard from then on
         else:
             motion, window = alter(motion, kind, begin, rng)
-        part = slice(int(max(window.start, entered) / DT_S) + 1, int(window.end / DT_S))
+        judged_end = begin + HOUR if kind == "jump" else window.end
+        part = slice(int(max(window.start, entered) / DT_S) + 1, int(judged_end / DT_S))
         lat, lon = sea.to_degrees(motion.z[part])
         m = INSIDE_DEG
         inside = (lat > box.lat_min + m) & (lat < box.lat_max - m) & (lon > box.lon_min + m) & (lon < box.lon_max - m)

@@ -1,0 +1,65 @@
+"""``multitaskais evaluate``: what a model finds among labelled tracks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    p = subparsers.add_parser(
+        "evaluate",
+        help="measure a model on labelled tracks",
+        description="Fold a labelled table through a model and write report.json, report.html and pictures.",
+        epilog="example: multitaskais evaluate labelled.parquet --model gulf --out out/evaluation",
+    )
+    p.add_argument(
+        "labelled", type=Path, metavar="LABELLED", help="Parquet: track_id, mmsi, t, lat, lon, sog, cog, kind, abnormal"
+    )
+    p.add_argument("--model", required=True, help="name of a shipped model, or a model folder")
+    p.add_argument("--out", type=Path, required=True, metavar="DIR")
+    p.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
+    p.add_argument("--draws", type=int, default=200, help="of the bootstrap (default 200)")
+    p.add_argument("--no-plots", action="store_true", help="figures only (matplotlib is not needed)")
+    p.add_argument("--json", action="store_true", help="print report.json")
+    p.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from .. import modelfolder
+    from ..evaluation import report as files
+    from ..evaluation.evaluate import report
+    from ..evaluation.labelled import read_labelled
+    from ..evaluation.run import judge
+
+    began = time.perf_counter()
+    data = read_labelled(args.labelled)
+    model = modelfolder.load(args.model)
+    result = judge(model, data)
+    figures = report(result, np.random.default_rng(args.seed), args.draws)
+    figures = {"model": model.version, "region": model.region.name, "labelled": args.labelled.name, **figures}
+    plots = {}
+    if not args.no_plots:
+        from ..evaluation.plots import all_plots
+
+        plots = all_plots(result, figures["fused"], model.region)
+    written = files.write(figures, plots, args.out)
+    if args.json:
+        print(json.dumps(files.plain(figures)))
+        return 0
+    fused = figures["fused"]
+    print(
+        f"{figures['clean_tracks']} clean, {figures['abnormal_tracks']} abnormal tracks; not judged: {figures['not_judged'] or 'none'}"
+    )
+    for name, label in files.HEADINGS:
+        print(f"{label:>20}  {files.number(fused[name])}")
+    for kind, block in sorted(fused["per_kind"].items()):
+        print(
+            f"{kind:>20}  found {block['found']} of {block['tracks']}, recall at 5 % {files.number(block['recall_at_5pct'])}"
+        )
+    print(f"{written[1]} ({time.perf_counter() - began:.1f} s)")
+    return 0
