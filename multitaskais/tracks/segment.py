@@ -129,9 +129,9 @@ def _look(r: NDArray[np.void], rules: TrackRules) -> tuple[NDArray[np.bool_], ND
     same_vessel = a["mmsi"] == b["mmsi"]
     dt = b["t"] - a["t"]
     reach_m = np.where(dt > rules.jump_min_dt_s, (b["sog"] + rules.jump_excess_knots) * KNOT_MPS * dt, rules.jump_min_m)
-    # A hair's breadth before the limit the tracker decides, so that rounding never does.
+    # A hair's breadth before its limits the tracker decides, so that rounding never does.
     made_m = great_circles_m(a["lat"], a["lon"], b["lat"], b["lon"])
-    jumps = same_vessel & (dt <= rules.gap_max_s) & (made_m > reach_m * (1.0 - 1e-6))
+    jumps = same_vessel & (dt <= rules.gap_max_s + 1.0) & (made_m > reach_m * (1.0 - 1e-6))
     doubtful[kept[1:][jumps]] = True
     vessel = np.cumsum(np.concatenate([[True], np.diff(mmsi) != 0])) - 1
     special = np.zeros(vessel[-1] + 1, bool)
