@@ -1,0 +1,255 @@
+"""The panel: all detectors of a model side by side, calibrated alike, joined to one verdict a line and sample (METHOD 10.1).
+
+    sample -> each detector's score -> z in its cell -> mean over its window -> surprise -> largest of each alert type / threshold
+
+A row of ``row_dtype`` is all that a line's past leaves behind: the detectors' states, rings of the last 12 samples, the
+a-contrario masks and the alerts that stand. A step is pure and vectorised over lines; a line's numbers are bit-identical
+whatever other lines are in the batch and in what order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import STEP_S, DetectionRules
+from ..errors import ConfigError
+from ..records import AlertType, NotJudged
+from . import acontrario, windows
+from .calibration import Calibration
+from .cells import CellGrid
+from .classes import vessel_class
+from .protocol import Detector
+from .threshold import N_TYPES, TYPE_INDEX, TYPES, Thresholds
+
+LITTLE_KNOWN_VESSELS = 10  # METHOD 10.6: with fewer other vessels around, a place is little known
+PARTS_STEPS = 12.0  # the parts' running mean has the weight of one window
+_RING_FIELDS = ("t", "lat", "lon", "sog", "cog")
+
+
+class StepResult(NamedTuple):
+    """Of one step of n lines with D detectors and ``TYPES`` alert types; NaN where there is no number."""
+
+    judged: NDArray[np.bool_]  # (n,) the sample has a judgement
+    reason: NDArray[np.uint8]  # (n,) NotJudged; 0 where judged
+    z: NDArray[np.float64]  # (n, D) windowed z: what each detector says now
+    surprise: NDArray[np.float64]  # (n, D) the same as -ln(share of normal tracks that reach it)
+    type_score: NDArray[np.float64]  # (n, N_TYPES) score of each alert type / its threshold
+    score: NDArray[np.float64]  # (n,) the largest of them
+    log10_nfa: NDArray[np.float64]  # (n,) best segment that ends now
+    parts: NDArray[np.float64]  # (n, 4) shares of lat, lon, sog, cog; sum to 1
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a detector says of itself beyond the protocol; each is an attribute it may have, with this default.
+
+    Attributes:
+        window_samples: its z are averaged over so many samples (1..12); 1 when its score is a window already.
+        cell_calibrated: False when its score means the same everywhere: the region is one cell then.
+        rests_on_place: abstains as ``little_known`` where fewer than 10 vessels were seen around.
+        report_level: rests on reports, not on the recurrent past: needs no MIN_TIMESPAN.
+        a_contrario: its low steps are counted for the NFA (METHOD 7).
+        alert_floor: no alert below this score, whatever the budget allows (only with ``cell_calibrated`` False).
+    """
+
+    window_samples: int = windows.RING_STEPS
+    cell_calibrated: bool = True
+    rests_on_place: bool = False
+    report_level: bool = False
+    a_contrario: bool = False
+    alert_floor: float = -np.inf
+
+    @classmethod
+    def of(cls, detector: Detector) -> Traits:
+        traits = cls(**{k: getattr(detector, k) for k in cls.__dataclass_fields__ if hasattr(detector, k)})
+        if not 1 <= traits.window_samples <= windows.RING_STEPS:
+            raise ConfigError(f"detector {detector.name!r}: window_samples must lie between 1 and {windows.RING_STEPS}")
+        return traits
+
+
+class Panel:
+    """Detectors, their calibrations and thresholds under one set of rules.
+
+    Args:
+        detectors: in the order of the columns of ``StepResult.z``; names differ.
+        calibrations: one each, of one grid.
+        thresholds: of these detectors; None while they are being learnt (all scores / threshold are NaN then).
+        decision: what decides ``abnormal``: "fused" (largest surprise) or "a_contrario" (NFA < eps).
+    """
+
+    def __init__(
+        self,
+        detectors: Sequence[Detector],
+        calibrations: Sequence[Calibration],
+        thresholds: Thresholds | None,
+        rules: DetectionRules,
+        *,
+        decision: str = "fused",
+    ) -> None:
+        if not detectors or len(detectors) != len(calibrations):
+            raise ConfigError("a panel needs at least one detector, and one calibration for each")
+        names = [d.name for d in detectors]
+        if len(set(names)) != len(names):
+            raise ConfigError(f"two detectors of one panel have the same name: {', '.join(sorted(names))}")
+        if decision not in ("fused", "a_contrario"):
+            raise ConfigError(f"no decision rule {decision!r}: give 'fused' or 'a_contrario'")
+        self.detectors = tuple(detectors)
+        self.calibrations = tuple(calibrations)
+        self.thresholds = thresholds
+        self.rules = rules
+        self.decision = decision
+        self.names = tuple(names)
+        self.traits = tuple(Traits.of(d) for d in detectors)
+        self.types = np.array([TYPE_INDEX[AlertType(d.alert_type)] for d in detectors])
+        self.grid: CellGrid = calibrations[0].grid
+        self._steps = np.array([t.window_samples for t in self.traits])
+        self._warmup = np.array([d.warmup_samples for d in detectors])
+        self._report_level = np.array([t.report_level for t in self.traits])
+        self._rule = acontrario.of(rules)
+        self._nfa_of = next(
+            (k for k, t in enumerate(self.traits) if t.a_contrario and calibrations[k].low is not None), None
+        )
+        self.alert_dtype = _alert_dtype(len(names))
+        width = windows.RING_STEPS
+        self.row_dtype = np.dtype(
+            [(f"state_{d.name}", d.state_dtype) for d in detectors if d.state_dtype.itemsize]
+            + [("z", "f4", (len(names), width)), ("parts", "f4", (4,)), ("judged", "u4"), ("low", "u4")]
+            + [(f, "f8", (width,)) for f in _RING_FIELDS]
+            + [("alert", self.alert_dtype, (N_TYPES,))]
+        )
+
+    def initial(self, n: int) -> NDArray[np.void]:
+        """(n,) rows of lines that have seen nothing."""
+        rows = np.zeros(n, self.row_dtype)
+        for d in self.detectors:
+            if d.state_dtype.itemsize:
+                rows[f"state_{d.name}"] = d.initial(n)
+        for name in ("z", "parts", *_RING_FIELDS):
+            rows[name] = np.nan
+        return rows
+
+    def step(self, rows: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], StepResult]:
+        """(n,) rows and each line's next sample (n,) of ``SAMPLE_DTYPE`` -> new rows, and what is to be said of the samples."""
+        n, n_detectors = len(rows), len(self.detectors)
+        new = rows.copy()
+        cell = self.grid.index(samples["lat"], samples["lon"])
+        class_row = vessel_class(samples["ship_type"]) + 1
+        outside, moored = cell < 0, samples["moored"]
+        here = np.where(outside, 0, cell)
+
+        z = np.full((n, n_detectors), np.nan)
+        little_known = np.zeros(n, bool)
+        is_judged = is_low = np.zeros(n, bool)
+        parts = np.full((n, 4), np.nan)
+        for k, detector in enumerate(self.detectors):
+            score = self._run(detector, rows, new, samples)
+            value, calibration = np.where(moored | outside, np.nan, score[0]), self.calibrations[k]
+            if self.traits[k].rests_on_place:
+                unknown = calibration.vessels[here] < LITTLE_KNOWN_VESSELS
+                value = np.where(unknown, np.nan, value)
+                little_known |= unknown
+            little_known |= score[1] == NotJudged.LITTLE_KNOWN
+            z[:, k] = calibration.z(value, here, class_row)
+            if k == self._nfa_of and calibration.low is not None:
+                low = calibration.low[here]
+                is_judged, is_low = ~np.isnan(value) & ~np.isnan(low), value > low
+            if score[2] is not None and np.isnan(parts).all():
+                parts = score[2]
+
+        for name in _RING_FIELDS:
+            new[name] = windows.push(rows[name], samples[name])
+        new["z"] = windows.push(rows["z"], z)
+        new["judged"], new["low"] = self._rule.push(rows["judged"], rows["low"], is_judged, is_low)
+        new["parts"] = _running_mean(rows["parts"], np.where(moored[:, None], np.nan, parts))
+
+        said = self._gate(windows.window_mean(new["z"], self._steps), samples["n"])
+        nfa = self._rule.best(new["judged"], new["low"])[0] if self._nfa_of is not None else np.full(n, np.nan)
+        nfa = np.where(is_judged, nfa, np.nan)
+        surprise, type_score = self._fuse(said, nfa)
+        long_enough = (samples["n"] >= self.rules.warmup_samples) & (samples["n"] * STEP_S >= self.rules.min_timespan_s)
+        judged = long_enough & ~np.isnan(said).all(1)
+        reason = np.select(
+            [judged, moored, outside, ~long_enough, little_known],
+            [NotJudged.JUDGED, NotJudged.MOORED, NotJudged.OUTSIDE_REGION, NotJudged.TOO_SHORT, NotJudged.LITTLE_KNOWN],
+            NotJudged.NO_DATA,
+        ).astype(np.uint8)
+        score = np.fmax.reduce(type_score, axis=1)
+        return new, StepResult(judged, reason, said, surprise, type_score, score, nfa, _shares(new["parts"]))
+
+    def _run(
+        self, detector: Detector, rows: NDArray[np.void], new: NDArray[np.void], samples: NDArray[np.void]
+    ) -> tuple[NDArray[np.float64], NDArray[np.uint8], NDArray[np.float64] | None]:
+        if detector.state_dtype.itemsize:
+            name = f"state_{detector.name}"
+            # A copy: kernels may take another path for strided input, and its last bit may differ.
+            new[name], scores = detector.step(rows[name].copy(), samples)
+        else:
+            _, scores = detector.step(detector.initial(len(rows)), samples)
+        return scores
+
+    def _gate(self, said: NDArray[np.float64], n: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Nothing before a detector's warm-up, and none but report-level rules before MIN_TIMESPAN."""
+        long_enough = (n * STEP_S >= self.rules.min_timespan_s)[:, None] | self._report_level
+        return np.where((n[:, None] >= self._warmup) & long_enough, said, np.nan)
+
+    def _fuse(
+        self, said: NDArray[np.float64], nfa: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Windowed z -> surprise of each detector, and each alert type's largest / its threshold."""
+        type_score = np.full((len(said), N_TYPES), np.nan)
+        if self.thresholds is None:
+            return np.full_like(said, np.nan), type_score
+        surprise = np.empty_like(said)
+        for k, to_surprise in enumerate(self.thresholds.surprise):
+            surprise[:, k] = to_surprise(said[:, k])
+        for k in range(N_TYPES):
+            if np.isfinite(self.thresholds.by_type[k]) and (mine := self.types == k).any():
+                type_score[:, k] = np.fmax.reduce(surprise[:, mine], axis=1) / self.thresholds.by_type[k]
+        if self.decision == "a_contrario":
+            type_score[:, TYPE_INDEX[AlertType.ABNORMAL]] = nfa / self.thresholds.log10_eps
+        return surprise, type_score
+
+
+def _running_mean(old: NDArray[np.float32], value: NDArray[np.float64]) -> NDArray[np.float64]:
+    moved = old + (value - old) / PARTS_STEPS
+    return np.where(np.isnan(value), old, np.where(np.isnan(old), value, moved))
+
+
+def _shares(parts: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Parts -> shares that sum to 1; a part that is less strange than expected has none; NaN rows stay NaN."""
+    known = ~np.isnan(parts)
+    positive = np.where(known, np.maximum(parts, 0.0), 0.0).astype(np.float64)
+    total = positive[:, 0] + positive[:, 1] + positive[:, 2] + positive[:, 3]
+    ok = known.any(1) & (total > 0)
+    return np.where(ok[:, None] & known, positive / np.where(ok, total, 1.0)[:, None], np.nan)
+
+
+def _alert_dtype(n_detectors: int) -> np.dtype:
+    """What a line remembers of one alert type; ``open`` tells whether an alert stands."""
+    return np.dtype(
+        [
+            ("open", "?"),
+            ("cause", "i1"),  # index into records.Cause
+            ("quiet", "i2"),  # samples below the threshold since the last one above it
+            ("revision", "i4"),
+            ("track_id", "S32"),  # of the track in which it was raised
+            ("t_first", "f8"),  # the sample that raised it; makes the alert's id
+            ("start", "f8", (3,)),  # t, lat, lon
+            ("end", "f8", (3,)),
+            ("told_t", "f8"),  # time of the sample of the last revision
+            ("told_score", "f8"),
+            ("score", "f8"),  # greatest so far; the rest is of that sample
+            ("log10_nfa", "f8"),
+            ("parts", "f8", (4,)),
+            ("z", "f8", (n_detectors,)),
+            ("peak", "f8", (5,)),  # t, lat, lon; mean sog and course of the window
+        ]
+    )
+
+
+__all__ = ["TYPES", "Panel", "StepResult", "Traits"]

@@ -1,0 +1,218 @@
+"""From a budget of false alarms to thresholds, on development tracks, after fusion.
+
+The user sets what he can feel: the share of normal tracks that may be flagged, or alerts per vessel-day. Each alert type takes its
+share of the budget. Vessels that no part of the training saw show up to twice the share that development vessels show
+(METHOD 10.3), so the default budget of 3 % is what keeps unseen vessels within 5 to 6 %.
+
+Detectors are made comparable by ``Surprise``: the windowed score of a detector becomes -ln(share of normal tracks whose greatest
+score reaches it). It is 0 for what most tracks reach, 3 for one track in 20, 4.6 for one in 100, whatever the detector's unit.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError
+from ..records import AlertType
+
+TYPES = tuple(AlertType)
+N_TYPES = len(TYPES)
+TYPE_INDEX = {t: i for i, t in enumerate(TYPES)}
+REST_STEPS = (
+    6  # samples below the threshold between two alerts when alerts are counted; DetectionRules.close_after_steps
+)
+
+_TAIL_FROM = (
+    0.8  # above this quantile of the development tracks the tail is taken as exponential (peaks over threshold)
+)
+_TAIL_FLOOR = 0.05  # least scale of that tail, in z
+_KNOTS = np.linspace(0.0, _TAIL_FROM, 9)
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """Windowed score -> -ln(share of normal tracks that reach it); empirical up to the 80 % quantile, then exponential."""
+
+    knots: tuple[float, ...]
+    tail_scale: float
+
+    @classmethod
+    def fit(cls, track_max: NDArray[np.float64]) -> Surprise:
+        """From the greatest windowed score of each development track; NaN (never judged) does not count."""
+        x = track_max[np.isfinite(track_max)]
+        if not len(x):
+            return cls((0.0,) * len(_KNOTS), 1.0)
+        knots = np.quantile(x, _KNOTS)
+        excess = x[x > knots[-1]] - knots[-1]
+        scale = float(excess.mean()) if len(excess) else 0.0
+        return cls(tuple(knots.tolist()), max(scale, _TAIL_FLOOR))
+
+    def __call__(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Elementwise; 0 below the least knot, NaN stays NaN."""
+        knots = np.array(self.knots)
+        body = np.interp(score, knots, -np.log1p(-_KNOTS))
+        tail = (score - knots[-1]) / self.tail_scale - math.log1p(-_TAIL_FROM)
+        return np.where(score > knots[-1], tail, body)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the user allows on normal traffic, and how the alert types share it.
+
+    Attributes:
+        track_share: share of development tracks that may be flagged. Unseen vessels show up to twice of it.
+        alerts_per_vessel_day: used instead when given.
+        weights: of the alert types that are decided by a score; jump and identity conflicts are events and take none.
+    """
+
+    track_share: float = 0.03
+    alerts_per_vessel_day: float | None = None
+    weights: dict[str, float] = field(
+        default_factory=lambda: {
+            "abnormal": 0.45,
+            "contradiction": 0.1,
+            "loitering": 0.15,
+            "drift": 0.15,
+            "speed": 0.15,
+        }
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.track_share < 1:
+            raise ConfigError("the budget's share of tracks must lie between 0 and 1, for instance 0.03")
+        if self.alerts_per_vessel_day is not None and not self.alerts_per_vessel_day > 0:
+            raise ConfigError("the budget of alerts per vessel-day must be greater than 0, for instance 0.06")
+        if unknown := set(self.weights) - {str(t) for t in TYPES}:
+            raise ConfigError(f"the budget names an unknown alert type {min(unknown)!r}; known: {', '.join(TYPES)}")
+        if any(not w >= 0 for w in self.weights.values()):
+            raise ConfigError("the budget's weights must not be negative")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "track_share": self.track_share,
+            "alerts_per_vessel_day": self.alerts_per_vessel_day,
+            "weights": dict(self.weights),
+        }
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Learnt on development tracks.
+
+    Attributes:
+        surprise: of each detector, in the panel's order.
+        by_type: (N_TYPES,) least surprise that raises an alert of each type; inf where the type is off or an event.
+        log10_eps: of the a-contrario rule, by the same budget as ``abnormal``; NaN without it.
+        n_tracks: development tracks they rest on.
+        flagged: share of those tracks that they flag.
+        alerts_per_vessel_day: on those tracks.
+    """
+
+    surprise: tuple[Surprise, ...]
+    by_type: NDArray[np.float64]
+    log10_eps: float
+    n_tracks: int
+    flagged: float
+    alerts_per_vessel_day: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "surprise": [{"knots": list(s.knots), "tail_scale": s.tail_scale} for s in self.surprise],
+            "by_type": {str(t): float(v) for t, v in zip(TYPES, self.by_type, strict=True) if np.isfinite(v)},
+            "log10_eps": self.log10_eps if np.isfinite(self.log10_eps) else None,
+            "n_tracks": self.n_tracks,
+            "flagged": self.flagged,
+            "alerts_per_vessel_day": self.alerts_per_vessel_day,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Thresholds:
+        return cls(
+            tuple(Surprise(tuple(s["knots"]), s["tail_scale"]) for s in values["surprise"]),
+            np.array([values["by_type"].get(str(t), np.inf) for t in TYPES]),
+            np.nan if values["log10_eps"] is None else values["log10_eps"],
+            values["n_tracks"],
+            values["flagged"],
+            values["alerts_per_vessel_day"],
+        )
+
+
+@dataclass(frozen=True)
+class DevelopmentScores:
+    """What the panel said on the development tracks.
+
+    Attributes:
+        surprise: (m, N_TYPES) of each sample, the largest among the type's detectors; NaN where not judged.
+        track: (m,) number of each sample's track, 0..n_tracks - 1, ascending, samples of a track in time order.
+        hours: of all tracks together.
+    """
+
+    surprise: NDArray[np.float64]
+    track: NDArray[np.int64]
+    n_tracks: int
+    hours: float
+
+    def track_max(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(m,) or (m, k) -> (n_tracks,) or (n_tracks, k), NaN for a track without a number."""
+        out = np.full((self.n_tracks, *values.shape[1:]), np.nan)
+        np.fmax.at(out, self.track, values)
+        return out
+
+    def flagged(self, by_type: NDArray[np.float64]) -> float:
+        """Share of tracks in which some type reaches its threshold."""
+        return float((self.track_max(self.surprise) >= by_type).any(1).mean())
+
+    def alerts_per_vessel_day(self, by_type: NDArray[np.float64]) -> float:
+        """Alerts counted as the alert life counts them: one until ``REST_STEPS`` samples in a row stay below."""
+        hot = self.surprise >= by_type
+        n = 0
+        for k in range(hot.shape[1]):
+            at = np.flatnonzero(hot[:, k])
+            if len(at):
+                fresh = (np.diff(at) > REST_STEPS) | (np.diff(self.track[at]) != 0)
+                n += 1 + int(fresh.sum())
+        return n / max(self.hours / 24.0, 1e-9)
+
+
+def choose(scores: DevelopmentScores, budget: Budget, floors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N_TYPES,) thresholds in surprise that use up the budget and share it by the weights.
+
+    Each type's threshold lies where the fitted share of development tracks above it is c times its weight; c is the greatest number
+    for which all types together stay within the budget. ``floors`` (N_TYPES,) are the least thresholds that each type may have.
+    """
+    best = scores.track_max(scores.surprise)
+    weights = np.array([budget.weights.get(str(t), 0.0) for t in TYPES])
+    off = (weights <= 0) | ~np.isfinite(best).any(0)
+    fits = [Surprise.fit(best[:, k]) for k in range(N_TYPES)]
+    weights = np.where(off, 0.0, weights)
+    weights = weights / max(weights.sum(), 1e-9)
+
+    def at(c: float) -> NDArray[np.float64]:
+        out = np.full(N_TYPES, np.inf)
+        for k in np.flatnonzero(~off):
+            out[k] = max(_inverse(fits[k], -math.log(min(1.0, c * weights[k]))), floors[k], 1e-3)
+        return out
+
+    def fits_budget(c: float) -> bool:
+        if budget.alerts_per_vessel_day is not None:
+            return scores.alerts_per_vessel_day(at(c)) <= budget.alerts_per_vessel_day
+        return scores.flagged(at(c)) <= budget.track_share
+
+    low, high = -12.0, math.log(2.0)  # of ln c; bisection: the share flagged never falls when c grows
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if fits_budget(math.exp(middle)) else (low, middle)
+    return at(math.exp(low))
+
+
+def _inverse(surprise: Surprise, value: float) -> float:
+    """The score that has this surprise."""
+    top = -math.log1p(-_TAIL_FROM)
+    if value > top:
+        return surprise.knots[-1] + (value - top) * surprise.tail_scale
+    return float(np.interp(value, -np.log1p(-_KNOTS), np.array(surprise.knots)))

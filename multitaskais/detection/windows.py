@@ -1,0 +1,43 @@
+"""Rings of the last samples of each line: what was seen, and how strange each detector found it.
+
+A ring is the last axis of an array, newest last. All sums run in one fixed order over the steps, never over a NumPy reduction
+whose order depends on shapes, so that a line's numbers do not depend on the lines beside it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+RING_STEPS = 12  # METHOD 10: the mean of 12 samples (2 h) was the best of those tried
+
+
+def push(ring: NDArray, value: NDArray) -> NDArray:
+    """(..., W) and (...) -> (..., W) with the oldest gone and ``value`` as the newest."""
+    out = np.empty_like(ring)
+    out[..., :-1] = ring[..., 1:]
+    out[..., -1] = value
+    return out
+
+
+def window_mean(ring: NDArray[np.float32], steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean of the last ``steps[d]`` values of each detector; NaN values do not count.
+
+    Args:
+        ring: (n, D, W) with NaN where a detector abstained.
+        steps: (D,) window of each detector, 1..W.
+
+    Returns:
+        (n, D) mean; NaN where fewer than half of the window is present (at least one must be) or where the newest value is missing:
+        a sample that was not judged gives no judgement.
+    """
+    n, n_detectors, width = ring.shape
+    total = np.zeros((n, n_detectors))
+    count = np.zeros((n, n_detectors))
+    for back in range(int(steps.max(initial=1))):
+        value = ring[:, :, width - 1 - back]
+        use = ~np.isnan(value) & (back < steps)
+        total += np.where(use, value, 0.0)
+        count += use
+    enough = (count >= np.maximum(1, steps // 2)) & ~np.isnan(ring[:, :, -1])
+    return np.where(enough, total / np.maximum(count, 1), np.nan)
