@@ -1,0 +1,57 @@
+"""DataFrames in, DataFrames out: lines -> rows -> sorted rows -> tracks. Nothing is read, written or counted here.
+
+    lines (value, file, start) --decode--> STREAM_SCHEMA --by_vessel--> the same, sorted --label--> TRACKS_SCHEMA
+
+Python sees whole Arrow batches, never a row. One shuffle: rows are dealt out by vessel and sorted by Spark, which spills to disk;
+so no vessel is ever held in memory, also when one MMSI has a third of all lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from multitaskais.config import TrackRules
+
+from .decode import Screening, line_task
+from .label import label_task
+from .schemas import KEY_MMSI_SHIFT, STREAM_ORDER, STREAM_SCHEMA, TRACKS_SCHEMA
+from .tables import csv_task, packed_task, parquet_task
+from .tally import Tallies
+
+Report = Callable[[Tallies], None]
+
+
+def decode_lines(lines: DataFrame, line_format: str | None, screening: Screening, report: Report) -> DataFrame:
+    """Sentences; ``line_format`` None: each line shows its own."""
+    return lines.mapInArrow(line_task(line_format, screening, report), STREAM_SCHEMA)
+
+
+def decode_csv(lines: DataFrame, archive_format: str, header: bytes, screening: Screening, report: Report) -> DataFrame:
+    """Lines of CSV files with one header."""
+    return lines.mapInArrow(csv_task(archive_format, header, screening, report), STREAM_SCHEMA)
+
+
+def decode_table(
+    table: DataFrame, fields: dict[str, str], archive_format: str, screening: Screening, report: Report
+) -> DataFrame:
+    """Columns of a decoded archive; ``fields``: our field -> its column."""
+    chosen = table.select(*(F.col(f"`{column}`") for column in dict.fromkeys(fields.values())))
+    return chosen.mapInArrow(parquet_task(fields, archive_format, screening, report), STREAM_SCHEMA)
+
+
+def decode_packed(paths: DataFrame, line_format: str | None, screening: Screening, report: Report) -> DataFrame:
+    """Zip files by their ``path``."""
+    return paths.select("path").mapInArrow(packed_task(line_format, screening, report), STREAM_SCHEMA)
+
+
+def by_vessel(rows: DataFrame, partitions: int) -> DataFrame:
+    """All rows of a vessel in one partition, in the tracker's order."""
+    return rows.repartition(partitions, F.shiftright("key", KEY_MMSI_SHIFT)).sortWithinPartitions(*STREAM_ORDER)
+
+
+def label(rows: DataFrame, rules: TrackRules, year: int | None, report: Report) -> DataFrame:
+    """Tracks of sorted rows; with ``year`` those that begin in it."""
+    return rows.mapInArrow(label_task(rules, year, report), TRACKS_SCHEMA)
