@@ -80,7 +80,9 @@ def oracle(reports, rules):
     def two(side, now):
         since = now - rules.side_window_s
         enough = all(sum(x >= since for x in xs) >= rules.side_reports for xs in (side.own, side.other))
-        return enough and sum(x >= since for x in side.changes) >= rules.side_switches and side.pending and len(lines) < 4
+        return (
+            enough and sum(x >= since for x in side.changes) >= rules.side_switches and side.pending and len(lines) < 4
+        )
 
     def split(side):
         nonlocal count

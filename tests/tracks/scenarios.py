@@ -18,7 +18,9 @@ RULES = TrackRules()
 DETECTION = DetectionRules()
 
 # Steps of time that reach every rule: duplicates, close pairs, the side window, gaps, the cut.
-STEPS = st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.0, 7.0, 20.0, 20.0, 60.0, 60.0, 60.0, 130.0, 400.0, 1900.0, 7300.0, 7190.0])
+STEPS = st.sampled_from(
+    [0.0, 0.5, 1.0, 2.0, 3.0, 7.0, 20.0, 20.0, 60.0, 60.0, 60.0, 130.0, 400.0, 1900.0, 7300.0, 7190.0]
+)
 # Places 12 and 40 km apart, one across the date line's latitude from the others by little; enough for jumps, and for none.
 PLACES = [(48.0, -5.0), (48.1, -5.05), (48.3, -5.4), (48.002, -5.0)]
 

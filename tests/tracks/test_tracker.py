@@ -285,7 +285,9 @@ def test_two_ships_on_one_mmsi_become_two_tracks():
     assert max(e.after[1] for e in of(events, Jump)) <= conflict.report[1] < T0 + 600
 
 
-@pytest.mark.parametrize(("every_a", "every_b"), [(10.0, 180.0), (180.0, 10.0), (60.0, 300.0), (180.0, 180.0), (7.0, 61.0)])
+@pytest.mark.parametrize(
+    ("every_a", "every_b"), [(10.0, 180.0), (180.0, 10.0), (60.0, 300.0), (180.0, 180.0), (7.0, 61.0)]
+)
 def test_two_ships_that_report_at_uneven_rates_become_two_tracks(every_a, every_b):
     a = sail(int(7200 / every_a), every_a)
     b = moved(sail(int(7200 / every_b), every_b, t=T0 + 3.3), north_m=60_000)
