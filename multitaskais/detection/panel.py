@@ -49,26 +49,30 @@ class Traits:
     """What a detector says of itself beyond the protocol; each is an attribute it may have, with this default.
 
     Attributes:
-        window_samples: its z are averaged over so many samples (1..12); 1 when its score is a window already.
+        window_steps: its z are averaged over so many samples (1..12); 1 when its score is a window already.
         cell_calibrated: False when its score means the same everywhere: the region is one cell then.
         rests_on_place: abstains as ``little_known`` where fewer than 10 vessels were seen around.
-        report_level: rests on reports, not on the recurrent past: needs no MIN_TIMESPAN.
+        report_level: rests on reports, not on the recurrent past: needs no MIN_TIMESPAN (default: contradictions do).
         a_contrario: its low steps are counted for the NFA (METHOD 7).
+        span_samples: with a window of its own, the samples that its score rests on; where an alert's segment starts.
         alert_floor: no alert below this score, whatever the budget allows (only with ``cell_calibrated`` False).
     """
 
-    window_samples: int = windows.RING_STEPS
+    window_steps: int = windows.RING_STEPS
     cell_calibrated: bool = True
     rests_on_place: bool = False
     report_level: bool = False
     a_contrario: bool = False
+    span_samples: int = windows.RING_STEPS
     alert_floor: float = -np.inf
 
     @classmethod
     def of(cls, detector: Detector) -> Traits:
-        traits = cls(**{k: getattr(detector, k) for k in cls.__dataclass_fields__ if hasattr(detector, k)})
-        if not 1 <= traits.window_samples <= windows.RING_STEPS:
-            raise ConfigError(f"detector {detector.name!r}: window_samples must lie between 1 and {windows.RING_STEPS}")
+        said = {k: getattr(detector, k) for k in cls.__dataclass_fields__ if hasattr(detector, k)}
+        said.setdefault("report_level", AlertType(detector.alert_type) is AlertType.CONTRADICTION)
+        traits = cls(**said)
+        if not 1 <= traits.window_steps <= windows.RING_STEPS:
+            raise ConfigError(f"detector {detector.name!r}: window_steps must lie between 1 and {windows.RING_STEPS}")
         return traits
 
 
@@ -107,7 +111,7 @@ class Panel:
         self.traits = tuple(Traits.of(d) for d in detectors)
         self.types = np.array([TYPE_INDEX[AlertType(d.alert_type)] for d in detectors])
         self.grid: CellGrid = calibrations[0].grid
-        self._steps = np.array([t.window_samples for t in self.traits])
+        self.steps = np.array([t.window_steps for t in self.traits])
         self._warmup = np.array([d.warmup_samples for d in detectors])
         self._report_level = np.array([t.report_level for t in self.traits])
         self._rule = acontrario.of(rules)
@@ -167,7 +171,7 @@ class Panel:
         new["judged"], new["low"] = self._rule.push(rows["judged"], rows["low"], is_judged, is_low)
         new["parts"] = _running_mean(rows["parts"], np.where(moored[:, None], np.nan, parts))
 
-        said = self._gate(windows.window_mean(new["z"], self._steps), samples["n"])
+        said = self._gate(windows.window_mean(new["z"], self.steps), samples["n"])
         nfa = self._rule.best(new["judged"], new["low"])[0] if self._nfa_of is not None else np.full(n, np.nan)
         nfa = np.where(is_judged, nfa, np.nan)
         surprise, type_score = self._fuse(said, nfa)
@@ -180,6 +184,17 @@ class Panel:
         ).astype(np.uint8)
         score = np.fmax.reduce(type_score, axis=1)
         return new, StepResult(judged, reason, said, surprise, type_score, score, nfa, _shares(new["parts"]))
+
+    def surprise(self, said: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(..., D) windowed z -> (..., D) surprise; NaN while thresholds are being learnt."""
+        if self.thresholds is None:
+            return np.full_like(said, np.nan)
+        return np.stack([f(said[..., k]) for k, f in enumerate(self.thresholds.surprise)], -1)
+
+    def start_of_segment(self, row: np.void) -> int:
+        """Steps from the newest sample back to the start of the most meaningful segment that ends there."""
+        length = self._rule.best(np.atleast_1d(row["judged"]), np.atleast_1d(row["low"]))[1]
+        return max(0, int(length[0]) - 1)
 
     def _run(
         self, detector: Detector, rows: NDArray[np.void], new: NDArray[np.void], samples: NDArray[np.void]
@@ -202,11 +217,9 @@ class Panel:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Windowed z -> surprise of each detector, and each alert type's largest / its threshold."""
         type_score = np.full((len(said), N_TYPES), np.nan)
+        surprise = self.surprise(said)
         if self.thresholds is None:
-            return np.full_like(said, np.nan), type_score
-        surprise = np.empty_like(said)
-        for k, to_surprise in enumerate(self.thresholds.surprise):
-            surprise[:, k] = to_surprise(said[:, k])
+            return surprise, type_score
         for k in range(N_TYPES):
             if np.isfinite(self.thresholds.by_type[k]) and (mine := self.types == k).any():
                 type_score[:, k] = np.fmax.reduce(surprise[:, mine], axis=1) / self.thresholds.by_type[k]

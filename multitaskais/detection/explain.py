@@ -1,0 +1,234 @@
+"""Why, in words: the cause by a decision list over the alarm window, and one sentence for a watch officer (METHOD 10.8).
+
+The four-hot parts of a likelihood say "position" for nearly everything; an ordered list of plain questions does better: did it
+jump, does it contradict itself, is it slow and not moored, is it tortuous, is it where ships do not pass, is its speed not the
+place's, and if none of these, its course.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..records import AlertType, Cause, DetectorScore
+from .classes import class_name
+from .threshold import TYPE_INDEX
+from .usual import SECTOR_DEG, Usual
+
+CAUSES = tuple(Cause)
+_OF_TYPE = {
+    AlertType.JUMP: Cause.JUMP,
+    AlertType.IDENTITY_CONFLICT: Cause.IDENTITY_CONFLICT,
+    AlertType.CONTRADICTION: Cause.CONTRADICTION,
+    AlertType.DRIFT: Cause.DRIFT,
+    AlertType.LOITERING: Cause.LOITERING,
+    AlertType.SPEED: Cause.SPEED,
+}
+# Share of its own threshold that a special detector must reach to name the cause of an alert that it did not raise itself.
+NEARLY = 0.7
+SLOW_KNOTS = 2.5  # METHOD 10.7
+SLOW_SHARE = 0.6
+STRAIGHT = 0.5  # made good / path over the window; a ship on passage is above 0.9, one that turns back and forth below
+OFF_M = 1500.0  # farther than this from where ships pass is out of place; a fine cell is about 2 km
+OFF_SHARE = 0.4
+SPEED_MARGIN_KNOTS = 1.0
+LOUDEST = 3  # detectors that an alert names
+NOT_MOORED_KNOTS = 0.5
+
+
+class Window(NamedTuple):
+    """The alarm window of one line, oldest first, without the steps before its first sample."""
+
+    t: NDArray[np.float64]
+    lat: NDArray[np.float64]
+    lon: NDArray[np.float64]
+    sog: NDArray[np.float64]
+    cog: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, row: np.void) -> Window:
+        here = ~np.isnan(row["t"])
+        return cls(*(row[name][here] for name in cls._fields))
+
+    @property
+    def straightness(self) -> float:
+        """Made good / path, 0..1; NaN when the ship has not moved 500 m."""
+        east = (self.lon - self.lon[0]) * math.cos(math.radians(float(self.lat[0]))) * 111_195.0
+        north = (self.lat - self.lat[0]) * 111_195.0
+        path = float(np.hypot(np.diff(east), np.diff(north)).sum())
+        return math.hypot(east[-1], north[-1]) / path if path > 500.0 else math.nan
+
+    @property
+    def mean_course(self) -> float:
+        """Degrees true; NaN without courses."""
+        c = np.radians(self.cog[~np.isnan(self.cog)])
+        return math.degrees(math.atan2(np.sin(c).mean(), np.cos(c).mean())) % 360.0 if len(c) else math.nan
+
+    @property
+    def median_sog(self) -> float:
+        s = self.sog[~np.isnan(self.sog)]
+        return float(np.median(s)) if len(s) else math.nan
+
+
+def cause(alert_type: AlertType, window: Window, type_score: NDArray[np.float64], usual: Usual | None) -> Cause:
+    """The first that applies. ``type_score`` (N_TYPES,) of the sample at hand."""
+    if (certain := _OF_TYPE.get(alert_type)) is not None:
+        return certain
+
+    def nearly(t: AlertType) -> bool:
+        return bool(type_score[TYPE_INDEX[t]] >= NEARLY)
+
+    sog = window.sog[~np.isnan(window.sog)]
+    slow = float(((sog < SLOW_KNOTS) & (sog >= NOT_MOORED_KNOTS)).mean()) if len(sog) else 0.0
+    if nearly(AlertType.CONTRADICTION):
+        return Cause.CONTRADICTION
+    if slow >= SLOW_SHARE and (nearly(AlertType.DRIFT) or not nearly(AlertType.LOITERING)):
+        return Cause.DRIFT
+    straightness = window.straightness
+    if straightness < STRAIGHT and nearly(AlertType.LOITERING):
+        return Cause.LOITERING
+    if usual is None:
+        return Cause.OUT_OF_PLACE
+    off = [usual.distance_to_usual(lat, lon) for lat, lon in zip(window.lat.tolist(), window.lon.tolist(), strict=True)]
+    if np.mean([d is None or d[0] > OFF_M for d in off]) >= OFF_SHARE:
+        return Cause.OUT_OF_PLACE
+    if nearly(AlertType.SPEED):
+        return Cause.SPEED
+    odd_speed, odd_course = _odd(window, usual)
+    if max(odd_speed, odd_course) < 0.3:
+        return Cause.LOITERING if straightness < STRAIGHT else Cause.OUT_OF_PLACE
+    return Cause.SPEED if odd_speed > odd_course else Cause.COURSE
+
+
+def _odd(window: Window, usual: Usual) -> tuple[float, float]:
+    """Share of the window's samples whose speed, and whose course, few ships there have."""
+    speed: list[bool] = []
+    course: list[bool] = []
+    for lat, lon, sog, cog in zip(*(a.tolist() for a in window[1:]), strict=True):
+        if (custom := usual.custom(lat, lon)) is None:
+            continue
+        if not math.isnan(sog):
+            speed.append(not custom.sog_low - SPEED_MARGIN_KNOTS <= sog <= custom.sog_high + SPEED_MARGIN_KNOTS)
+        if not math.isnan(cog) and sog >= 1.0:
+            course.append(custom.course_share[int(cog // SECTOR_DEG) % len(custom.course_share)] < 0.08)
+    return (float(np.mean(speed)) if speed else 0.0, float(np.mean(course)) if course else 0.0)
+
+
+def loudest(
+    names: tuple[str, ...], z: NDArray[np.float64], surprise_order: NDArray[np.float64]
+) -> tuple[DetectorScore, ...]:
+    """The detectors that say most, the loudest first; those without a number are left out."""
+    order = sorted(np.flatnonzero(~np.isnan(surprise_order)), key=lambda k: (-surprise_order[k], names[k]))[:LOUDEST]
+    return tuple(DetectorScore(names[k], float(z[k])) for k in order)
+
+
+class Facts(NamedTuple):
+    """What the sentence is made of."""
+
+    mmsi: int
+    ship_name: str | None
+    ship_type: int
+    cause: Cause
+    t_start: float
+    t: float
+    lat: float
+    lon: float
+    sog: float  # median of the window, knots
+    cog: float  # mean of the window, degrees true
+    one_in: float  # one normal track in so many reaches this; NaN for events
+    one_in_most: float  # more than the development tracks can tell
+    detail: str = ""
+
+
+def message(facts: Facts, usual: Usual | None) -> str:
+    """One or two plain sentences: who, what, where, when, how unusual, what ships usually do there."""
+    what = {
+        Cause.JUMP: "jumped: its reports lie farther apart than it can have sailed",
+        Cause.CONTRADICTION: "reports a course and speed that its positions contradict",
+        Cause.DRIFT: "drifts: very slow and not moored",
+        Cause.LOITERING: "loiters: it turns back and forth in one area",
+        Cause.OUT_OF_PLACE: "is where ships do not usually sail",
+        Cause.SPEED: "sails at an unusual speed",
+        Cause.COURSE: "steers an unusual course",
+        Cause.IDENTITY_CONFLICT: "is two ships: two tracks report under one MMSI",
+    }[facts.cause]
+    text = f"{_who(facts)} {what}"
+    if facts.detail:
+        text += f" ({facts.detail})"
+    text += f", near {position(facts.lat, facts.lon)}, {_when(facts.t_start, facts.t)}"
+    if not math.isnan(facts.sog):
+        text += f"; {facts.sog:.1f} kn" + (f" on {_course(facts.cog)}" if not math.isnan(facts.cog) else "")
+    if usual is not None and facts.cause is not Cause.IDENTITY_CONFLICT and (habit := _habit(facts, usual)):
+        text += f". {habit}"
+    if not math.isnan(facts.one_in):
+        odds = (
+            f"fewer than 1 in {_round(facts.one_in_most)}"
+            if facts.one_in > facts.one_in_most
+            else f"about 1 in {_round(facts.one_in)}"
+        )
+        text += f". Of normal tracks {odds} looks like this"
+    return text + "."
+
+
+def _who(facts: Facts) -> str:
+    kind = class_name(facts.ship_type)
+    if facts.ship_name:
+        return f"{facts.ship_name} ({f'{kind}, ' if kind else ''}MMSI {facts.mmsi:09d})"
+    return f"{f'{kind.capitalize()} vessel' if kind else 'Vessel'} MMSI {facts.mmsi:09d}"
+
+
+def _habit(facts: Facts, usual: Usual) -> str:
+    away = usual.distance_to_usual(facts.lat, facts.lon)
+    custom = usual.custom(facts.lat, facts.lon)
+    parts = []
+    if facts.cause is Cause.OUT_OF_PLACE and away is not None and away[0] > OFF_M:
+        parts.append(f"{away[0] / 1852.0:.1f} NM {_compass(away[1])} of where ships usually pass")
+    if custom is not None:
+        habit = f"ships here usually make {custom.sog_q1:.0f} to {custom.sog_q3:.0f} kn"
+        if custom.courses:
+            habit += " on " + " or ".join(_course(c) for c in custom.courses)
+        parts.append(habit)
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:]
+
+
+def position(lat: float, lon: float) -> str:
+    """Degrees and decimal minutes, as on a chart: 48°30.5'N 005°12.0'W."""
+
+    def part(value: float, digits: int, signs: str) -> str:
+        minutes = round(abs(value) * 600)  # tenths of a minute
+        return f"{minutes // 600:0{digits}d}°{minutes % 600 / 10:04.1f}'{signs[value < 0]}"
+
+    return f"{part(lat, 2, 'NS')} {part(lon, 3, 'EW')}"
+
+
+def _when(t_start: float, t: float) -> str:
+    a, b = datetime.fromtimestamp(t_start, UTC), datetime.fromtimestamp(t, UTC)
+    if (b - a).total_seconds() < 60:
+        return f"{b:%Y-%m-%d %H:%M} UTC"
+    return (
+        f"{a:%Y-%m-%d %H:%M} to {b:%H:%M} UTC"
+        if a.date() == b.date()
+        else f"{a:%Y-%m-%d %H:%M} to {b:%Y-%m-%d %H:%M} UTC"
+    )
+
+
+def _course(degrees: float) -> str:
+    return f"{round(degrees) % 360:03d}°"
+
+
+def _compass(degrees: float) -> str:
+    return ("north", "northeast", "east", "southeast", "south", "southwest", "west", "northwest")[
+        round(degrees / 45) % 8
+    ]
+
+
+def _round(x: float) -> str:
+    if x < 10:
+        return f"{x:.0f}"
+    digits = 10 ** (int(math.log10(x)) - 1)
+    return f"{round(x / digits) * digits:,.0f}"

@@ -1,0 +1,275 @@
+"""The life of an alert: raised, updated, closed (contract, "Alerts").
+
+Per line and alert type at most one alert stands. It is raised at the first sample whose score / threshold reaches 1; updated when
+its score grows by ``update_growth``, or its segment grows and ``update_every_s`` of event time have passed; closed after
+``close_after_steps`` samples below the threshold, or when the track ends. Samples that are not judged (moored, values missing)
+count as below: silence keeps no alert alive. Whoever rises again later is a new alert with an id of its own.
+
+All that an alert needs is in the line's row, so a restart goes on with the same ids and revisions. ``judge`` and the ``on_`` methods
+change the alerts of the rows they are given, in place, and nothing else of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import TrackRules
+from ..records import Alert, AlertType, Cause, NotJudged, Place, Shares, Status, Verdict, alert_id
+from . import explain
+from .panel import Panel, StepResult
+from .threshold import TYPE_INDEX, TYPES
+from .usual import Usual
+
+if TYPE_CHECKING:
+    from ..tracks.tracker import IdentityConflict, Jump
+
+_JUMP = TYPE_INDEX[AlertType.JUMP]
+_IDENTITY = TYPE_INDEX[AlertType.IDENTITY_CONFLICT]
+MAX_SCORE = 1e6  # a displacement within one second needs any speed; JSON has no infinity
+REASON_TEXT = tuple(r.text for r in NotJudged)
+
+
+class LineInfo(NamedTuple):
+    """What is known of a line beside its row."""
+
+    mmsi: int
+    ship_name: bytes  # empty when not heard
+    ship_type: int  # -1 unknown
+    track_id: str
+    decided_at: float  # event time at which the sample or event at hand was decided
+
+
+class AlertLife:
+    """Turns what a panel says into alerts of one model.
+
+    Args:
+        panel: whose rows these are.
+        model_version: written into each alert.
+        usual: what ships do where; None leaves it out of the message.
+        track_rules: for the threshold of a jump.
+        challenger: marks the alerts of a model that runs silently.
+    """
+
+    def __init__(
+        self,
+        panel: Panel,
+        model_version: str,
+        usual: Usual | None = None,
+        track_rules: TrackRules | None = None,
+        *,
+        challenger: bool = False,
+    ) -> None:
+        self.panel = panel
+        self.model_version = model_version
+        self.usual = usual
+        self.challenger = challenger
+        self._rules = panel.rules
+        self._jump_knots = (track_rules or TrackRules()).jump_excess_knots
+
+    # ---------------------------------------------------------------- samples
+
+    def judge(
+        self, rows: NDArray[np.void], samples: NDArray[np.void], result: StepResult, infos: Sequence[LineInfo]
+    ) -> list[tuple[int, Alert]]:
+        """After ``rows, result = panel.step(...)``: (index in the batch, alert) of all that has changed, by index then type."""
+        hot = result.type_score >= 1.0  # False where NaN
+        stands = rows["alert"]["open"].copy()
+        stands[:, _IDENTITY] = False  # two ships stay two ships: only the end of the track closes it
+        changing: NDArray[np.bool_] = hot | stands
+        if not changing.any():
+            return []
+        told: list[tuple[int, Alert]] = []
+        for i, k in zip(*(a.tolist() for a in np.nonzero(changing)), strict=True):
+            row = rows[i]
+            alert = self._next(row, k, bool(hot[i, k]), samples[i], _one(result, i), infos[i])
+            if alert is not None:
+                told.append((i, alert))
+        return told
+
+    def verdicts(
+        self, rows: NDArray[np.void], samples: NDArray[np.void], result: StepResult, infos: Sequence[LineInfo]
+    ) -> list[Verdict]:
+        """The verdict of each line after ``judge``: abnormal while an alert stands."""
+        abnormal: list[bool] = np.any(rows["alert"]["open"], axis=1).tolist()
+        columns = zip(
+            infos,
+            samples["t"].tolist(),
+            abnormal,
+            result.judged.tolist(),
+            result.reason.tolist(),
+            result.score.tolist(),
+            strict=True,
+        )
+        return [
+            Verdict(
+                info.mmsi,
+                info.track_id,
+                t,
+                "abnormal" if bad else "normal" if judged else "not_judged",
+                None if bad or judged else REASON_TEXT[reason],
+                None if math.isnan(score) else score,
+                self.model_version,
+            )
+            for info, t, bad, judged, reason, score in columns
+        ]
+
+    def _next(self, row: Any, k: int, hot: bool, sample: Any, result: StepResult, info: LineInfo) -> Alert | None:
+        a = row["alert"][k]
+        if not hot:
+            a["quiet"] += 1
+            return self._close(a, k, info) if a["quiet"] >= self._rules.close_after_steps else None
+        t, score = float(sample["t"]), min(float(result.type_score[k]), MAX_SCORE)
+        here = (t, float(sample["lat"]), float(sample["lon"]))
+        if fresh := not a["open"]:
+            _open(a, info, t, self._start(row, k, result, here))
+        a["quiet"] = 0
+        a["end"] = here
+        if fresh or score > a["score"]:
+            window = explain.Window.of(row)
+            a["score"] = score
+            a["cause"] = explain.CAUSES.index(explain.cause(TYPES[k], window, result.type_score, self.usual))
+            a["log10_nfa"], a["parts"], a["z"] = result.log10_nfa, result.parts, result.z
+            a["peak"] = (*here, window.median_sog, window.mean_course)
+        if fresh:
+            return self._tell(a, k, Status.RAISED, t, info)
+        grown = a["score"] >= a["told_score"] * self._rules.update_growth
+        return (
+            self._tell(a, k, Status.UPDATED, t, info)
+            if grown or t - a["told_t"] >= self._rules.update_every_s
+            else None
+        )
+
+    def _start(
+        self, row: Any, k: int, result: StepResult, here: tuple[float, float, float]
+    ) -> tuple[float, float, float]:
+        """The first sample that the loudest detector of this type rests its judgement on."""
+        mine = np.flatnonzero((self.panel.types == k) & ~np.isnan(result.z))
+        if not len(mine):  # decided by the a-contrario rule
+            back = self.panel.start_of_segment(row)
+        else:
+            loudest = mine[np.argmax(result.surprise[mine])]
+            steps = int(self.panel.steps[loudest])
+            if steps > 1:
+                strange = np.flatnonzero(row["z"][loudest][-steps:] >= 1.0)
+                back = steps - 1 - int(strange[0]) if len(strange) else 0
+            else:
+                back = self.panel.traits[loudest].span_samples - 1
+        ring = row["t"]
+        back = min(back, int((~np.isnan(ring)).sum()) - 1, len(ring) - 1)
+        return (
+            (float(ring[-1 - back]), float(row["lat"][-1 - back]), float(row["lon"][-1 - back])) if back > 0 else here
+        )
+
+    # ---------------------------------------------------------------- events between reports
+
+    def on_jump(self, row: Any, jump: Jump, info: LineInfo) -> list[Alert]:
+        """A report that needs an impossible speed. One alert for a displaced stretch; later ones of it update it."""
+        a = row["alert"][_JUMP]
+        before, after = jump.before, jump.after
+        t = after[1]
+        score = float(min(max(jump.excess_knots / self._jump_knots, 1.0), MAX_SCORE))
+        if fresh := not a["open"]:
+            _open(a, info, t, before[1:4])
+        a["quiet"] = 0
+        a["end"] = after[1:4]
+        if fresh or score > a["score"]:
+            a["score"] = score
+            a["cause"] = explain.CAUSES.index(Cause.JUMP)
+            a["peak"] = (*after[1:4], after[4], after[5])
+        if fresh:
+            return [self._tell(a, _JUMP, Status.RAISED, t, info)]
+        grown = a["score"] >= a["told_score"] * self._rules.update_growth
+        again = grown or t - a["told_t"] >= self._rules.update_every_s
+        return [self._tell(a, _JUMP, Status.UPDATED, t, info)] if again else []
+
+    def on_identity(self, row: Any, conflict: IdentityConflict, info: LineInfo) -> list[Alert]:
+        """Two ships on one MMSI: closes the jumps that it explains, and stands until the track ends."""
+        told = []
+        if row["alert"][_JUMP]["open"]:
+            told.append(self._close(row["alert"][_JUMP], _JUMP, info))
+        a, report = row["alert"][_IDENTITY], conflict.report
+        fresh = not a["open"]
+        if fresh:
+            start = row["alert"][_JUMP]["start"].tolist() if told else list(report[1:4])
+            _open(a, info, report[1], (conflict.since_t, start[1], start[2]))
+            a["score"] = 1.0
+            a["cause"] = explain.CAUSES.index(Cause.IDENTITY_CONFLICT)
+        a["end"] = report[1:4]
+        a["peak"] = (*report[1:4], report[4], report[5])
+        return [*told, self._tell(a, _IDENTITY, Status.RAISED if fresh else Status.UPDATED, report[1], info)]
+
+    def on_end(self, row: Any, info: LineInfo) -> list[Alert]:
+        """The track has ended by a gap; ``info.decided_at`` is its last report + the gap, so no clock but the vessel's counts."""
+        alerts = row["alert"]
+        return [self._close(alerts[k], k, info) for k in np.flatnonzero(alerts["open"]).tolist()]
+
+    # ---------------------------------------------------------------- revisions
+
+    def _close(self, a: Any, k: int, info: LineInfo) -> Alert:
+        alert = self._tell(a, k, Status.CLOSED, float(a["told_t"]), info)
+        a["open"] = False
+        return alert
+
+    def _tell(self, a: Any, k: int, status: Status, t: float, info: LineInfo) -> Alert:
+        a["revision"] += 1
+        a["told_t"], a["told_score"] = t, a["score"]
+        what = explain.CAUSES[a["cause"]]
+        name = info.ship_name.decode("ascii", "replace").strip() or None
+        start, end, peak = a["start"].tolist(), a["end"].tolist(), a["peak"].tolist()
+        score = float(a["score"])
+        one_in, most = self._odds(k, score)
+        _, lat, lon, sog, cog = peak
+        facts = explain.Facts(info.mmsi, name, info.ship_type, what, start[0], end[0], lat, lon, sog, cog, one_in, most)
+        parts, nfa, z = a["parts"], float(a["log10_nfa"]), a["z"]
+        return Alert(
+            alert_id=alert_id(info.mmsi, float(a["t_first"]), TYPES[k]),
+            revision=int(a["revision"]),
+            status=status,
+            mmsi=info.mmsi,
+            ship_name=name,
+            ship_type=None if info.ship_type < 0 else info.ship_type,
+            alert_type=TYPES[k],
+            cause=what,
+            detectors=explain.loudest(self.panel.names, z, self.panel.surprise(z)),
+            track_id=a["track_id"].decode(),
+            segment_start=Place(*start),
+            segment_end=Place(*end),
+            decided_at=info.decided_at,
+            score=score,
+            log10_nfa=None if math.isnan(nfa) else nfa,
+            share=None if np.isnan(parts).all() else Shares(*parts.tolist()),
+            message=explain.message(facts, self.usual),
+            model_version=self.model_version,
+            challenger=self.challenger,
+        )
+
+    def _odds(self, k: int, score: float) -> tuple[float, float]:
+        """One normal track in how many reaches this score, and the most that the development tracks can tell."""
+        thresholds = self.panel.thresholds
+        decided_by_nfa = self.panel.decision == "a_contrario" and TYPES[k] is AlertType.ABNORMAL
+        if thresholds is None or decided_by_nfa or not math.isfinite(thresholds.by_type[k]):
+            return math.nan, math.nan
+        return math.exp(min(score * thresholds.by_type[k], 50.0)), float(max(thresholds.n_tracks, 10))
+
+
+def _open(a: Any, info: LineInfo, t: float, start: Sequence[float]) -> None:
+    """A fresh alert: nothing of an earlier one of this type remains."""
+    a["open"] = True
+    a["quiet"] = a["revision"] = 0
+    a["track_id"] = info.track_id.encode()
+    a["t_first"] = t
+    a["start"] = tuple(start)
+    a["score"] = 0.0
+    a["log10_nfa"], a["parts"], a["z"] = np.nan, np.nan, np.nan
+
+
+def _one(result: StepResult, i: int) -> StepResult:
+    return StepResult(*(column[i] for column in result))
+
+
+__all__ = ["AlertLife", "LineInfo"]
