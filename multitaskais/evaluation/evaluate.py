@@ -138,17 +138,17 @@ def _reasons(
     judged: NDArray[np.bool_],
     outside: NDArray[np.bool_],
 ) -> NDArray[np.str_]:
-    """The commonest reason of a track's samples; without samples: outside the region when most reports are, else too short."""
+    """Outside the region when most reports are; else the commonest reason of its samples, too short without any."""
     out = np.zeros(len(data.tracks), "U24")
     report_row = data.reports["mmsi"] - data.tracks["key"][0]
     away = np.bincount(report_row, weights=outside, minlength=len(out)) / np.maximum(data.tracks["reports"], 1)
     for i in np.flatnonzero(~judged):
         reasons = trace["reason"][row == i]
         reasons = reasons[reasons > 0]
-        if len(reasons):
-            out[i] = NotJudged(int(np.bincount(reasons).argmax())).text
+        if away[i] > 0.5:
+            out[i] = NotJudged.OUTSIDE_REGION.text
         else:
-            out[i] = NotJudged.OUTSIDE_REGION.text if away[i] > 0.5 else NotJudged.TOO_SHORT.text
+            out[i] = NotJudged(int(np.bincount(reasons).argmax())).text if len(reasons) else NotJudged.TOO_SHORT.text
     return out
 
 
