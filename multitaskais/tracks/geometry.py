@@ -76,3 +76,13 @@ def great_circles_m(
     p2 = np.radians(lat2)
     h = np.sin((p2 - p1) / 2) ** 2 + np.cos(p1) * np.cos(p2) * np.sin(np.radians(lon2 - lon1) / 2) ** 2
     return 2 * EARTH_RADIUS_M * np.arcsin(np.sqrt(np.minimum(1.0, h)))
+
+
+def flat_m(
+    lat1: NDArray[np.float64], lon1: NDArray[np.float64], lat2: NDArray[np.float64], lon2: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Distance in metres on a flat chart at the middle latitude; for tens of kilometres. The bits do not depend on the batch."""
+    dlon = (lon2 - lon1 + 180.0) % 360.0 - 180.0
+    east = dlon * cos_lats((lat1 + lat2) * 0.5)
+    north = lat2 - lat1
+    return np.sqrt(east * east + north * north) * M_PER_DEG

@@ -14,7 +14,7 @@ from pyproj import Geod
 
 from ..config import STEP_S, DetectionRules
 from ..records import SAMPLE_DTYPE
-from .geometry import cos_lats, velocities
+from .geometry import cos_lats, flat_m, velocities
 from .sampler import KNOTS_PER_DEG_S, PAIR_DT_S, PAIRS_MAX, Due
 
 GEOD = Geod(ellps="WGS84")
@@ -114,16 +114,14 @@ def _finish(
 ) -> None:
     """Set made_30min, moored, and missing courses; positions of 30 min (or the start) before, and of the sample before."""
     lat, lon = samples["lat"], samples["lon"]
-    samples["made_30min"] = GEOD.inv(lon_old, lat_old, lon, lat)[2]
-    missing = np.flatnonzero(np.isnan(samples["cog"]))
-    if len(missing):
-        m = missing
+    samples["made_30min"] = flat_m(lat_old, lon_old, lat, lon)
+    m = np.flatnonzero(np.isnan(samples["cog"]))
+    if len(m):
         azimuth, _, distance = GEOD.inv(lon_last[m], lat_last[m], lon[m], lat[m])
         samples["cog"][m] = np.where(distance >= COG_BASE_M, _to_compass(azimuth), np.nan)
     status = samples["nav_status"]
-    samples["moored"] = (
-        (samples["sog"] < rules.moored_sog_knots) & (samples["made_30min"] < rules.moored_made_m)
-    ) | np.isin(status, MOORED_STATUS)
+    still = (samples["sog"] < rules.moored_sog_knots) & (samples["made_30min"] < rules.moored_made_m)
+    samples["moored"] = still | (status == MOORED_STATUS[0]) | (status == MOORED_STATUS[1])
 
 
 def resample_track(
@@ -175,24 +173,27 @@ def _mismatches(columns: _Floats, before: NDArray[np.int64]) -> _Floats:
     columns (5, n) t, lat, lon, sog, cog; before (m,) index of the report before each sample, not decreasing. The pairs and their
     thinning are ``SlotSampler``'s.
     """
-    t, lat, lon, sog, cog = columns
-    second = np.arange(1, len(t))
-    first = second - 1
-    if not (np.diff(t) > PAIR_DT_S[0]).all():
-        first, second = _pairs_apart(t)
-    has_cog = (cog >= 0.0) & (cog < 360.0)
-    dt = t[second] - t[first]
-    use = (dt <= PAIR_DT_S[1]) & has_cog[first] & has_cog[second]
-    first, second, dt = first[use], second[use], dt[use]
-    east, north = velocities(sog, cog)
-    dlon = lon[second] - lon[first]
+    second: NDArray[np.int64] | None = None  # index of the pairs' second report; None = 1, 2, 3 ...
+    nodes = columns
+    if not (np.diff(columns[0]) > PAIR_DT_S[0]).all():
+        chain = _apart(columns[0])
+        nodes, second = columns[:, chain], chain[1:]
+    t, lat, lon, sog, cog = nodes
+    dt = t[1:] - t[:-1]
+    dlon = lon[1:] - lon[:-1]
     dlon = np.where(dlon > 180.0, dlon - 360.0, np.where(dlon < -180.0, dlon + 360.0, dlon))
+    east, north = velocities(sog, cog)
     knots = KNOTS_PER_DEG_S / dt
-    east = dlon * cos_lats((lat[first] + lat[second]) * 0.5) * knots - (east[first] + east[second]) * 0.5
-    north = (lat[second] - lat[first]) * knots - (north[first] + north[second]) * 0.5
+    east = dlon * cos_lats((lat[:-1] + lat[1:]) * 0.5) * knots - (east[:-1] + east[1:]) * 0.5
+    north = (lat[1:] - lat[:-1]) * knots - (north[:-1] + north[1:]) * 0.5
     values = np.sqrt(east * east + north * north)
+    has_cog = (cog >= 0.0) & (cog < 360.0)
+    use = (dt <= PAIR_DT_S[1]) & has_cog[:-1] & has_cog[1:]
+    if not use.all():
+        values = values[use]
+        second = (np.arange(1, len(t)) if second is None else second)[use]
     # Pairs of slot j: end[j-1] <= pair < end[j].
-    end = np.searchsorted(second, before, side="right")
+    end = before if second is None else np.searchsorted(second, before, side="right")
     begin = np.concatenate([[0], end[:-1]])
     count = end - begin
     stride = np.ones(len(count), np.int64)
@@ -213,7 +214,7 @@ def _mismatches(columns: _Floats, before: NDArray[np.int64]) -> _Floats:
     return np.where(kept > 0, middle, np.nan)
 
 
-def _pairs_apart(t: _Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _apart(t: _Floats) -> NDArray[np.int64]:
     """Chain of reports more than 2 s apart: each the first that is so after the one before."""
     # The sampler compares differences; a sum may round to the other side, so look at the neighbours again.
     following = np.searchsorted(t, t + PAIR_DT_S[0], side="right").tolist()
@@ -231,5 +232,4 @@ def _pairs_apart(t: _Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
             break
         chain.append(j)
         i = j
-    nodes = np.array(chain)
-    return nodes[:-1], nodes[1:]
+    return np.array(chain)
