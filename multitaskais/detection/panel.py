@@ -171,7 +171,7 @@ class Panel:
         new["judged"], new["low"] = self._rule.push(rows["judged"], rows["low"], is_judged, is_low)
         new["parts"] = _running_mean(rows["parts"], np.where(moored[:, None], np.nan, parts))
 
-        said = self._gate(windows.window_mean(new["z"], self.steps), samples["n"])
+        said = self.gate(windows.window_mean(new["z"], self.steps), samples["n"])
         nfa = self._rule.best(new["judged"], new["low"])[0] if self._nfa_of is not None else np.full(n, np.nan)
         nfa = np.where(is_judged, nfa, np.nan)
         surprise, type_score = self._fuse(said, nfa)
@@ -207,7 +207,7 @@ class Panel:
             _, scores = detector.step(detector.initial(len(rows)), samples)
         return scores
 
-    def _gate(self, said: NDArray[np.float64], n: NDArray[np.int32]) -> NDArray[np.float64]:
+    def gate(self, said: NDArray[np.float64], n: NDArray[np.int32]) -> NDArray[np.float64]:
         """Nothing before a detector's warm-up, and none but report-level rules before MIN_TIMESPAN."""
         long_enough = (n * STEP_S >= self.rules.min_timespan_s)[:, None] | self._report_level
         return np.where((n[:, None] >= self._warmup) & long_enough, said, np.nan)

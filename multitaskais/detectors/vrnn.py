@@ -38,6 +38,8 @@ class VrnnDetector:
 
     name = "vrnn"
     alert_type = AlertType.ABNORMAL
+    needs_training = True  # `calibrate` takes it from the folder that `train` wrote
+    a_contrario = True  # METHOD 7: its low steps are counted
 
     def __init__(
         self,

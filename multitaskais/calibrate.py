@@ -1,0 +1,246 @@
+"""From samples of normal tracks to a model: detectors, calibrations, thresholds (METHOD 6 and 10).
+
+Vessels stand in three groups that never mix: *train* teaches the detectors, *dev* says what their scores are like on ships they
+have not seen and sets the thresholds, *test* is looked at once, by ``evaluate``. A detector that can leave a vessel's own data out
+(``leave_own_out``) is calibrated on the train vessels too: more vessels, and each as if it had not been seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import STEP_S, DetectionRules, Region, TrackRules
+from .detection import calibration, replay
+from .detection.calibration import Calibration
+from .detection.cells import LEVELS, CellGrid, distinct_vessels
+from .detection.panel import LITTLE_KNOWN_VESSELS, Panel, Traits
+from .detection.protocol import Detector
+from .detection.threshold import N_TYPES, TYPE_INDEX, Budget, DevelopmentScores, Surprise, Thresholds, choose
+from .detection.usual import Usual
+from .detection.windows import window_mean
+from .errors import ConfigError
+from .modelfolder import ENTRY_POINTS, Model, detector_class
+from .records import AlertType
+
+MIN_DEV_VESSELS = 5  # fewer tell nothing of a share of 5 %
+
+Say = Callable[[str], None]
+
+
+def installed() -> tuple[str, ...]:
+    """Names of all detectors of the entry point group."""
+    return tuple(sorted({e.name for e in entry_points(group=ENTRY_POINTS)}))
+
+
+def fit_model(
+    train: NDArray[np.void],
+    dev: NDArray[np.void],
+    region: Region,
+    *,
+    name: str,
+    track_rules: TrackRules | None = None,
+    rules: DetectionRules | None = None,
+    detectors: Sequence[str] | None = None,
+    trained: Mapping[str, Detector | Path] | None = None,
+    budget: Budget | None = None,
+    decision: str = "fused",
+    made_from: Mapping[str, Any] | None = None,
+    credits: Sequence[str] = (),
+    say: Say | None = None,
+) -> Model:
+    """Learn a model.
+
+    Args:
+        train, dev: ``SAMPLE_DTYPE`` of normal tracks, each sorted by line (``mmsi``, ``n``); of different vessels.
+        detectors: names of entry points, in the panel's order; all installed ones that need no training of their own, and those of
+            ``trained``, when None.
+        trained: detectors that took hours to train, ready or as the folder they were saved in; they are not fitted again.
+        budget: of false alarms; ``Budget()`` when None.
+        say: is told each step done.
+
+    Raises:
+        ConfigError: too few vessels, or a vessel in both groups.
+    """
+    rules, track_rules, budget = rules or DetectionRules(), track_rules or TrackRules(), budget or Budget()
+    trained = dict(trained or {})
+    tell = say or (lambda _: None)
+    _check(train, dev)
+    names = tuple(detectors) if detectors is not None else tuple(n for n in installed() if n in trained or _quick(n))
+    grid = CellGrid.of(region)
+
+    panel_detectors: list[Detector] = []
+    calibrations: list[Calibration] = []
+    dev_z = np.full((len(dev), len(names)), np.nan)
+    for k, wanted in enumerate(names):
+        detector = _detector(wanted, trained.get(wanted), train, region, rules)
+        tell(f"{wanted}: learnt")
+        cal, dev_z[:, k] = _calibrate(detector, train, dev, grid, rules, wanted in trained)
+        panel_detectors.append(detector)
+        calibrations.append(cal)
+        tell(f"{wanted}: calibrated")
+
+    thresholds = _thresholds(panel_detectors, calibrations, dev, dev_z, rules, budget)
+    tell(f"thresholds: {thresholds.flagged:.1%} of {thresholds.n_tracks} development tracks flagged")
+    facts = {
+        "train_vessels": len(np.unique(train["mmsi"])),
+        "dev_vessels": len(np.unique(dev["mmsi"])),
+        "train_tracks": len(replay.lines_of(train)[0]),
+        "dev_tracks": thresholds.n_tracks,
+        "first_t": float(min(train["t"].min(), dev["t"].min())),
+        "last_t": float(max(train["t"].max(), dev["t"].max())),
+    }
+    panel = Panel(panel_detectors, calibrations, thresholds, rules, decision=decision)
+    usual = Usual.fit(train, grid)
+    return Model(
+        name,
+        region,
+        track_rules,
+        rules,
+        panel,
+        usual,
+        budget,
+        made_from={**facts, **(made_from or {})},
+        credits=tuple(credits),
+    )
+
+
+def with_budget(model: Model, dev: NDArray[np.void], budget: Budget) -> Model:
+    """The same detectors and calibrations under another budget; no vessel is left out of its cells here."""
+    panel = model.panel
+    z = replay.run_panel(Panel(panel.detectors, panel.calibrations, None, panel.rules), dev).z
+    thresholds = _choose(list(panel.detectors), list(panel.calibrations), dev, z, _nfa(panel, dev), budget)
+    new = Panel(panel.detectors, panel.calibrations, thresholds, panel.rules, decision=panel.decision)
+    return replace(model, panel=new, budget=budget, version="unsaved")
+
+
+def _check(train: NDArray[np.void], dev: NDArray[np.void]) -> None:
+    vessels = np.unique(dev["mmsi"])
+    if len(vessels) < MIN_DEV_VESSELS or not len(train):
+        raise ConfigError(
+            f"{len(np.unique(train['mmsi']))} vessels to learn from and {len(vessels)} to set thresholds on are too few: give tracks of more vessels (hundreds are better)"
+        )
+    if both := np.intersect1d(train["mmsi"], vessels).size:
+        raise ConfigError(f"{both} vessels are both in train and in dev: split by vessel")
+
+
+def _quick(name: str) -> bool:
+    """False for a detector whose ``fit`` trains a network; such a class says ``needs_training = True``."""
+    return not getattr(detector_class(name), "needs_training", False)
+
+
+def _detector(
+    name: str, ready: Detector | Path | None, train: NDArray[np.void], region: Region, rules: DetectionRules
+) -> Detector:
+    if ready is None:
+        return detector_class(name).fit(train, region, rules)
+    return detector_class(name).load(ready, region, rules) if isinstance(ready, Path) else ready
+
+
+def _calibrate(
+    detector: Detector,
+    train: NDArray[np.void],
+    dev: NDArray[np.void],
+    grid: CellGrid,
+    rules: DetectionRules,
+    was_trained: bool,
+) -> tuple[Calibration, NDArray[np.float64]]:
+    """The calibration, and (len(dev),) z of the development samples with each vessel's own data left out."""
+    traits = Traits.of(detector)
+    samples, n_train = dev, 0
+    if hasattr(detector, "leave_own_out") and not was_trained:
+        cast(Any, detector).leave_own_out = True
+        samples, n_train = np.concatenate([train, dev]), len(train)
+    score, _ = replay.run_detector(detector, samples)
+    if n_train:
+        cast(Any, detector).leave_own_out = False
+    score[samples["moored"]] = np.nan
+    low = rules.low_quantile if traits.a_contrario else None
+    cal, z = calibration.fit(score, samples, grid, cell_calibrated=traits.cell_calibrated, low_quantile=low)
+    if traits.rests_on_place:
+        # Vessels around are counted on what the detector remembers: the training traffic.
+        cal = replace(cal, vessels=_around(train, grid))
+        cell = grid.index(samples["lat"], samples["lon"])
+        z[cal.vessels[np.maximum(cell, 0)] < LITTLE_KNOWN_VESSELS] = np.nan
+    return cal, z[n_train:]
+
+
+def _around(samples: NDArray[np.void], grid: CellGrid) -> NDArray[np.int32]:
+    cell = grid.index(samples["lat"], samples["lon"])
+    inside = cell >= 0
+    return distinct_vessels(grid, len(LEVELS) - 1, cell[inside], samples["mmsi"][inside])
+
+
+def _thresholds(
+    detectors: list[Detector],
+    calibrations: list[Calibration],
+    dev: NDArray[np.void],
+    z: NDArray[np.float64],
+    rules: DetectionRules,
+    budget: Budget,
+) -> Thresholds:
+    panel = Panel(detectors, calibrations, None, rules)
+    return _choose(detectors, calibrations, dev, _windowed(panel, dev, z), _nfa(panel, dev), budget)
+
+
+def _windowed(panel: Panel, samples: NDArray[np.void], z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(m, D) z of samples -> (m, D) windowed, by the panel's own rule."""
+    out = np.full(z.shape, np.nan)
+    rows = panel.initial(len(replay.lines_of(samples)[0]))["z"]
+    for lines, at in replay.batches(samples):
+        rows[lines, :, :-1] = rows[lines, :, 1:]
+        rows[lines, :, -1] = z[at]
+        out[at] = panel.gate(window_mean(rows[lines], panel.steps), samples["n"][at])
+    return out
+
+
+def _nfa(panel: Panel, samples: NDArray[np.void]) -> NDArray[np.float64]:
+    """(m,) log10 NFA; NaN without a detector for it."""
+    for detector, calibration_, traits in zip(panel.detectors, panel.calibrations, panel.traits, strict=True):
+        if traits.a_contrario:
+            return replay.run_panel(Panel([detector], [calibration_], None, panel.rules), samples).log10_nfa
+    return np.full(len(samples), np.nan)
+
+
+def _choose(
+    detectors: list[Detector],
+    calibrations: list[Calibration],
+    dev: NDArray[np.void],
+    windowed: NDArray[np.float64],
+    nfa: NDArray[np.float64],
+    budget: Budget,
+) -> Thresholds:
+    start, track = replay.lines_of(dev)
+    n_tracks, hours = len(start), len(dev) * STEP_S / 3600.0
+    plain = DevelopmentScores(windowed, track, n_tracks, hours)
+    best = plain.track_max(windowed)
+    surprise = tuple(Surprise.fit(best[:, k]) for k in range(len(detectors)))
+
+    by_type = np.full((len(dev), N_TYPES), np.nan)
+    floors = np.zeros(N_TYPES)
+    for k, detector in enumerate(detectors):
+        t = TYPE_INDEX[AlertType(detector.alert_type)]
+        by_type[:, t] = np.fmax(by_type[:, t], surprise[k](windowed[:, k]))
+        floor = Traits.of(detector).alert_floor
+        if np.isfinite(floor):
+            floors[t] = max(floors[t], float(surprise[k](np.array([calibrations[k].z_of_region(floor)]))[0]))
+    scores = DevelopmentScores(by_type, track, n_tracks, hours)
+    limits = choose(scores, budget, floors)
+
+    # eps of the a-contrario rule: the share of tracks that `abnormal` itself is given.
+    abnormal = TYPE_INDEX[AlertType.ABNORMAL]
+    only = np.full(N_TYPES, np.inf)
+    only[abnormal] = limits[abnormal]
+    least = -plain.track_max(-nfa)
+    share = scores.flagged(only)
+    known = least[np.isfinite(least)]
+    log10_eps = min(float(np.quantile(known, share, method="lower")), -1e-3) if len(known) else np.nan
+    return Thresholds(
+        surprise, limits, log10_eps, n_tracks, scores.flagged(limits), scores.alerts_per_vessel_day(limits)
+    )
