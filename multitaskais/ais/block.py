@@ -7,7 +7,7 @@
 
     decode_block(lines)                         # the same for lines that stand alone (one Spark partition)
 
-A line is *accepted* (code 0) when it gives a report; a position message in several parts gives it on the line that
+A line is *accepted* (code 0) when it gives a report (a line into which two sentences ran gives two); a position message in several parts gives it on the line that
 completes it, the other parts are ``not_a_position``. Each other line has the code of one ``Reason`` (``CODES``); a part
 whose message is not whole at the end of the block has ``WAITING`` and is counted when it is settled, by a later call.
 So ``counts.received = counts.accepted + sum(counts.rejected)`` holds for each result and for their sum, and the sum of
@@ -18,14 +18,15 @@ Order of lines is kept. ``ship_type`` and ``ship_name`` of a report are what its
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Counts, PositionReport, Reason
-from .decoder import Context, Decoder, Rejected
-from .positions import StaticData, StaticMemory, report_of, rows_to_array, static_of
+from . import kernel
+from .decoder import Context, Decoder, Message, Rejected
+from .positions import Heard, StaticData, StaticMemory, report_of, rows_to_array, static_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,85 +64,219 @@ def count_codes(codes: NDArray[np.uint8]) -> Counts:
     return counts
 
 
+# a kernel's outcome -> the code of the line
+_OF_KERNEL = np.full(256, WAITING, dtype=np.uint8)
+_OF_KERNEL[kernel.REPORT] = ACCEPTED
+_OF_KERNEL[kernel.NO_TIME] = CODE_OF[Reason.NO_TIME]
+_OF_KERNEL[kernel.BAD_MMSI] = CODE_OF[Reason.BAD_MMSI]
+_OF_KERNEL[kernel.NO_POSITION] = CODE_OF[Reason.NO_POSITION]
+_OF_KERNEL[kernel.NOT_A_POSITION] = CODE_OF[Reason.NOT_A_POSITION]
+
+
+class _Work:
+    """One block on its way: outcomes of its lines, reports and static data of those decoded one by one."""
+
+    def __init__(self, codes: NDArray[np.uint8], first_line: int, waiting: set[int]) -> None:
+        self.codes = codes
+        self.first_line = first_line
+        self.waiting = waiting  # lines of earlier blocks without an outcome yet
+        self.rows: list[PositionReport] = []
+        self.row_lines: list[int] = []
+        self.statics: list[StaticData] = []
+        self.heard: list[tuple[int, int, Heard]] = []  # (line, mmsi, what is known of it from there on)
+        self.older = Counts()  # lines of earlier blocks that were settled by this one
+
+    def settle(self, line: int, reason: Reason) -> None:
+        i = line - self.first_line
+        if i < 0:
+            if line in self.waiting:  # a line may hold two parts, but it is counted once
+                self.waiting.remove(line)
+                self.older.received += 1
+                self.older.reject(reason)
+        elif self.codes[i] == WAITING:
+            self.codes[i] = CODE_OF[reason]
+
+
 class BlockDecoder:
     """State between the blocks of one archive: open parts, times that wait, names heard.
 
     line_format: one of ``framing.LINE_FORMATS``, None = each line by itself. at: Unix s for lines without time.
-    memory: names heard in earlier files of the same archive.
+    memory: names heard in earlier files of the same archive. line_kernel: what decodes lines many at a time; None
+    leaves every line to pyais.
     """
 
     def __init__(
-        self, line_format: str | None = None, at: float | None = None, memory: StaticMemory | None = None
+        self,
+        line_format: str | None = None,
+        at: float | None = None,
+        memory: StaticMemory | None = None,
+        line_kernel: kernel.LineKernel | None = kernel.numpy_kernel,
     ) -> None:
         self._decoder = Decoder(line_format, at)
+        self._kernel = line_kernel
+        self._trust = kernel.Trust(
+            cdv=line_format in (None, "cdv"),
+            tagblock=line_format in (None, "tagblock"),
+            suffix=line_format in (None, "suffix"),
+            at=float("nan") if at is None else float(at),
+        )
         self.memory = StaticMemory() if memory is None else memory
         self._lines = 0  # lines before the present block
+        self._waiting: set[int] = set()
 
     def decode(self, lines: Lines) -> Block:
-        texts = split_lines(lines)
-        codes = np.full(len(texts), WAITING, dtype=np.uint8)
-        rows: list[PositionReport] = []
-        row_lines: list[int] = []
-        statics: list[StaticData] = []
-        older = Counts()
+        buf, starts, ends = locate_lines(lines)
+        n = len(starts)
+        if self._kernel is None:
+            scan = kernel.Scan(np.full(n, kernel.LEFT, np.uint8), rows_to_array([]))
+        else:
+            scan = self._kernel(buf, starts, ends, self._trust)
+        work = _Work(_OF_KERNEL[scan.codes], self._lines, self._waiting)
+        fast_lines = np.flatnonzero(scan.codes == kernel.REPORT)
+        fast = scan.reports
+        self.memory.attach(fast)
+        taken_back = self._one_by_one(buf, starts, ends, scan.codes, work)
+        if taken_back:
+            keep = ~np.isin(fast_lines, taken_back)
+            fast_lines, fast = fast_lines[keep], fast[keep]
+        _hear_later(fast, fast_lines, work.heard)
+        self._waiting.update((np.flatnonzero(work.codes == WAITING) + self._lines).tolist())
+        self._lines += n
+        counts = count_codes(work.codes)
+        counts.add(work.older)
+        reports, report_lines = _merge(fast, fast_lines, work)
+        return Block(reports, report_lines, work.codes, work.statics, counts)
 
-        def settle(line: int, code: int) -> None:
-            i = line - self._lines
-            if i < 0:
-                older.received += 1
-                older.reject(CODES[code - 1])
-            elif codes[i] == WAITING:
-                codes[i] = code
+    def _one_by_one(
+        self,
+        buf: NDArray[np.uint8],
+        starts: NDArray[np.int64],
+        ends: NDArray[np.int64],
+        left: NDArray[np.uint8],
+        work: _Work,
+    ) -> list[int]:
+        """Decode through pyais what the kernel left, and a line whose time stands on the line before it.
 
-        for i, text in enumerate(texts):
-            for outcome in self._decoder.feed(self._lines + i, text):
-                if isinstance(outcome, Context):
-                    settle(outcome.line, CODE_OF[Reason.NOT_A_POSITION])
-                elif isinstance(outcome, Rejected):
-                    settle(outcome.line, CODE_OF[outcome.reason])
-                else:
-                    m = outcome.payload
-                    if (static := static_of(m.msg_type, m, outcome.bv, outcome.t)) is not None:
-                        statics.append(static)
-                        self.memory.hear(static)
-                    report = report_of(m.msg_type, m, outcome.bv, outcome.t)
-                    for line in outcome.lines:
-                        if line != outcome.line:
-                            settle(line, CODE_OF[Reason.NOT_A_POSITION])
-                    if isinstance(report, Reason):
-                        settle(outcome.line, CODE_OF[report])
-                    else:
-                        heard = self.memory.get(report.mmsi)
-                        rows.append(report._replace(ship_type=heard.ship_type, ship_name=heard.name))
-                        row_lines.append(i)
-                        settle(outcome.line, ACCEPTED)
-        self._lines += len(texts)
-        counts = count_codes(codes)
-        counts.add(older)
-        return Block(rows_to_array(rows), np.array(row_lines, dtype=np.int64), codes, statics, counts)
+        Returns the lines that the kernel had decoded and that were decoded again.
+        """
+        taken_back: list[int] = []
+        done = -1
+        raw = memoryview(buf.data)
+        first = [0] if self._decoder.waiting and len(starts) else []
+        for i in first + np.flatnonzero(left == kernel.LEFT).tolist():
+            line = i
+            while line > done and line < len(starts):
+                if left[line] != kernel.LEFT:
+                    taken_back.append(line)
+                    work.codes[line] = WAITING
+                self._feed(line, bytes(raw[starts[line] : ends[line]]), work)
+                done = line
+                line = line + 1 if self._decoder.waiting else -1
+        return taken_back
+
+    def _feed(self, i: int, text: bytes, work: _Work) -> None:
+        for outcome in self._decoder.feed(self._lines + i, text):
+            if isinstance(outcome, Context):
+                work.settle(outcome.line, Reason.NOT_A_POSITION)
+            elif isinstance(outcome, Rejected):
+                work.settle(outcome.line, outcome.reason)
+            else:
+                self._message(i, outcome, work)
+
+    def _message(self, i: int, message: Message, work: _Work) -> None:
+        m, bv = message.payload, message.bv
+        if (static := static_of(m.msg_type, m, bv, message.t)) is not None:
+            work.statics.append(static)
+            if self.memory.hear(static):
+                work.heard.append((i, static.mmsi, self.memory.get(static.mmsi)))
+        report = report_of(m.msg_type, m, bv, message.t)
+        for line in message.lines:
+            if line != message.line:
+                work.settle(line, Reason.NOT_A_POSITION)
+        if isinstance(report, Reason):
+            work.settle(message.line, report)
+            return
+        heard = self.memory.get(report.mmsi)
+        work.rows.append(report._replace(ship_type=heard.ship_type, ship_name=heard.name))
+        work.row_lines.append(i)
+        work.codes[i] = ACCEPTED
 
     def finish(self) -> Counts:
         """Counts of the parts that still wait: ``incomplete``. The decoder may go on with another archive."""
-        counts = Counts()
+        work = _Work(np.zeros(0, dtype=np.uint8), self._lines, self._waiting)
         for rejected in self._decoder.finish():
-            counts.received += 1
-            counts.reject(rejected.reason)
-        return counts
+            work.settle(rejected.line, rejected.reason)
+        return work.older
 
 
-def split_lines(lines: Lines) -> list[bytes]:
-    """Lines without their ends; an empty piece after the last end is no line."""
+def _hear_later(reports: NDArray[np.void], lines: NDArray[np.int64], heard: list[tuple[int, int, Heard]]) -> None:
+    """Names heard within the block reach the reports of later lines, in place."""
+    if not heard:
+        return
+    order = np.argsort(reports["mmsi"], kind="stable")
+    mmsi = reports["mmsi"][order]
+    for line, of, what in heard:
+        lo, hi = np.searchsorted(mmsi, [of, of + 1])
+        of_vessel = order[lo:hi]
+        later = of_vessel[np.searchsorted(lines[of_vessel], line, side="right") :]
+        reports["ship_type"][later], reports["ship_name"][later] = what.ship_type, what.name
+
+
+def _merge(
+    fast: NDArray[np.void], fast_lines: NDArray[np.int64], work: _Work
+) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+    """Both kinds of reports in the order of lines."""
+    if not work.rows:
+        return fast, fast_lines
+    lines = np.concatenate([fast_lines, np.array(work.row_lines, dtype=np.int64)])
+    order = np.argsort(lines, kind="stable")
+    return np.concatenate([fast, rows_to_array(work.rows)])[order], lines[order]
+
+
+def locate_lines(lines: Lines) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    """A padded buffer, and where each line begins and ends in it; an empty piece after the last end is no line."""
     if isinstance(lines, bytes | bytearray | memoryview):
-        pieces = bytes(lines).split(b"\n")
-        if not pieces[-1]:
-            pieces.pop()
-        return pieces
-    return [(v.encode() if isinstance(v, str) else v) or b"" for v in lines.to_pylist()]
+        data = np.frombuffer(lines, dtype=np.uint8)
+        ends = np.flatnonzero(data == ord("\n"))
+        if len(data) and data[-1] != ord("\n"):
+            ends = np.append(ends, len(data))
+        starts = np.empty_like(ends)
+        starts[:1], starts[1:] = 0, ends[:-1] + 1
+    else:
+        data, starts, ends = _arrow_lines(lines)
+    buf = np.empty(len(data) + kernel.PADDING, dtype=np.uint8)
+    buf[: len(data)], buf[len(data) :] = data, ord("\n")
+    returned = (ends > starts) & (buf[ends - 1] == ord("\r"))
+    return buf, starts, ends - returned
 
 
-def decode_block(lines: Lines, line_format: str | None = None, at: float | None = None) -> Block:
+def _arrow_lines(lines: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    """The buffers of an Arrow array of text or bytes; a null is an empty line."""
+    import pyarrow as pa
+
+    if isinstance(lines, pa.ChunkedArray):
+        lines = lines.combine_chunks()
+        lines = pa.concat_arrays(lines.chunks) if isinstance(lines, pa.ChunkedArray) else lines
+    lines = lines.cast(pa.large_binary())
+    _, offsets, data = lines.buffers()
+    if not len(lines):
+        return np.zeros(0, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64)
+    where = np.frombuffer(offsets, dtype=np.int64)[lines.offset : lines.offset + len(lines) + 1]
+    text = np.frombuffer(data, dtype=np.uint8) if data is not None else np.zeros(0, np.uint8)
+    starts, ends = where[:-1] - where[0], where[1:] - where[0]
+    if lines.null_count:
+        ends = np.where(lines.is_null().to_numpy(zero_copy_only=False), starts, ends)
+    return text[where[0] : where[-1]], starts, ends
+
+
+def decode_block(
+    lines: Lines,
+    line_format: str | None = None,
+    at: float | None = None,
+    line_kernel: kernel.LineKernel | None = kernel.numpy_kernel,
+) -> Block:
     """Lines that stand alone: as ``BlockDecoder``, with nothing before and nothing after; no code is WAITING."""
-    decoder = BlockDecoder(line_format, at)
+    decoder = BlockDecoder(line_format, at, line_kernel=line_kernel)
     block = decoder.decode(lines)
     rest = decoder.finish()
     codes = np.where(block.codes == WAITING, CODE_OF[Reason.INCOMPLETE], block.codes).astype(np.uint8)

@@ -38,7 +38,7 @@ _STATION = re.compile(rb",([rb]b?\d{6,10})(?=,|\s|$)")
 _GROUP = re.compile(rb"(\d{1,2})-(\d{1,2})-(\w{1,12})$")
 _GROUP_OLD = re.compile(rb"(\d)G(\d):(\w{1,12})$")  # NMEA 0183 v3 spelling: 1G2:0125
 
-_MS_FROM = 10**11  # as seconds this is the year 5138: a greater number counts milliseconds
+MS_FROM = 10**11  # as seconds this is the year 5138: a greater number counts milliseconds
 _GROUPS_KEPT = 64  # groups whose time is remembered for the sentences that follow
 
 
@@ -104,7 +104,7 @@ def unix_time(year: int, month: int, day: int, hour: int, minute: int, second: i
 
 def _epoch(digits: bytes) -> float:
     value = int(digits)
-    return value / 1000.0 if value >= _MS_FROM else float(value)
+    return value / 1000.0 if value >= MS_FROM else float(value)
 
 
 def parse_tag_block(body: bytes) -> _Tag | None:

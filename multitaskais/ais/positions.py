@@ -24,7 +24,6 @@ LAT_MAX, LON_MAX = 90.0, 180.0  # 91 and 181 mean not available; all beyond the 
 SOG_NOT_AVAILABLE = 102.3  # raw 1023; 102.2 means "102.2 or more" and stays
 SOG_NOT_AVAILABLE_27 = 63.0
 HEADING_END_BIT = {1: 137, 2: 137, 3: 137, 18: 133, 19: 133, 27: 94}  # a shorter payload has lost part of the report
-STATIC_END_BIT_19 = 301  # through the size
 SHIP_TYPE_BIT = {5: 232, 19: 263}  # read raw: pyais folds the spare codes (57, 71, ...) into their neighbours
 
 
@@ -92,9 +91,16 @@ def report_of(msg_type: int, m: Any, bv: Any, t: float) -> PositionReport | Reas
     )
 
 
+def _static_bits(msg_type: int, m: Any) -> int:
+    """Least length that holds name and type whole."""
+    if msg_type == 24:
+        return 160 if getattr(m, "partno", 1) == 0 else 48
+    return SHIP_TYPE_BIT[msg_type] + 8
+
+
 def static_of(msg_type: int, m: Any, bv: Any, t: float) -> StaticData | None:
     """The static data in a pyais message of type 5, 19 or 24; None when it carries none."""
-    if msg_type not in (5, 19, 24) or not 0 < m.mmsi <= MMSI_MAX or (msg_type == 19 and len(bv) < STATIC_END_BIT_19):
+    if msg_type not in (5, 19, 24) or len(bv) < _static_bits(msg_type, m) or not 0 < m.mmsi <= MMSI_MAX:
         return None
 
     def number(name: str) -> int:
