@@ -1,0 +1,70 @@
+"""``multitaskais inject``: put anomalies of eleven kinds into clean tracks, for ``evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    p = subparsers.add_parser(
+        "inject",
+        help="put labelled anomalies into real tracks",
+        description="Write a labelled table: every clean track of the archives, and copies with one anomaly each.",
+        epilog="example: multitaskais inject day.parquet --region gulf --seed 1 --out labelled.parquet",
+    )
+    p.add_argument(
+        "tracks", nargs="+", metavar="TRACKS", help="archives in any format that decode reads, or tracks as Parquet"
+    )
+    p.add_argument("--seed", type=int, required=True, help="same seed and tracks, same anomalies")
+    p.add_argument("--per-kind", type=int, default=40, metavar="N", help="copies of each kind (default 40)")
+    p.add_argument("--out", type=Path, required=True, metavar="LABELLED", help="the table to write (Parquet)")
+    p.add_argument("--region", help="region preset or file: reports outside are left out, and no copy leaves it")
+    p.add_argument("--kinds", nargs="+", metavar="KIND", help="kinds to make (default: all)")
+    p.add_argument(
+        "--most-tracks", dest="most", type=int, metavar="N", help="use at most N clean tracks, drawn by the seed"
+    )
+    p.add_argument("--format", help="format of the archives (default: recognised)")
+    p.add_argument("--json", action="store_true", help="print the summary as JSON")
+    p.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from ..ais.archives import read_reports
+    from ..config import Region, TrackRules
+    from ..errors import ConfigError, InputError
+    from ..evaluation.altered import clean_tracks, labelled, write_labelled
+    from ..evaluation.inject import KINDS
+
+    began = time.perf_counter()
+    if args.per_kind < 1:
+        raise ConfigError(f"--per-kind {args.per_kind}: give at least 1")
+    kinds = tuple(args.kinds or KINDS)
+    if unknown := [k for k in kinds if k not in KINDS]:
+        raise ConfigError(f"no kind {unknown[0]!r}: give some of {', '.join(KINDS)}")
+    region = Region.load(args.region) if args.region else None
+    parts = [batch.reports for batch in read_reports(args.tracks, args.format)]
+    if not parts:
+        raise InputError(f"{args.tracks[0]}: no report in it")
+    tracks = clean_tracks(np.concatenate(parts), TrackRules(), region)
+    if args.most is not None and args.most < len(tracks):
+        drawn = np.random.default_rng([args.seed, len(KINDS)]).permutation(len(tracks))[: max(args.most, 0)]
+        tracks = [tracks[k] for k in sorted(drawn)]
+    rows, made = labelled(tracks, args.per_kind, args.seed, region, kinds)
+    write_labelled(rows, args.out)
+    summary = {
+        "clean_tracks": len(tracks),
+        "reports": len(rows),
+        "per_kind": made,
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+    if args.json:
+        print(json.dumps(summary))
+        return 0
+    print(f"{len(tracks)} clean tracks; copies: {', '.join(f'{k} {n}' for k, n in made.items())}")
+    print(f"{args.out} ({len(rows):,} reports, {summary['seconds']} s)")
+    return 0

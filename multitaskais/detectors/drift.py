@@ -1,0 +1,52 @@
+"""Moving, but hardly: the share of the last two hours below 2.5 kn and not at rest (METHOD 10.7).
+
+    slow  0.4 kn < SOG < 2.5 kn and not moored
+    score share of the last 12 samples that were slow + 0.01 x their mean speed in knots
+
+The second term only orders tracks with equal shares: of two, the one that is carried off faster is the stranger.
+A ship at anchor swings below 0.4 kn; a tow that waits for a lock does both and is this detector's false alarm.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detection.protocol import Scores
+from ..detection.windows import push
+from ..records import AlertType, NotJudged
+from .stateless import NothingLearnt
+
+STEPS = 12
+SLOW_MIN_KNOTS, SLOW_MAX_KNOTS = 0.4, 2.5
+TIE = 0.01
+
+
+class DriftDetector(NothingLearnt):
+    name = "drift"
+    alert_type = AlertType.DRIFT
+    warmup_samples = STEPS - 1
+    rests_on_place = False
+    cell_calibrated = False
+    window_samples = 1
+    state_dtype = np.dtype([("seen", "i4"), ("slow", "f4", (STEPS,))])  # SOG where slow, else 0
+
+    def initial(self, n: int) -> NDArray[np.void]:
+        return np.zeros(n, self.state_dtype)
+
+    def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
+        sog = samples["sog"]
+        slow = (sog > SLOW_MIN_KNOTS) & (sog < SLOW_MAX_KNOTS) & ~samples["moored"]
+        new = state.copy()
+        new["slow"] = push(state["slow"], np.where(slow, sog, 0.0).astype(np.float32))
+        new["seen"] = np.minimum(state["seen"] + 1, STEPS)
+        share, speed = np.zeros(len(samples)), np.zeros(len(samples))
+        for k in range(STEPS):
+            share += new["slow"][:, k] > 0
+            speed += new["slow"][:, k]
+        score = share / STEPS + TIE * speed / STEPS
+        reason = np.zeros(len(samples), np.uint8)
+        reason[np.isnan(sog)] = NotJudged.NO_DATA
+        reason[state["seen"] < self.warmup_samples] = NotJudged.TOO_SHORT
+        reason[samples["moored"]] = NotJudged.MOORED
+        return new, Scores(np.where(reason == 0, score, np.nan), reason)

@@ -1,0 +1,65 @@
+"""Going round and round: a long way made in a small space (METHOD 10.7).
+
+    way    sum of the distances between the last samples, km, over 90 min
+    extent diagonal of the box around them, km
+    score  ln((way + 1) / (extent + 1)) * steady
+
+A straight way has way = extent; a ferry that turns back has at most twice; loops have more. ``steady`` is the slowest speed
+of the 90 min, at most 2 kn, over 2 kn: a ship that shunts in a harbour stops between, one that waits outside keeps moving.
+Windows with a moored sample are not judged.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detection.protocol import Scores
+from ..detection.windows import push
+from ..records import AlertType, NotJudged
+from .memory import KM_PER_DEG
+from .stateless import NothingLearnt
+
+STEPS = 9
+SOFTEN_KM = 1.0  # small movements make no ratio
+STEADY_KNOTS = 2.0
+
+
+class LoiteringDetector(NothingLearnt):
+    name = "loitering"
+    alert_type = AlertType.LOITERING
+    warmup_samples = STEPS
+    rests_on_place = False
+    cell_calibrated = False
+    window_samples = 1
+    state_dtype = np.dtype(
+        [
+            ("seen", "i4"),
+            ("lat", "f8", (STEPS + 1,)),
+            ("lon", "f8", (STEPS + 1,)),
+            ("sog", "f4", (STEPS,)),
+            ("moored", "?", (STEPS,)),
+        ]
+    )
+
+    def initial(self, n: int) -> NDArray[np.void]:
+        return np.zeros(n, self.state_dtype)
+
+    def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
+        new = state.copy()
+        for name in ("lat", "lon", "sog", "moored"):
+            new[name] = push(state[name], samples[name])
+        new["seen"] = np.minimum(state["seen"] + 1, STEPS + 1)
+        north = (new["lat"] - samples["lat"][:, None]) * KM_PER_DEG
+        east = (new["lon"] - samples["lon"][:, None]) * (KM_PER_DEG * np.cos(np.radians(samples["lat"])))[:, None]
+        way = np.zeros(len(samples))
+        for k in range(STEPS):
+            way += np.hypot(east[:, k + 1] - east[:, k], north[:, k + 1] - north[:, k])
+        extent = np.hypot(east.max(axis=1) - east.min(axis=1), north.max(axis=1) - north.min(axis=1))
+        steady = np.minimum(np.fmin.reduce(new["sog"].astype(np.float64), axis=1), STEADY_KNOTS) / STEADY_KNOTS
+        score = np.log((way + SOFTEN_KM) / (extent + SOFTEN_KM)) * steady
+        reason = np.zeros(len(samples), np.uint8)
+        reason[np.isnan(score)] = NotJudged.NO_DATA
+        reason[state["seen"] < self.warmup_samples] = NotJudged.TOO_SHORT
+        reason[new["moored"].any(axis=1)] = NotJudged.MOORED
+        return new, Scores(np.where(reason == 0, score, np.nan), reason)

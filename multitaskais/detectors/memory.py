@@ -1,0 +1,191 @@
+"""What the place and speed detectors remember: samples of many vessels under way, thinned, without the vessels' names.
+
+A memory point is a position and a velocity. Between two samples of a line the way is filled in, since a ship makes 1 to 5 km
+in 10 minutes and its lane should not look like a row of islands. Vessels appear as numbers drawn at random when the memory is
+made; which number is whose is kept in the process that made it (so that a vessel's own past can be left out while it is
+calibrated) and never written.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from ..config import Region
+from ..errors import InputError, ModelCorrupt, WrongRegion
+
+KM_PER_DEG = 111.195  # of latitude, on the sphere of 6,371 km
+NOBODY = -1  # vessel number of a line that no part of the memory is of
+VELOCITY_UNIT_KNOTS = 0.01
+THIN_KM, THIN_KNOTS = 0.1, 0.5  # of one vessel, one point in each such cell of position and velocity is enough
+MAX_POINTS = 400_000  # 4 MB; more are left out evenly, at random
+FIRST_NEIGHBOURS = 16  # asked for at first when a vessel's own points must be passed over
+FORMAT_VERSION = 1
+
+
+class Plane:
+    """Degrees -> kilometres east and north of a region's south-west corner; true to scale at its middle latitude."""
+
+    def __init__(self, region: Region) -> None:
+        self.lat, self.lon = region.lat_min, region.lon_min
+        self.km_north = KM_PER_DEG
+        self.km_east = KM_PER_DEG * float(np.cos(np.radians(0.5 * (region.lat_min + region.lat_max))))
+
+    def xy(self, lat: NDArray[np.float64], lon: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n,) degrees -> (n, 2) km."""
+        return np.stack([(lon - self.lon) * self.km_east, (lat - self.lat) * self.km_north], axis=1)
+
+
+def velocity(sog: NDArray[np.float64], cog: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) knots, degrees -> (n, 2) knots east and north; NaN where either is missing, except at rest, where course says nothing."""
+    angle = np.radians(np.where(np.isnan(cog) & (sog < 0.5), 0.0, cog))
+    return np.stack([sog * np.sin(angle), sog * np.cos(angle)], axis=1)
+
+
+class Traffic:
+    """Memory points: ``xy`` (m, 2) km, ``uv`` (m, 2) kn, ``vessel`` (m,) numbers from 0."""
+
+    def __init__(self, region: Region, quantised: NDArray[np.int16], vessel: NDArray[np.int32]) -> None:
+        self.region, self.quantised, self.vessel = region, quantised, vessel
+        self.plane = Plane(region)
+        unit = (quantised[:, :2].astype(np.float64) + 32768.0) / 65535.0
+        lat = region.lat_min + unit[:, 0] * (region.lat_max - region.lat_min)
+        lon = region.lon_min + unit[:, 1] * (region.lon_max - region.lon_min)
+        self.xy = self.plane.xy(lat, lon)
+        self.uv = quantised[:, 2:].astype(np.float64) * VELOCITY_UNIT_KNOTS
+        self._mmsi: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._number: NDArray[np.int32] = np.zeros(0, np.int32)
+
+    def __len__(self) -> int:
+        return len(self.vessel)
+
+    @classmethod
+    def of(
+        cls, samples: NDArray[np.void], region: Region, rng: np.random.Generator, fill: int = 4, sog_min: float = 0.0
+    ) -> Traffic:
+        """Remember samples sorted by line (``mmsi``, ``n``); moored ones and those without velocity are left out.
+
+        Args:
+            fill: points a 10-minute step, the sample itself among them.
+            sog_min: slower points are left out, knots.
+            rng: draws the vessels' numbers, the order of the points, and which are left out above ``MAX_POINTS``.
+        """
+        place = np.stack([samples["lat"], samples["lon"]], axis=1)
+        uv = velocity(samples["sog"], samples["cog"])
+        usable = ~samples["moored"] & np.isfinite(uv).all(axis=1) & np.isfinite(place).all(axis=1)
+        follows = (np.diff(samples["mmsi"]) == 0) & (np.diff(samples["n"]) == 1) & usable[1:] & usable[:-1]
+        places, velocities, mmsis = [place[usable]], [uv[usable]], [samples["mmsi"][usable]]
+        for j in range(1, fill):
+            w = j / fill
+            places.append(((1 - w) * place[:-1] + w * place[1:])[follows])
+            velocities.append(((1 - w) * uv[:-1] + w * uv[1:])[follows])
+            mmsis.append(samples["mmsi"][1:][follows])
+        place, uv, mmsi = np.concatenate(places), np.concatenate(velocities), np.concatenate(mmsis)
+        box = np.array([[region.lat_min, region.lon_min], [region.lat_max, region.lon_max]])
+        inside = ((place >= box[0]) & (place < box[1])).all(axis=1) & (np.hypot(uv[:, 0], uv[:, 1]) >= sog_min)
+        place, uv, mmsi = place[inside], uv[inside], mmsi[inside]
+        if not len(mmsi):
+            raise InputError(f"no sample under way inside the box of region {region.name!r}: nothing to learn from")
+
+        names, index = np.unique(mmsi, return_inverse=True)
+        number = rng.permutation(len(names)).astype(np.int32)
+        km = Plane(region).xy(place[:, 0], place[:, 1])
+        coarse = np.column_stack([index, np.floor(km / THIN_KM), np.floor(uv / THIN_KNOTS)]).astype(np.int64)
+        kept = np.unique(coarse, axis=0, return_index=True)[1]
+        kept = rng.permutation(kept)[:MAX_POINTS]
+        quantised = np.empty((len(kept), 4), np.int16)
+        quantised[:, :2] = np.round((place[kept] - box[0]) / (box[1] - box[0]) * 65535.0 - 32768.0)
+        quantised[:, 2:] = np.clip(np.round(uv[kept] / VELOCITY_UNIT_KNOTS), -32767, 32767)
+        traffic = cls(region, quantised, number[index[kept]])
+        traffic._mmsi, traffic._number = names, number
+        return traffic
+
+    def numbers_of(self, mmsi: NDArray[np.int64]) -> NDArray[np.int32]:
+        """(n,) each vessel's number in the memory, ``NOBODY`` where it has none, or where the memory was loaded from a file."""
+        if not len(self._mmsi):
+            return np.full(len(mmsi), NOBODY, np.int32)
+        at = np.minimum(np.searchsorted(self._mmsi, mmsi), len(self._mmsi) - 1)
+        return np.where(self._mmsi[at] == mmsi, self._number[at], NOBODY).astype(np.int32)
+
+    def arrays(self) -> dict[str, NDArray]:
+        box = (self.region.lat_min, self.region.lat_max, self.region.lon_min, self.region.lon_max)
+        return {
+            "format": np.array(FORMAT_VERSION),
+            "box": np.array(box),
+            "points": self.quantised,
+            "vessel": self.vessel,
+        }
+
+    @classmethod
+    def from_file(cls, file: Path, region: Region) -> tuple[Traffic, dict[str, NDArray]]:
+        """The memory and whatever else its detector wrote beside it."""
+        try:
+            with np.load(file, allow_pickle=False) as f:
+                values = {k: f[k] for k in f.files}
+            version, box, points, vessel = (values.pop(k) for k in ("format", "box", "points", "vessel"))
+        except (OSError, ValueError, KeyError, EOFError) as e:
+            raise ModelCorrupt(f"{file} cannot be read ({e}): copy the whole model folder again") from None
+        if int(version) != FORMAT_VERSION:
+            raise ModelCorrupt(f"{file} has format {int(version)}, this version reads {FORMAT_VERSION}: train it anew")
+        if box.tolist() != [region.lat_min, region.lat_max, region.lon_min, region.lon_max]:
+            raise WrongRegion(
+                f"{file} remembers the box {box.tolist()}, not that of region {region.name!r}: use its own model"
+            )
+        return cls(region, points, vessel), values
+
+
+def nearest_other(
+    tree: cKDTree, vessel: NDArray[np.int32], points: NDArray[np.float64], own: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """(n,) distance to the nearest tree point whose ``vessel`` is not ``own``; infinite where there is none."""
+    out = np.full(len(points), np.inf)
+    todo = np.flatnonzero(own == NOBODY)
+    if len(todo):
+        out[todo] = tree.query(points[todo], k=1)[0]
+    todo = np.flatnonzero(own != NOBODY)
+    k = FIRST_NEIGHBOURS
+    while len(todo):
+        k = min(k, tree.n)
+        distance, at = (a.reshape(len(todo), k) for a in tree.query(points[todo], k=k))
+        other = vessel[at] != own[todo, None]
+        found = other.any(axis=1)
+        out[todo[found]] = distance[found, np.argmax(other[found], axis=1)]
+        todo = todo[~found]
+        if k == tree.n:
+            break
+        k *= 8
+    return out
+
+
+def nearest_others(
+    tree: cKDTree,
+    vessel: NDArray[np.int32],
+    points: NDArray[np.float64],
+    own: NDArray[np.int32],
+    k: int,
+    within: float = np.inf,
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The k nearest tree points of other vessels: (n, m) indices and which of them count (the rest is filling).
+
+    A vessel that fills four times k points around itself gets fewer than k.
+    """
+    asked = min(4 * k if bool((own != NOBODY).any()) else k, tree.n)
+    distance, at = tree.query(points, k=asked, distance_upper_bound=within)
+    distance, at = distance.reshape(len(points), asked), at.reshape(len(points), asked)
+    there = np.isfinite(distance)
+    at = np.where(there, at, 0)
+    counts = there & (vessel[at] != own[:, None])
+    counts &= np.cumsum(counts, axis=1) <= k
+    return at, counts
+
+
+def mean_of(values: NDArray[np.float64], counts: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean of the (n, m) values that count, and their number; added one column after the other, so that the rows beside do not matter."""
+    total, number = np.zeros(len(values)), np.zeros(len(values))
+    for j in range(values.shape[1]):
+        total += np.where(counts[:, j], values[:, j], 0.0)
+        number += counts[:, j]
+    return total / np.maximum(number, 1.0), number

@@ -1,0 +1,121 @@
+"""Has any other ship been here, going this way at this speed?
+
+    d     distance from the sample to the nearest remembered point of another vessel, in km, where 4 kn count as 1 km
+    raw   ln(d + 0.1 km) - the same of the remembered traffic around: 2 km is far beside a river, near on the open sea
+    score raw - what this vessel's own past (more than an hour ago) has made usual for it
+
+The first line is METHOD 10's place detector; the second is a local outlier factor (Breunig et al., SIGMOD 2000) with the
+context taken in position only; the third keeps a ship that always works off the lanes from being strange for ever.
+Choices were made on development vessels (``docs/studies/panel.md``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from ..config import DetectionRules, Region
+from ..detection.protocol import Scores
+from ..detection.windows import push
+from ..records import AlertType, NotJudged
+from .memory import NOBODY, Traffic, mean_of, nearest_other, nearest_others, velocity
+
+FILE = "place.npz"
+KM_PER_KNOT = 0.25
+SOFTEN_KM = 0.1  # closer than this is all the same: reports are that precise in time
+NEIGHBOURS = 20  # of the context
+RECENT_STEPS = 6  # the last hour is not yet the vessel's past
+HABIT_PRIOR_STEPS = 6.0  # so many samples of nothing strange are taken for granted before a past speaks
+UNIT = 1e-3  # of the stored logarithms
+
+
+class PlaceDetector:
+    """``leave_own_out``: vessels of the memory are compared with others only. For calibration, in the process that learned."""
+
+    name = "place"
+    alert_type = AlertType.ABNORMAL
+    warmup_samples = 0
+    rests_on_place = True
+    cell_calibrated = True
+    window_samples = 12
+    state_dtype = np.dtype([("recent", "f8", (RECENT_STEPS,)), ("sum", "f8"), ("count", "f8")])
+
+    def __init__(self, traffic: Traffic, usual: NDArray[np.int16], typical: float) -> None:
+        """usual: (m,) ln distance of each memory point to the nearest of another vessel, in ``UNIT``; typical: mean raw score."""
+        self.traffic, self.usual, self.typical = traffic, usual, typical
+        self.leave_own_out = False
+        self._tree = cKDTree(_scaled(traffic.xy, traffic.uv))
+        self._around = cKDTree(traffic.xy)
+        self._usual = usual.astype(np.float64) * UNIT
+
+    def initial(self, n: int) -> NDArray[np.void]:
+        state = np.zeros(n, self.state_dtype)
+        state["recent"] = np.nan
+        return state
+
+    def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
+        raw = self.raw(samples)
+        new = state.copy()
+        old = state["recent"][:, 0]
+        past = np.isfinite(old)
+        new["sum"] = np.where(past, state["sum"] + np.where(past, old, 0.0), state["sum"])
+        new["count"] = state["count"] + past
+        new["recent"] = push(state["recent"], raw - self.typical)
+        score = raw - self.typical - new["sum"] / (new["count"] + HABIT_PRIOR_STEPS)
+        reason = np.where(samples["moored"], NotJudged.MOORED, np.where(np.isnan(raw), NotJudged.NO_DATA, 0))
+        return new, Scores(score, reason.astype(np.uint8))
+
+    def raw(self, samples: NDArray[np.void]) -> NDArray[np.float64]:
+        """(n,) the second line of the module's text; NaN for moored samples and where position or velocity is missing."""
+        xy = self.traffic.plane.xy(samples["lat"], samples["lon"])
+        uv = velocity(samples["sog"], samples["cog"])
+        use = np.flatnonzero(~samples["moored"] & np.isfinite(uv).all(axis=1) & np.isfinite(xy).all(axis=1))
+        own = (
+            self.traffic.numbers_of(samples["mmsi"][use]) if self.leave_own_out else np.full(len(use), NOBODY, np.int32)
+        )
+        out = np.full(len(samples), np.nan)
+        if len(use):
+            out[use] = self._raw(xy[use], uv[use], own)
+        return out
+
+    def _raw(self, xy: NDArray[np.float64], uv: NDArray[np.float64], own: NDArray[np.int32]) -> NDArray[np.float64]:
+        far = _log(nearest_other(self._tree, self.traffic.vessel, _scaled(xy, uv), own))
+        at, counts = nearest_others(self._around, self.traffic.vessel, xy, own, NEIGHBOURS)
+        context, number = mean_of(self._usual[at], counts)
+        return np.where(number > 0, far - context, np.nan)
+
+    @classmethod
+    def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules, seed: int = 0) -> Self:
+        traffic = Traffic.of(samples, region, np.random.default_rng(seed))
+        points = _scaled(traffic.xy, traffic.uv)
+        far = _log(nearest_other(cKDTree(points), traffic.vessel, points, traffic.vessel))
+        usual = np.round(np.clip(far, -32.0, 32.0) / UNIT).astype(np.int16)
+        made = cls(traffic, usual, 0.0)
+        made.leave_own_out = True
+        raw = made.raw(samples)
+        made.typical = float(np.mean(raw[np.isfinite(raw)])) if np.isfinite(raw).any() else 0.0
+        made.leave_own_out = False
+        return made
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            folder / FILE, allow_pickle=False, **self.traffic.arrays(), usual=self.usual, typical=np.array(self.typical)
+        )
+
+    @classmethod
+    def load(cls, folder: Path, region: Region, rules: DetectionRules) -> Self:
+        traffic, rest = Traffic.from_file(folder / FILE, region)
+        return cls(traffic, rest["usual"], float(rest["typical"]))
+
+
+def _scaled(xy: NDArray[np.float64], uv: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.concatenate([xy, KM_PER_KNOT * uv], axis=1)
+
+
+def _log(km: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.log(np.minimum(km, 1e4) + SOFTEN_KM)  # one vessel alone in the memory: as far as it gets

@@ -1,0 +1,143 @@
+"""Faster or slower than the ships around on the same course, and than the vessel itself has been (METHOD 10.7).
+
+    l      ln(SOG + 1 kn)
+    zn     (l - mean of neighbours) / sd of neighbours: remembered points of other vessels within 4 km and 40 degrees of course
+    zo     (l - mean of own past) / its sd: the vessel's own samples under way more than an hour ago
+    signed sign * sqrt(zn * zo) when both say the same, else 0, both limited to +-2
+    score  |mean of the last 12 signed|: neither a fast boat among tows nor a tow that leaves port is enough alone
+
+Limits are narrow on purpose: two hours of a moderate change are to weigh more than one sample of a large one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from ..config import DetectionRules, Region
+from ..detection.protocol import Scores
+from ..detection.windows import push
+from ..records import AlertType, NotJudged
+from .memory import NOBODY, Traffic, mean_of, nearest_others, velocity
+
+FILE = "speed.npz"
+NEAR_KM = 4.0
+COURSE_DEG = 40.0
+WITHIN = 1.5  # of the two together: hypot(km / 4, chord of the course / chord of 40 degrees)
+NEIGHBOURS, NEIGHBOURS_MIN = 40, 5
+UNDER_WAY_KNOTS = 1.0
+SD_FLOOR = 0.12  # of ln(SOG + 1): 12 % of speed are no change at all
+LIMIT = 2.0
+STEPS, STEPS_MIN = 12, 6
+RECENT_STEPS = 6
+PAST_MIN = 6  # samples under way before a vessel has a past
+FEW = 5.0  # neighbours' z is taken n / (n + 5) of its worth
+
+
+class SpeedDetector:
+    """``leave_own_out``: vessels of the memory are compared with others only. For calibration, in the process that learned."""
+
+    name = "speed"
+    alert_type = AlertType.SPEED
+    warmup_samples = STEPS
+    rests_on_place = True
+    cell_calibrated = False
+    window_samples = 1
+    state_dtype = np.dtype(
+        [
+            ("seen", "i4"),
+            ("signed", "f8", (STEPS,)),
+            ("recent", "f8", (RECENT_STEPS,)),
+            ("n", "f8"),
+            ("sum", "f8"),
+            ("squares", "f8"),
+        ]
+    )
+
+    def __init__(self, traffic: Traffic) -> None:
+        self.traffic = traffic
+        self.leave_own_out = False
+        speed = np.hypot(traffic.uv[:, 0], traffic.uv[:, 1])
+        self._tree = cKDTree(_features(traffic.xy, traffic.uv, speed))
+        self._log = np.log(speed + 1.0)
+
+    def initial(self, n: int) -> NDArray[np.void]:
+        state = np.zeros(n, self.state_dtype)
+        state["recent"] = np.nan
+        state["signed"] = np.nan
+        return state
+
+    def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
+        sog = np.ascontiguousarray(samples["sog"])
+        under_way = (sog > UNDER_WAY_KNOTS) & ~samples["moored"]
+        log = np.where(under_way, np.log(np.maximum(sog, 0.0) + 1.0), np.nan)
+        new = state.copy()
+        old = state["recent"][:, 0]
+        past = np.isfinite(old)
+        gone = np.where(past, old, 0.0)
+        new["n"], new["sum"], new["squares"] = state["n"] + past, state["sum"] + gone, state["squares"] + gone * gone
+        new["recent"] = push(state["recent"], log)
+        new["seen"] = np.minimum(state["seen"] + 1, STEPS + 1)
+
+        n = np.maximum(new["n"], 1.0)
+        mean = new["sum"] / n
+        sd = np.sqrt(np.maximum(new["squares"] / n - mean * mean, 0.0))
+        own = np.where(new["n"] >= PAST_MIN, (log - mean) / np.hypot(sd, SD_FLOOR), np.nan)
+        others = self._against_neighbours(samples, log)
+        own, others = np.clip(own, -LIMIT, LIMIT), np.clip(others, -LIMIT, LIMIT)
+        both = own * others
+        signed = np.where(np.isnan(both), np.nan, np.sign(others) * np.sqrt(np.maximum(both, 0.0)))
+        new["signed"] = push(state["signed"], signed)
+
+        total, number = np.zeros(len(samples)), np.zeros(len(samples))
+        for k in range(STEPS):
+            there = np.isfinite(new["signed"][:, k])
+            total += np.where(there, new["signed"][:, k], 0.0)
+            number += there
+        score = np.abs(total) / np.maximum(number, 1.0)
+        reason = np.zeros(len(samples), np.uint8)
+        reason[(number < STEPS_MIN) | np.isnan(signed)] = NotJudged.LITTLE_KNOWN
+        reason[np.isnan(sog)] = NotJudged.NO_DATA
+        reason[state["seen"] < self.warmup_samples] = NotJudged.TOO_SHORT
+        reason[samples["moored"]] = NotJudged.MOORED
+        return new, Scores(np.where(reason == 0, score, np.nan), reason)
+
+    def _against_neighbours(self, samples: NDArray[np.void], log: NDArray[np.float64]) -> NDArray[np.float64]:
+        xy = self.traffic.plane.xy(samples["lat"], samples["lon"])
+        uv = velocity(samples["sog"], samples["cog"])
+        use = np.flatnonzero(np.isfinite(log) & np.isfinite(uv).all(axis=1) & np.isfinite(xy).all(axis=1))
+        out = np.full(len(samples), np.nan)
+        if not len(use):
+            return out
+        own = (
+            self.traffic.numbers_of(samples["mmsi"][use]) if self.leave_own_out else np.full(len(use), NOBODY, np.int32)
+        )
+        points = _features(xy[use], uv[use], np.hypot(uv[use, 0], uv[use, 1]))
+        at, counts = nearest_others(self._tree, self.traffic.vessel, points, own, NEIGHBOURS, WITHIN)
+        mean, n = mean_of(self._log[at], counts)
+        square, _ = mean_of(self._log[at] ** 2, counts)
+        sd = np.sqrt(np.maximum(square - mean * mean, 0.0))
+        z = (log[use] - mean) / np.hypot(sd, SD_FLOOR) * n / (n + FEW)
+        out[use] = np.where(n >= NEIGHBOURS_MIN, z, np.nan)
+        return out
+
+    @classmethod
+    def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules, seed: int = 0) -> Self:
+        return cls(Traffic.of(samples, region, np.random.default_rng(seed), fill=1, sog_min=UNDER_WAY_KNOTS))
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(folder / FILE, allow_pickle=False, **self.traffic.arrays())
+
+    @classmethod
+    def load(cls, folder: Path, region: Region, rules: DetectionRules) -> Self:
+        return cls(Traffic.from_file(folder / FILE, region)[0])
+
+
+def _features(xy: NDArray[np.float64], uv: NDArray[np.float64], speed: NDArray[np.float64]) -> NDArray[np.float64]:
+    chord = 2.0 * np.sin(np.radians(COURSE_DEG / 2.0))
+    return np.concatenate([xy / NEAR_KM, uv / np.maximum(speed, 1e-9)[:, None] / chord], axis=1)

@@ -1,0 +1,26 @@
+"""Base of detectors that learn nothing from traffic: a model folder holds no file of theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import DetectionRules, Region
+
+
+class NothingLearnt:
+    """``fit`` and ``load`` give the same detector; ``save`` writes nothing."""
+
+    @classmethod
+    def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules) -> Self:
+        return cls()
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @classmethod
+    def load(cls, folder: Path, region: Region, rules: DetectionRules) -> Self:
+        return cls()
