@@ -168,18 +168,26 @@ def nearest_others(
     k: int,
     within: float = np.inf,
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The k nearest tree points of other vessels: (n, m) indices and which of them count (the rest is filling).
-
-    A vessel that fills four times k points around itself gets fewer than k.
-    """
-    asked = min(4 * k if bool((own != NOBODY).any()) else k, tree.n)
-    distance, at = tree.query(points, k=asked, distance_upper_bound=within)
-    distance, at = distance.reshape(len(points), asked), at.reshape(len(points), asked)
-    there = np.isfinite(distance)
-    at = np.where(there, at, 0)
-    counts = there & (vessel[at] != own[:, None])
-    counts &= np.cumsum(counts, axis=1) <= k
-    return at, counts
+    """The k nearest tree points of vessels other than ``own``: (n, k) indices and which of them are there (the rest is filling)."""
+    k = min(k, tree.n)
+    at, there = np.zeros((len(points), k), np.int64), np.zeros((len(points), k), bool)
+    todo = np.arange(len(points))
+    asked = k
+    while len(todo):
+        distance, index = tree.query(points[todo], k=asked, distance_upper_bound=within)
+        distance, index = distance.reshape(len(todo), asked), index.reshape(len(todo), asked)
+        near = np.isfinite(distance)
+        index = np.where(near, index, 0)
+        other = near & (vessel[index] != own[todo, None])
+        # Those that count, first, in their order.
+        order = np.argsort(~other, axis=1, kind="stable")[:, :k]
+        at[todo], there[todo] = np.take_along_axis(index, order, 1), np.take_along_axis(other, order, 1)
+        if asked == tree.n:
+            break
+        # Done when k are found, or when nothing more is near.
+        todo = todo[(other.sum(axis=1) < k) & near[:, -1]]
+        asked = min(asked * 8, tree.n)
+    return at, there
 
 
 def mean_of(values: NDArray[np.float64], counts: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from multitaskais.config import DetectionRules
+from multitaskais.detectors.speed import LIMIT, SpeedDetector
+
+from .lanes import REGION, lane, run, sail
+
+RULES = DetectionRules()
+
+
+@pytest.fixture(scope="module")
+def fitted() -> SpeedDetector:
+    return SpeedDetector.fit(lane(15), REGION, RULES)
+
+
+def changes(to: float, start: float = 10.0, at: int = 14, n: int = 28):
+    return sail(1, n=n, sog=np.where(np.arange(n) < at, start, to))
+
+
+def test_a_ship_that_keeps_its_lane_s_speed_is_not_strange(fitted):
+    assert np.nanmax(run(fitted, sail(1, n=28))) < 0.2
+
+
+@pytest.mark.parametrize("to", [5.0, 16.0])
+def test_half_and_1_6_times_the_speed_are_strange(fitted, to):
+    assert np.nanmax(run(fitted, changes(to))) > 0.7 * LIMIT * 11 / 12
+
+
+def test_a_ship_that_has_always_been_slow_is_less_strange_than_one_that_becomes_slow(fitted):
+    always = run(fitted, sail(1, n=28, sog=5.0))
+    assert np.nanmax(always) < 0.3
+    assert np.nanmax(run(fitted, changes(5.0))) > 1.0
+
+
+def test_where_nobody_sails_it_abstains(fitted):
+    _, scores = fitted.step(fitted.initial(1), sail(1, n=1, lat=47.2))
+    assert np.isnan(scores.score).all()
+    assert np.isnan(run(fitted, sail(1, n=28, lat=47.2))).all()
+
+
+def test_a_loaded_detector_says_the_same(fitted, tmp_path):
+    fitted.save(tmp_path)
+    again = SpeedDetector.load(tmp_path, REGION, RULES)
+    assert np.array_equal(run(fitted, changes(5.0)), run(again, changes(5.0)), equal_nan=True)
+
+
+def test_a_line_has_the_same_bits_in_any_company(fitted):
+    many = lane(40, np.random.default_rng(1))
+    state = fitted.initial(40)
+    for n in range(16):
+        at = many[many["n"] == n]
+        before, (state, scores) = state, fitted.step(state, at)
+    order = np.random.default_rng(2).permutation(40)
+    assert np.array_equal(fitted.step(before[order], at[order])[1].score, scores.score[order], equal_nan=True)
+    alone = [fitted.step(before[k : k + 1], at[k : k + 1])[1].score[0] for k in range(40)]
+    assert np.array_equal(np.array(alone), scores.score, equal_nan=True)
