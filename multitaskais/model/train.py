@@ -7,6 +7,7 @@ from (seed, step). So a checkpoint is a few arrays, and a training that was stop
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import logging
 import time
@@ -194,8 +195,9 @@ def _noise(settings: TrainSettings, sizes: Sizes, t_max: int, step: int, stream:
     return normal, rng.random((t_max, b, s), np.float32), rng.random((t_max, b * s, 1), np.float32)
 
 
+@functools.lru_cache(maxsize=2)
 def _graphs(sizes: Sizes, settings: TrainSettings, t_max: int) -> tuple[Any, Any]:
-    """The compiled training step and look at validation tracks."""
+    """The training step and the look at validation tracks, compiled at their first call."""
 
     def bound_of(arrays: Any, bins: Any, lengths: Any, normal: Any, uniform: Any, keep: Any, beta: Any) -> Any:
         w = VrnnWeights.of(arrays)

@@ -159,7 +159,10 @@ def kl(s: Step) -> Any:
 
 def rows_of(x: Any, samples: int) -> Any:
     """(B, k) -> (B * S, k): every track's row once for each of its samples."""
-    return x if samples == 1 else tf.repeat(x, samples, axis=0)
+    if samples == 1:
+        return x
+    b, k = x.shape
+    return tf.reshape(tf.broadcast_to(x[:, None], (b, samples, k)), (b * samples, k))
 
 
 def inputs(w: VrnnWeights, sizes: Sizes, bins: Any) -> tuple[Any, Any]:

@@ -1,0 +1,112 @@
+"""``multitaskais train TRACKS --region R --out MODEL``: the VRNN learns what ships do here.
+
+TRACKS is the Parquet of ``tracks_builder``, or any archive that ``multitaskais decode`` and its siblings read. Vessels are
+split by a hash of their MMSI: 60 % to learn from, 20 % (development) to decide when to stop, 20 % never looked at.
+Weights go to MODEL/detectors/vrnn, log, curves and checkpoint to MODEL/training; ``multitaskais calibrate`` completes the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import STEP_S, DetectionRules, Region, TrackRules
+from ..model.dataset import Dataset
+from ..model.settings import BOUNDS, TrainSettings
+from ..tracks import fourhot
+from ..training_data import Split, load_reports, samples_of, split_of
+
+PHASES = 4  # grids of different phase that training draws from (METHOD 10.5: random phase)
+DEFAULTS = TrainSettings()
+
+
+def add_parser(subparsers: Any) -> None:
+    p = subparsers.add_parser("train", help="tracks -> the weights of the VRNN", description=__doc__)
+    p.add_argument("tracks", nargs="+", metavar="TRACKS", help="Parquet of tracks, or an archive, a folder, a pattern")
+    p.add_argument("--region", required=True, help="a preset's name, or a JSON file")
+    p.add_argument("--out", required=True, type=Path, metavar="MODEL", help="model folder")
+    p.add_argument("--format", metavar="F", help="of an archive; recognised by itself")
+    p.add_argument("--resume", action="store_true", help="go on from MODEL/training/checkpoint.npz where there is one")
+    p.add_argument("--steps", type=int, default=DEFAULTS.steps)
+    p.add_argument("--batch", type=int, default=DEFAULTS.batch, help="tracks a step")
+    p.add_argument("--learning-rate", type=float, default=DEFAULTS.learning_rate)
+    p.add_argument("--samples", type=int, default=DEFAULTS.samples, metavar="S", help="latent samples of the bound")
+    p.add_argument("--bound", choices=BOUNDS, default=DEFAULTS.bound)
+    p.add_argument("--score-samples", type=int, default=1, metavar="S", help="latent samples of a score; 0 = the mean")
+    p.add_argument("--latent", type=int, default=DEFAULTS.latent)
+    p.add_argument("--hidden", type=int, default=DEFAULTS.hidden)
+    p.add_argument(
+        "--patience", type=int, default=DEFAULTS.patience, help="looks at unseen vessels without a better one"
+    )
+    p.add_argument("--val-every", type=int, default=DEFAULTS.val_every, help="steps between these looks")
+    p.add_argument("--free-bits", type=float, default=DEFAULTS.free_bits, help="nats a step of KL that cost nothing")
+    p.add_argument("--kl-anneal-steps", type=int, default=DEFAULTS.kl_anneal_steps)
+    p.add_argument("--decoder-dropout", type=float, default=DEFAULTS.decoder_dropout)
+    p.add_argument("--phases", type=int, default=PHASES, help="10-minute grids of different phase for each track")
+    p.add_argument("--seed", type=int, default=DEFAULTS.seed)
+    p.add_argument("--split-seed", type=int, default=0, help="which vessels are for what")
+    p.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    names = {f.name for f in dataclasses.fields(TrainSettings)}
+    settings = TrainSettings(**{k: v for k, v in vars(args).items() if k in names})
+    region, rules = Region.load(args.region), DetectionRules()
+    reports, counts = load_reports(args.tracks, region, args.format)
+    rejected = "".join(f", {reason} {n}" for reason, n in sorted(counts.rejected.items()))
+    print(f"{counts.received} rows in, {len(reports)} inside {region.name}{rejected}")
+    dataset = dataset_of(reports, region, TrackRules(), rules, max(1, args.phases), args.split_seed)
+
+    from ..detectors.vrnn import VrnnDetector
+
+    detector, trained = VrnnDetector.trained(
+        dataset, region, rules, settings, args.out / "training", args.resume, args.score_samples
+    )
+    detector.save(args.out / "detectors" / "vrnn")
+    print(
+        f"{trained.steps} steps in {trained.seconds:.0f} s; best at step {trained.best_step}: "
+        f"{trained.best_val_bound:.3f} nats a sample on unseen vessels, KL {trained.val_kl:.4f}"
+        + (" (the latent is dead: the model works as an LSTM)" if trained.latent_is_dead else "")
+    )
+    print(f"weights in {args.out / 'detectors' / 'vrnn'}, log and curves in {args.out / 'training'}")
+    return 0
+
+
+def dataset_of(
+    reports: NDArray[np.void],
+    region: Region,
+    track_rules: TrackRules,
+    rules: DetectionRules,
+    phases: int,
+    split_seed: int,
+) -> Dataset:
+    """Chosen tracks as bins, each on ``phases`` grids; vessels split by ``split_of``."""
+    grids: list[dict[tuple[int, int], NDArray[np.int16]]] = []
+    for phase in range(phases):
+        samples, line, tracks = samples_of(reports, region, track_rules, rules, phase * STEP_S / phases)
+        if phase == 0:
+            print("tracks: " + ", ".join(f"{name} {n}" for name, n in tracks.items()))
+        bins = fourhot.bins(samples, region)
+        first = np.flatnonzero(np.concatenate([[True], np.diff(line) != 0])) if len(line) else np.zeros(0, np.int64)
+        seen: dict[int, int] = {}
+        grid = {}
+        for part in np.split(np.arange(len(line)), first[1:]) if len(line) else []:
+            mmsi = int(samples["mmsi"][part[0]])
+            # The k-th line of a vessel is the same line on every grid: phases drop reports, never whole lines of 4 h.
+            grid[mmsi, seen.setdefault(mmsi, 0)] = bins[part]
+            seen[mmsi] += 1
+        grids.append(grid)
+    split: dict[Split, list[list[NDArray[np.int16]]]] = {Split.TRAIN: [], Split.DEV: [], Split.TEST: []}
+    for key in grids[0]:
+        of = Split(int(split_of(key[0], split_seed)[0]))
+        split[of].append([g[key] for g in grids if key in g])
+    print(", ".join(f"{s.name.lower()} {len(t)} lines" for s, t in split.items()))
+    return Dataset.of(split[Split.TRAIN], split[Split.DEV])
