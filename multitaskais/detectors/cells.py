@@ -64,7 +64,7 @@ class CellsDetector:
     warmup_samples = 0
     rests_on_place = True
     cell_calibrated = True
-    window_samples = 12
+    window_steps = 12
     state_dtype = np.dtype([("seen", "?")])
 
     def __init__(self, region: Region, levels: list[Level]) -> None:

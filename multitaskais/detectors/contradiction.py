@@ -22,12 +22,13 @@ OF_THEM = 4
 class ContradictionDetector(NothingLearnt):
     name = "contradiction"
     report_level = True
-    alert_floor = 2.5  # knots, METHOD 10.4: less is tide, interpolation and clocks
+    alert_at = 2.5  # knots, METHOD 10.4: less is tide, interpolation and clocks
+    span_samples = SLOTS
     alert_type = AlertType.CONTRADICTION
     warmup_samples = OF_THEM - 1
     rests_on_place = False
     cell_calibrated = False  # knots mean the same everywhere
-    window_samples = 1
+    window_steps = 1
     state_dtype = np.dtype([("seen", "i4"), ("mismatch", "f8", (SLOTS,))])
 
     def initial(self, n: int) -> NDArray[np.void]:

@@ -28,7 +28,8 @@ class DriftDetector(NothingLearnt):
     warmup_samples = STEPS - 1
     rests_on_place = False
     cell_calibrated = False
-    window_samples = 1
+    window_steps = 1
+    span_samples = STEPS
     state_dtype = np.dtype([("seen", "i4"), ("slow", "f4", (STEPS,))])  # SOG where slow, else 0
 
     def initial(self, n: int) -> NDArray[np.void]:

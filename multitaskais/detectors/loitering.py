@@ -31,7 +31,8 @@ class LoiteringDetector(NothingLearnt):
     warmup_samples = STEPS
     rests_on_place = False
     cell_calibrated = False
-    window_samples = 1
+    window_steps = 1
+    span_samples = STEPS
     state_dtype = np.dtype(
         [
             ("seen", "i4"),

@@ -41,7 +41,7 @@ class PlaceDetector:
     warmup_samples = 0
     rests_on_place = True
     cell_calibrated = True
-    window_samples = 12
+    window_steps = 12
     state_dtype = np.dtype([("recent", "f8", (RECENT_STEPS,)), ("sum", "f8"), ("count", "f8")])
 
     def __init__(self, traffic: Traffic, usual: NDArray[np.int16], typical: float) -> None:

@@ -46,7 +46,8 @@ class SpeedDetector:
     warmup_samples = STEPS
     rests_on_place = True
     cell_calibrated = False
-    window_samples = 1
+    window_steps = 1
+    span_samples = STEPS
     state_dtype = np.dtype(
         [
             ("seen", "i4"),
