@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,27 +13,9 @@ from numpy.typing import NDArray
 from .detection.threshold import TYPES
 from .modelfolder import Model
 from .online import Events, Fleet, Seen
-from .records import Alert, Counts, Verdict
+from .records import Alert, Counts, NotJudged, Verdict
 
 RUN_REPORTS = 50_000  # long runs judge many samples at once; any other number gives the same alerts
-
-
-@dataclass
-class BatchResult:
-    """What an archive led to.
-
-    Attributes:
-        alerts: every revision, in the order in which live would have told them.
-        verdicts: the last of each track.
-        trace: one row a sample (``trace_dtype``), sorted as judged; empty unless asked for.
-    """
-
-    alerts: list[Alert] = field(default_factory=list)
-    verdicts: list[Verdict] = field(default_factory=list)
-    counts: Counts = field(default_factory=Counts)
-    trace: NDArray[np.void] = field(default_factory=lambda: np.zeros(0))
-    detector_names: tuple[str, ...] = ()
-    alert_type_names: tuple[str, ...] = tuple(str(t) for t in TYPES)
 
 
 def trace_dtype(n_detectors: int) -> np.dtype:
@@ -55,6 +38,24 @@ def trace_dtype(n_detectors: int) -> np.dtype:
             ("surprise", "f8", (n_detectors,)),
         ]
     )
+
+
+@dataclass
+class BatchResult:
+    """What an archive led to.
+
+    Attributes:
+        alerts: every revision, in the order in which live would have told them.
+        verdicts: the last of each track.
+        trace: one row a sample (``trace_dtype``), sorted as judged; empty unless asked for.
+    """
+
+    alerts: list[Alert] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    trace: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, trace_dtype(0)))
+    detector_names: tuple[str, ...] = ()
+    alert_type_names: tuple[str, ...] = tuple(str(t) for t in TYPES)
 
 
 def run(
@@ -106,3 +107,48 @@ def _trace(seen: list[Seen], n_detectors: int) -> NDArray[np.void]:
             part[name] = getattr(result, name)
         parts.append(part)
     return np.concatenate(parts) if parts else np.zeros(0, trace_dtype(n_detectors))
+
+
+class TrackVerdict(NamedTuple):
+    """What is said of a whole track."""
+
+    track_id: str
+    mmsi: int
+    t_start: float  # of its first sample
+    t_end: float  # of its last sample
+    samples: int
+    judged_samples: int
+    verdict: str  # normal | abnormal | not_judged
+    reason: str | None  # of its last sample, when no sample was judged
+    score: float | None  # greatest score / threshold
+    alerts: int
+
+
+def track_verdicts(result: BatchResult) -> list[TrackVerdict]:
+    """One row a track with at least one sample, by track id; needs the trace."""
+    alerts: dict[str, set[str]] = {}
+    for a in result.alerts:
+        alerts.setdefault(a.track_id, set()).add(a.alert_id)
+    order = np.lexsort((result.trace["t"], result.trace["track_id"]))
+    trace = result.trace[order]
+    ids, first = np.unique(trace["track_id"], return_index=True)
+    out = []
+    for track_id, rows in zip(ids.tolist(), np.split(trace, first[1:]), strict=True) if len(ids) else ():
+        n_alerts, n_judged = len(alerts.get(track_id, ())), int(rows["judged"].sum())
+        scores = rows["score"][np.isfinite(rows["score"])]
+        judged = n_judged > 0 or n_alerts > 0
+        out.append(
+            TrackVerdict(
+                track_id,
+                int(rows["mmsi"][0]),
+                float(rows["t"][0]),
+                float(rows["t"][-1]),
+                len(rows),
+                n_judged,
+                "abnormal" if n_alerts else "normal" if judged else "not_judged",
+                None if judged else NotJudged(int(rows["reason"][-1])).text,
+                float(scores.max()) if len(scores) else None,
+                n_alerts,
+            )
+        )
+    return out

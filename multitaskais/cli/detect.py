@@ -1,0 +1,73 @@
+"""``multitaskais detect``: verdicts and alerts of an archive or of built tracks, by the same fold as live."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    p = subparsers.add_parser(
+        "detect",
+        help="verdicts and alerts of tracks",
+        description="Fold tracks (the Parquet of tracks_builder) or any archive through a model, as the live operator would. Writes"
+        " verdicts.parquet (one row a track), alerts.jsonl (every revision), alerts.parquet and alerts.geojson (the last of each).",
+        epilog="example: multitaskais detect /tmp/trajectories --model brittany --out out/detect",
+    )
+    p.add_argument("tracks", nargs="+", metavar="TRACKS", help="files, folders or globs; any format that decode reads")
+    p.add_argument("--model", required=True, help="name of a shipped model, or a model folder")
+    p.add_argument("--out", type=Path, required=True, metavar="DIR")
+    p.add_argument("--format", help="of the archive (default: recognised)")
+    p.add_argument(
+        "--scorer", choices=("numpy", "tensorflow"), default="numpy", help="who runs the VRNN (default numpy)"
+    )
+    p.add_argument("--json", action="store_true", help="print the counts as JSON")
+    p.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from tqdm import tqdm
+
+    from .. import batch, modelfolder
+    from ..errors import InputError
+    from ..evaluation.live import geojson
+    from ..training_data import load_reports
+
+    model = modelfolder.load(args.model, scorer=args.scorer)
+    reports, counts = load_reports(args.tracks, None, args.format)
+    if not len(reports):
+        raise InputError(f"no reports in {', '.join(args.tracks)}: rejected {counts.rejected or 'nothing'}")
+    with tqdm(total=len(reports), unit=" reports", disable=args.json) as bar:
+        result = batch.run(model, reports, trace=True, progress=lambda done, _: bar.update(done - bar.n))
+    verdicts = batch.track_verdicts(result)
+    revisions = [a.as_dict() for a in result.alerts]
+    args.out.mkdir(parents=True, exist_ok=True)
+    columns = [[getattr(v, name) for v in verdicts] for name in batch.TrackVerdict._fields]
+    pq.write_table(pa.table(dict(zip(batch.TrackVerdict._fields, columns, strict=True))), args.out / "verdicts.parquet")
+    with (args.out / "alerts.jsonl").open("w") as f:
+        f.writelines(json.dumps(a) + "\n" for a in revisions)
+    last = {a["alert_id"]: a for a in revisions}
+    pq.write_table(pa.Table.from_pylist(list(last.values())), args.out / "alerts.parquet")
+    (args.out / "alerts.geojson").write_text(json.dumps(geojson(revisions, reports)))
+    by_verdict = {k: sum(v.verdict == k for v in verdicts) for k in ("normal", "abnormal", "not_judged")}
+    counts.accepted, counts.rejected = result.counts.accepted, {**counts.rejected, **result.counts.rejected}
+    said = {
+        "model": model.version,
+        "received": counts.received,
+        "accepted": counts.accepted,
+        "rejected": {str(k): n for k, n in sorted(counts.rejected.items())},
+        "tracks": len(verdicts),
+        **by_verdict,
+        "alerts": len(last),
+        "revisions": len(revisions),
+    }
+    if args.json:
+        print(json.dumps(said))
+    else:
+        for key, value in said.items():
+            print(f"{key:>12}  {value}")
+        print(f"{args.out}/verdicts.parquet, alerts.jsonl, alerts.parquet, alerts.geojson")
+    return 0
