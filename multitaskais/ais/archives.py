@@ -197,8 +197,8 @@ def check_format(format: str | None) -> None:
 
 
 def open_archive(path: str | Path, format: str | None = None) -> Iterator[Archive]:
-    """The streams of one file (several in a zip), each with its kind recognised. Parquet is not a stream: see
-    ``read_reports``."""
+    """The streams of one file (several in a zip), each with its kind recognised. Each is open until the next is
+    asked for. Parquet is not a stream: see ``read_reports``."""
     check_format(format)
     for member in open_members(path):
         yield Archive(member, format)

@@ -1,7 +1,7 @@
 """Parts of one AIS message, on different lines and with others between them -> the whole message.
 
-Parts belong together when station, channel, sequence id, number of parts and talker agree (or the tag-block group,
-where both carry one). A set of parts is given up when the same part comes again, when a part of the same key comes
+Parts belong together when channel, sequence id, number of parts and talker agree (or the tag-block group, where both
+carry one), and the station, where both name one. A set of parts is given up when the same part comes again, when a part of the same key comes
 ``TIMEOUT_S`` of event time or ``TIMEOUT_LINES`` lines later, or at the end of the archive. Only the arrival of a part
 is looked at, so the result does not depend on where an archive is cut into blocks.
 """
@@ -51,48 +51,63 @@ class Assembler:
     """Open sets of parts; ``add`` gives the message that a part completes and the line numbers given up."""
 
     def __init__(self) -> None:
-        self._sets: OrderedDict[tuple, _Set] = OrderedDict()
+        self._sets: dict[tuple, dict[bytes, _Set]] = {}  # by key, then by station ("" where none is named)
+        self._open: OrderedDict[tuple[tuple, bytes], None] = OrderedDict()  # the oldest first
 
     @staticmethod
     def _key(part: Part) -> tuple:
         s, group = part.sentence, part.frame.group
         if group is not None and group.total > 1:
-            return ("g", part.frame.station if group.sentence == 1 else b"", group.total, group.group_id, s.frag_cnt)
-        return (part.frame.station, s.channel, s.seq_id, s.frag_cnt, s.talker_id)
+            return ("g", group.total, group.group_id, s.frag_cnt)
+        return (s.channel, s.seq_id, s.frag_cnt, s.talker_id)
+
+    def _station_of_set(self, key: tuple, part: Part) -> bytes | None:
+        """The set that the part goes to: of its station, else one without a station; any, when it names none itself."""
+        held, station = self._sets.get(key, {}), part.frame.station
+        if station in held:
+            return station
+        others = [b""] if station else list(reversed(held))
+        return next((s for s in others if s in held and part.sentence.frag_num not in held[s].parts), None)
 
     def add(self, part: Part) -> tuple[Whole | None, list[int]]:
-        s = part.sentence
-        key = self._key(part)
-        if key[0] == "g":  # the later sentences of a group need not repeat the station
-            key = ("g", *key[2:])
+        number, total = part.sentence.frag_num, part.sentence.frag_cnt
+        key, station = self._key(part), part.frame.station
         lost: list[int] = []
-        held = self._sets.get(key)
-        if held is not None and (s.frag_num in held.parts or self._too_late(held, part)):
-            lost = self._drop(key)
-            held = None
-        if held is None:
-            held = self._sets[key] = _Set()
-            if len(self._sets) > SETS_KEPT:
-                lost += self._drop(next(iter(self._sets)))
-        held.parts[s.frag_num] = part
+        found = self._station_of_set(key, part)
+        if found is not None and (
+            number in self._sets[key][found].parts or self._too_late(self._sets[key][found], part)
+        ):
+            lost = self._drop(key, found)
+            found = None
+        held = _Set() if found is None else self._take(key, found)
+        held.parts[number] = part
         held.last_line = part.line
         if part.frame.t == part.frame.t:
             held.last_t = part.frame.t
-        if len(held.parts) < s.frag_cnt:
-            return None, lost
-        del self._sets[key]
-        return Whole(tuple(held.parts[i] for i in range(1, s.frag_cnt + 1))), lost
+        if len(held.parts) == total:
+            return Whole(tuple(held.parts[i] for i in range(1, total + 1))), lost
+        station = station or found or b""
+        self._sets.setdefault(key, {})[station] = held
+        self._open[key, station] = None
+        if len(self._open) > SETS_KEPT:
+            lost += self._drop(*next(iter(self._open)))
+        return None, lost
 
     @staticmethod
     def _too_late(held: _Set, part: Part) -> bool:
         # both NaN comparisons are False: without times the lines alone decide
         return part.line - held.last_line > TIMEOUT_LINES or abs(part.frame.t - held.last_t) > TIMEOUT_S
 
-    def _drop(self, key: tuple) -> list[int]:
-        return [p.line for p in self._sets.pop(key).parts.values()]
+    def _take(self, key: tuple, station: bytes) -> _Set:
+        held = self._sets[key].pop(station)
+        del self._open[key, station]
+        if not self._sets[key]:
+            del self._sets[key]
+        return held
+
+    def _drop(self, key: tuple, station: bytes) -> list[int]:
+        return [p.line for p in self._take(key, station).parts.values()]
 
     def finish(self) -> list[int]:
         """The line numbers of all parts whose message never became whole."""
-        lines = sorted(line for key in list(self._sets) for line in self._drop(key))
-        self._sets.clear()
-        return lines
+        return sorted({line for key, station in list(self._open) for line in self._drop(key, station)})

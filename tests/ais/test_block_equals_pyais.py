@@ -123,8 +123,11 @@ def near_lines(draw: st.DrawFn) -> bytes:
                     f"g:1-2-77,c:{c}",
                     "g:2-2-77",
                     f"1G2:77,c:{c}",
+                    f"c:{c},c:7",
+                    f"cc:{c}",
+                    f"s:!AIVDM,c:{c}",
+                    f"x*y,c:{c}",
                 ]
-                + [f"c:{c},c:7", f"cc:{c}", f"s:!AIVDM,c:{c}", f"x*y,c:{c}"]
             )
         )
         text = tag_block(fields, draw(st.sampled_from([0] * 8 + [1]))) + text
@@ -137,16 +140,15 @@ def near_lines(draw: st.DrawFn) -> bytes:
                     b",1152921693",
                     b",rb03660465,1152921694",
                     b",0000000000001",
-                ]
-                + [
                     b",d-109,S2105,t050056.00,T56.13,r003669946,1325394060,1325394001",
                     b",x",
                     b",",
                     b" ",
                     b"0",
                     b",r00366998,152921693",
+                    b",b003669987,115292169x",
+                    b",12345678901",
                 ]
-                + [b",b003669987,115292169x", b",12345678901"]
             )
         )
     elif kind == "pghp":
