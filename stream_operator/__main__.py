@@ -1,0 +1,83 @@
+"""The operator's commands: ``python -m stream_operator COMMAND --help``.
+
+worker    judge reports as they come (the Faust worker)
+topics    create the topics, check and mend them
+feed      send an archive, standard input or a TCP stream to the source topic
+alerts    read alerts as a table, JSON lines, GeoJSON or for kepler.gl
+dead      show or replay dead letters
+settings  the table of all settings
+broker    a development Kafka on this machine
+map       the live map
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from multitaskais.errors import MultitaskAISError
+
+MODULES = {
+    "topics": ".topics",
+    "feed": ".feed",
+    "alerts": ".alerts",
+    "dead": ".dead",
+    "broker": ".devbroker.cli",
+    "map": ".map",
+}
+
+
+def worker(argv: list[str]) -> int:
+    from . import app, core, logs, topics
+    from .settings import Settings
+
+    parser = argparse.ArgumentParser(
+        "python -m stream_operator worker",
+        description="Judge reports as they come. Settings: environment and TOML file.",
+    )
+    parser.add_argument("--settings", type=Path, help="TOML file of settings")
+    settings = Settings.load(file=parser.parse_args(argv).settings)
+    logs.set_up(settings.log_format, settings.log_level)
+    for warning in Settings.near_misses():
+        logs.log.warning(warning)
+    open_core = core.load(settings)
+    topics.require(settings)
+    return app.run(settings, open_core)
+
+
+def settings_table(argv: list[str]) -> int:
+    from .settings import Settings
+
+    argparse.ArgumentParser(
+        "python -m stream_operator settings", description="Print all settings as a Markdown table."
+    ).parse_args(argv)
+    print(Settings.table())
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print(__doc__)
+        return 0
+    command, rest = argv[0], argv[1:]
+    try:
+        if command == "worker":
+            return worker(rest)
+        if command == "settings":
+            return settings_table(rest)
+        if command not in MODULES:
+            print(f"no command {command!r}; there are: worker, settings, {', '.join(MODULES)}", file=sys.stderr)
+            return 2
+        return importlib.import_module(MODULES[command], __package__).main(rest)
+    except MultitaskAISError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, BrokenPipeError):
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""The seam between the operator and what it runs: all of one partition is one value, moved by a pure fold.
+
+The operator knows this protocol alone; the product's fold is ``multitaskais.online.Fleet``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multitaskais.errors import ConfigError
+from multitaskais.records import Alert, Counts, Reason, Verdict
+
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from multitaskais.modelfolder import Model
+
+log = logging.getLogger("stream_operator")
+
+
+class Events(Protocol):
+    """What a run led to."""
+
+    @property
+    def alerts(self) -> Sequence[Alert]: ...
+    @property
+    def verdicts(self) -> Sequence[Verdict]: ...
+    @property
+    def rejected(self) -> Sequence[tuple[int, Reason]]: ...
+    @property
+    def counts(self) -> Counts: ...
+
+
+class Core(Protocol):
+    """A deterministic fold over one partition's log; the same log gives the same events however it is cut into runs."""
+
+    def advance(self, reports: NDArray[np.void]) -> Events: ...
+
+    def advance_watermark(self, t: float) -> Events: ...
+
+    def snapshot(self) -> dict[int, bytes | None]:
+        """States of the vessels that changed since the last snapshot; None for a vessel that was forgotten."""
+
+    def partition_state(self) -> bytes:
+        """What belongs to the partition and to no vessel: its clock."""
+
+
+class OpenCore(Protocol):
+    """Makes the fold of one partition: fresh when ``partition_state`` is None, else as it was written."""
+
+    def __call__(self, vessels: Iterable[tuple[int, bytes]], partition_state: bytes | None) -> Core: ...
+
+
+def load(settings: Settings) -> OpenCore:
+    """What the setting ``CORE`` names, called with the settings."""
+    module, _, function = settings.core.partition(":")
+    try:
+        make = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as e:
+        raise ConfigError(f"CORE={settings.core!r}: cannot be imported ({e})") from None
+    return make(settings)
+
+
+def fleet(settings: Settings) -> OpenCore:
+    """The product's fold with the model (and the challenger) of the settings."""
+    from multitaskais.online import Fleet
+
+    model = _model(settings.model, settings)
+    challenger = _model(settings.challenger, settings) if settings.challenger else None
+    log.info(
+        "model %s %s, region %s%s",
+        model.name,
+        model.version,
+        model.region.name,
+        f", challenger {challenger.version}" if challenger else "",
+    )
+
+    def open_(vessels: Iterable[tuple[int, bytes]], partition_state: bytes | None) -> Core:
+        fleet = Fleet(model, challenger=challenger)
+        fleet.restore(vessels, partition_state)
+        return fleet
+
+    return open_
+
+
+def _model(name: str, settings: Settings) -> Model:
+    """A model with the rules that the settings change."""
+    from multitaskais import modelfolder
+
+    model = modelfolder.load(name)
+    track, detection = model.track_rules, model.detection_rules
+    if settings.speed_max is not None:
+        track = replace(track, speed_max_knots=settings.speed_max)
+    if settings.interval_max is not None:
+        track = replace(track, gap_max_s=settings.interval_max)
+    if settings.min_timespan is not None:
+        detection = replace(detection, min_timespan_s=settings.min_timespan)
+    return replace(model, track_rules=track, detection_rules=detection)

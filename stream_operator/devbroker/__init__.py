@@ -1,0 +1,232 @@
+"""A real Apache Kafka of one node for tests, the demo and development: jars from Maven, no image, no script.
+
+    with DevBroker(tmp_path) as broker:
+        ...  # broker.bootstrap is "127.0.0.1:PORT"
+
+It binds to 127.0.0.1 on free ports, so several run side by side. Needs Java 17 and, once, Maven. Not for production.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from multitaskais.errors import OperatorError
+
+POM = Path(__file__).with_name("pom.xml")
+START_TIMEOUT_S = 60.0  # it is ready in about 3 s; a loaded machine takes longer
+LOG4J2 = """\
+rootLogger.level = WARN
+rootLogger.appenderRef.file.ref = file
+appender.file.type = File
+appender.file.name = file
+appender.file.fileName = {log}
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = %d{{ISO8601}} %p %c: %m%n
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """A listener with TLS and SASL/SCRAM-SHA-256 for one user. The PEM files are the broker's."""
+
+    user: str
+    password: str
+    certificate_chain_and_key: Path  # PKCS#8 key, then the certificate chain, PEM
+    ca: Path
+
+
+def cache_folder() -> Path:
+    """Where the jars are kept: ``KAFKA_CACHE`` or ``.cache/kafka`` under the current folder."""
+    return Path(os.environ.get("KAFKA_CACHE", ".cache/kafka")).absolute()
+
+
+def missing() -> str | None:
+    """What this machine lacks to run the broker, with the remedy; None when nothing."""
+    if shutil.which("java") is None:
+        return "no Java runtime: install Java 17 (Debian: apt-get install openjdk-17-jre-headless)"
+    if not _complete(_libs()) and shutil.which("mvn") is None:
+        return "no Maven to fetch Apache Kafka with: install it (Debian: apt-get install maven)"
+    return None
+
+
+def _libs() -> Path:
+    return cache_folder() / hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
+
+
+def _complete(libs: Path) -> bool:
+    return (libs / ".complete").is_file()
+
+
+def fetch_jars() -> Path:
+    """Fetch the jars of ``pom.xml`` once; return their folder."""
+    if (reason := missing()) is not None:
+        raise OperatorError(reason)
+    libs = _libs()
+    if _complete(libs):
+        return libs
+    libs.parent.mkdir(parents=True, exist_ok=True)
+    part = libs.with_name(f"{libs.name}.{os.getpid()}.part")  # two processes may fetch at once; the last rename wins
+    command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={part}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        shutil.rmtree(part, ignore_errors=True)
+        lines = (done.stdout + done.stderr).strip().splitlines()
+        raise OperatorError(
+            f"Maven could not fetch Apache Kafka: {lines[0] if lines else 'no output'}; try: {' '.join(command)}"
+        )
+    (part / ".complete").touch()
+    if not _complete(libs):
+        part.rename(libs)
+    else:
+        shutil.rmtree(part)
+    return libs
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class DevBroker:
+    """One Kafka node, its data under ``folder``. ``stop`` and ``start`` again keep ports and data; ``kill`` is SIGKILL."""
+
+    def __init__(
+        self, folder: Path, *, port: int | None = None, security: Security | None = None, heap_mb: int = 512
+    ) -> None:
+        self.folder = Path(folder)
+        self.port = port or free_port()
+        self.secure_port = free_port() if security else None
+        self.bootstrap = f"127.0.0.1:{self.port}"
+        self.secure_bootstrap = f"localhost:{self.secure_port}" if security else None
+        self._controller_port = free_port()
+        self._security = security
+        self._heap_mb = heap_mb
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise OperatorError("the development broker is not running")
+        return self._process.pid
+
+    def __enter__(self) -> DevBroker:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Format the storage when it is new, start, and wait until it takes connections."""
+        libs = fetch_jars()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / "broker.log"
+        properties = self.folder / "server.properties"
+        (self.folder / "log4j2.properties").write_text(LOG4J2.format(log=log))
+        properties.write_text("\n".join(self._properties()) + "\n")
+        java = [
+            "java",
+            f"-Xmx{self._heap_mb}m",
+            f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}",
+            "-cp",
+            f"{libs}/*",
+        ]
+        if not (self.folder / "data" / "meta.properties").is_file():
+            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            format_ = [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(properties)]
+            if self._security:
+                format_ += [
+                    "--add-scram",
+                    f"SCRAM-SHA-256=[name={self._security.user},password={self._security.password}]",
+                ]
+            done = subprocess.run(format_, capture_output=True, text=True)
+            if done.returncode:
+                raise OperatorError(
+                    f"the broker's storage could not be formatted: {done.stdout.strip()} {done.stderr.strip()}"
+                )
+        with (self.folder / "broker.out").open("ab") as out:
+            # Its own process group: Ctrl-C in a terminal reaches its owner, who stops it in order.
+            self._process = subprocess.Popen(
+                [*java, "kafka.Kafka", str(properties)],
+                stdout=out,
+                stderr=out,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise OperatorError(
+                    f"the broker ended with {self._process.returncode}; see {log} and {self.folder / 'broker.out'}"
+                )
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+        self.kill()
+        raise OperatorError(f"the broker did not listen on {self.bootstrap} within {START_TIMEOUT_S:.0f} s; see {log}")
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL when it has not gone after 15 s."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(15)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def _properties(self) -> list[str]:
+        listeners = [f"PLAINTEXT://127.0.0.1:{self.port}"]
+        protocols = ["PLAINTEXT:PLAINTEXT", "CONTROLLER:PLAINTEXT"]
+        extra = []
+        if (s := self._security) is not None:
+            listeners.append(f"SASL_SSL://localhost:{self.secure_port}")
+            protocols.append("SASL_SSL:SASL_SSL")
+            extra = [
+                "sasl.enabled.mechanisms=SCRAM-SHA-256",
+                "listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;",
+                "ssl.keystore.type=PEM",
+                f"ssl.keystore.location={s.certificate_chain_and_key}",
+                "ssl.truststore.type=PEM",
+                f"ssl.truststore.location={s.ca}",
+            ]
+        return [
+            "process.roles=broker,controller",
+            "node.id=1",
+            f"controller.quorum.voters=1@127.0.0.1:{self._controller_port}",
+            f"listeners={','.join([*listeners, f'CONTROLLER://127.0.0.1:{self._controller_port}'])}",
+            f"advertised.listeners={','.join(listeners)}",
+            f"listener.security.protocol.map={','.join(protocols)}",
+            "controller.listener.names=CONTROLLER",
+            "inter.broker.listener.name=PLAINTEXT",
+            f"log.dirs={self.folder / 'data'}",
+            "offsets.topic.replication.factor=1",
+            "offsets.topic.num.partitions=4",
+            "transaction.state.log.replication.factor=1",
+            "transaction.state.log.min.isr=1",
+            "transaction.state.log.num.partitions=4",
+            "group.initial.rebalance.delay.ms=0",
+            "auto.create.topics.enable=false",
+            *extra,
+        ]

@@ -1,0 +1,31 @@
+"""How the operator ends. All state is in Kafka, so ending at once is always safe: the next start goes on at the last checkpoint.
+
+| code | meaning | what to do |
+|---|---|---|
+| 0 | left in order (SIGTERM, SIGINT) | nothing |
+| 2 | settings, topics, model or state are wrong | read the last line, mend it, start again |
+| 70 | an error in the program | start again, and report the traceback; the record it stands at is in the log |
+| 75 | the outcome of a checkpoint is unknown, or a call hung | start again (let the supervisor do it) |
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+WRONG = 2
+BROKEN = 70  # EX_SOFTWARE
+AGAIN = 75  # EX_TEMPFAIL
+
+log = logging.getLogger("stream_operator")
+
+
+def end_now(code: int, message: str, error: BaseException | None = None) -> NoReturn:
+    """Log, flush and end the process from any thread, without another word to the broker."""
+    log.critical("%s (exit code %d)", message, code, exc_info=error if code == BROKEN else None)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

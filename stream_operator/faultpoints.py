@@ -1,0 +1,24 @@
+"""Places inside a checkpoint where the fault tests kill or stop the process. Without ``FAULT_POINT`` each is a no-op.
+
+``FAULT_POINT=produced:7`` sends SIGKILL to the process when it passes ``produced`` for the 7th time;
+``produced:7:STOP`` sends SIGSTOP.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+POINTS = ("begun", "produced", "committed", "fenced", "restored")
+_passed = 0
+
+
+def reach(point: str) -> None:
+    global _passed
+    wanted = os.environ.get("FAULT_POINT", "")
+    if not wanted.startswith(f"{point}:"):
+        return
+    _, number, *how = wanted.split(":")
+    _passed += 1
+    if _passed == int(number):
+        os.kill(os.getpid(), signal.SIGSTOP if how == ["STOP"] else signal.SIGKILL)

@@ -1,0 +1,39 @@
+"""Is the worker alive, and is it of use? A green answer must mean that reports become alerts."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from .settings import Settings
+from .source import Source
+
+BEAT_S = 60.0  # a loop turn takes 0.1 s; opening partitions takes seconds
+
+
+def alive(source: Source) -> tuple[bool, dict[str, Any]]:
+    """The consumer's thread goes round."""
+    age = time.monotonic() - source.beat_at
+    return age < BEAT_S, {"alive": age < BEAT_S, "beat_age_s": round(age, 1)}
+
+
+def ready(source: Source, settings: Settings) -> tuple[bool, dict[str, Any]]:
+    """Partitions are assigned and restored, and nothing has waited long for a checkpoint."""
+    partitions = list(source.partitions.values())
+    why = []
+    if not partitions:
+        why.append("no partition is assigned")
+    if source.rebalancing:
+        why.append("partitions are being restored")
+    if closed := [p.number for p in partitions if p.closed]:
+        why.append(f"partitions {closed} were fenced and wait to be opened again")
+    waiting = max((p.waiting_s for p in partitions), default=0.0)
+    if waiting > settings.ready_age_s:
+        why.append(f"results have waited {waiting:.0f} s for a checkpoint")
+    ok = not why and alive(source)[0]
+    return ok, {
+        "ready": ok,
+        "why_not": why,
+        "partitions": {str(p.number): {"position": p.position, "durable": p.durable} for p in partitions},
+        "checkpoint_age_s": round(waiting, 2),
+    }

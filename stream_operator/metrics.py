@@ -1,0 +1,68 @@
+"""What the operator counts, in Prometheus form. Names are stable; each has its unit in its name."""
+
+from __future__ import annotations
+
+import resource
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from multitaskais.records import Reason
+
+from .core import Events
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self.registry = r = CollectorRegistry()
+        prefix = {"namespace": "multitaskais", "registry": r}
+        self._records = Counter("records", "Records folded.", ["partition"], **prefix)
+        self._reports = Counter("reports", "Position reports given to the core.", **prefix)
+        self._accepted = Counter("reports_accepted", "Reports that joined a track.", **prefix)
+        self._rejected = Counter("reports_rejected", "Records and reports left out.", ["reason"], **prefix)
+        self._alerts = Counter("alerts", "Alert revisions.", ["status", "alert_type", "challenger"], **prefix)
+        self._verdicts = Counter("verdicts", "Verdicts of vessels.", ["verdict", "reason"], **prefix)
+        self._fold = Histogram(
+            "fold_seconds", "One run through the core.", buckets=(0.005, 0.02, 0.05, 0.1, 0.5, 1, 5), **prefix
+        )
+        self._checkpoint = Histogram(
+            "checkpoint_seconds", "One checkpoint.", buckets=(0.005, 0.02, 0.05, 0.1, 0.5, 1, 5, 60), **prefix
+        )
+        self._states = Counter("states_written", "Vessel states in checkpoints.", **prefix)
+        self.skipped = Counter(
+            "offsets_skipped", "Source offsets that could not be read (retention, or transaction markers).", **prefix
+        )
+        self.partitions = Gauge("partitions", "Partitions that this worker has open.", **prefix)
+        self.lag = Gauge(
+            "lag_records", "Records between the end of the log and the last folded one.", ["partition"], **prefix
+        )
+        self.position = Gauge("position_offset", "Next offset to fold.", ["partition"], **prefix)
+        self.durable = Gauge("durable_offset", "Offset of the last checkpoint.", ["partition"], **prefix)
+        self.waiting = Gauge(
+            "checkpoint_age_seconds", "How long the oldest result has waited for a checkpoint.", **prefix
+        )
+        self._memory = Gauge("memory_peak_bytes", "Greatest resident memory so far.", **prefix)
+
+    def folded(self, partition: int, records: int, seconds: float) -> None:
+        self._records.labels(partition).inc(records)
+        self._fold.observe(seconds)
+
+    def counted(self, events: Events) -> None:
+        self._reports.inc(events.counts.received)
+        self._accepted.inc(events.counts.accepted)
+        for reason, n in events.counts.rejected.items():
+            self._rejected.labels(str(reason)).inc(n)
+        for alert in events.alerts:
+            self._alerts.labels(str(alert.status), str(alert.alert_type), str(alert.challenger).lower()).inc()
+        for verdict in events.verdicts:
+            self._verdicts.labels(verdict.verdict, verdict.reason or "").inc()
+
+    def rejected(self, reason: Reason) -> None:
+        self._rejected.labels(str(reason)).inc()
+
+    def checkpointed(self, partition: int, seconds: float, states: int) -> None:
+        self._checkpoint.observe(seconds)
+        self._states.inc(states)
+
+    def text(self) -> bytes:
+        self._memory.set(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        return generate_latest(self.registry)

@@ -1,0 +1,178 @@
+"""Bytes <-> records. The only place that knows the JSON of the topics.
+
+A whole run of raw records becomes one array of reports; what cannot be a report becomes a rejection with its reason,
+and never takes a neighbour with it. Nothing here raises on bad input.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from multitaskais.records import REPORT_DTYPE, Alert, Reason, Verdict
+
+WATERMARK_KEY = b"watermark"  # a control record: {"watermark": t}, "no report older than t will come"
+T_MAX = 4102444800.0  # 2100-01-01: a greater number is not seconds (milliseconds, most likely)
+NAME_BYTES = 20  # ITU-R M.1371: a ship's name has 20 characters
+
+
+class Raw(NamedTuple):
+    """One record as it lies in the log."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Decoded(NamedTuple):
+    """A run, decoded. Indices count the run's records."""
+
+    reports: NDArray[np.void]  # (n,) REPORT_DTYPE, in log order
+    record_of: NDArray[np.intp]  # (n,) record of each report
+    bad: list[tuple[int, Reason]]
+    watermarks: list[tuple[int, float]]  # (number of reports before it, t)
+
+
+class _Report(msgspec.Struct):
+    """METHOD 1 and the contract's "Reports and topics". Integers may come as ``5.0``; other fields are ignored."""
+
+    mmsi: str
+    tagblock_timestamp: float | None = None
+    x: float | None = None
+    y: float | None = None
+    sog: float | None = None
+    cog: float | None = None
+    true_heading: float | None = None
+    nav_status: float | None = None
+    msg_type: float | None = None
+    ship_type: float | None = None
+    ship_name: str | None = None
+
+
+class _Watermark(msgspec.Struct):
+    watermark: float
+
+
+_report = msgspec.json.Decoder(_Report)
+_watermark = msgspec.json.Decoder(_Watermark)
+
+
+def decode(records: Sequence[Raw], record_max_bytes: int = 65536) -> Decoded:
+    """Decode a run of raw records; see ``Decoded``."""
+    bad: list[tuple[int, Reason]] = []
+    watermarks: list[tuple[int, float]] = []
+    good: list[int] = []
+    rows: list[_Report] = []
+    for i, (_, key, value) in enumerate(records):
+        reason: Reason | None = None
+        if value is None:
+            reason = Reason.TOMBSTONE
+        elif len(value) > record_max_bytes:
+            reason = Reason.TOO_LARGE
+        elif key is None:
+            reason = Reason.NO_KEY
+        else:
+            try:
+                if key == WATERMARK_KEY:
+                    t = _watermark.decode(value).watermark
+                    if 0.0 < t < T_MAX:
+                        watermarks.append((len(good), t))
+                    else:
+                        reason = Reason.BAD_VALUE
+                else:
+                    row = _report.decode(value)
+                    reason = _check(row, key)
+                    if reason is None:
+                        good.append(i)
+                        rows.append(row)
+            except msgspec.ValidationError:
+                reason = Reason.BAD_VALUE
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                reason = Reason.BAD_JSON
+        if reason is not None:
+            bad.append((i, reason))
+    return Decoded(_array(rows), np.array(good, dtype=np.intp), bad, watermarks)
+
+
+def _check(row: _Report, key: bytes) -> Reason | None:
+    mmsi = row.mmsi
+    if not (mmsi.isascii() and mmsi.isdigit() and len(mmsi) <= 9):
+        return Reason.BAD_MMSI
+    if key != mmsi.encode():
+        return Reason.KEY_MISMATCH
+    if row.tagblock_timestamp is None:
+        return Reason.NO_TIME
+    if not 0.0 < row.tagblock_timestamp < T_MAX or (row.sog is not None and row.sog < 0.0):
+        return Reason.BAD_VALUE
+    return None
+
+
+def _array(rows: list[_Report]) -> NDArray[np.void]:
+    """Columns of checked rows; sentinels and values outside a field's range become missing."""
+    out = np.empty(len(rows), REPORT_DTYPE)
+    out["mmsi"] = [int(r.mmsi) for r in rows]
+    out["t"] = [r.tagblock_timestamp for r in rows]
+    lat = np.array([r.y for r in rows], dtype=float)  # None -> NaN
+    lon = np.array([r.x for r in rows], dtype=float)
+    nowhere = ~((np.abs(lat) <= 90.0) & (np.abs(lon) <= 180.0))  # 91, 181 (METHOD 1)
+    lat[nowhere] = lon[nowhere] = np.nan
+    out["lat"], out["lon"] = lat, lon
+    sog = np.array([r.sog for r in rows], dtype=float)
+    sog[sog > 102.25] = np.nan  # raw 1023 is not available; raw 1022 is 102.2 "or more" and stays
+    out["sog"] = sog
+    for name, values in (("cog", [r.cog for r in rows]), ("heading", [r.true_heading for r in rows])):
+        angle = np.array(values, dtype=float)
+        angle[~((angle >= 0.0) & (angle < 360.0))] = np.nan  # 360, 511
+        out[name] = angle
+    for name, values, last in (
+        ("nav_status", [r.nav_status for r in rows], 15),
+        ("msg_type", [r.msg_type for r in rows], 27),
+        ("ship_type", [r.ship_type for r in rows], 255),
+    ):
+        number = np.array(values, dtype=float)
+        known = (number >= 0.0) & (number <= last) & (number == np.floor(number))
+        out[name] = np.where(known, number, -1.0)
+    out["ship_name"] = [_name(r.ship_name) if r.ship_name else b"" for r in rows]
+    return out
+
+
+def _name(name: str) -> bytes:
+    return name.encode("ascii", "replace").split(b"@")[0].replace(b"\0", b"").strip()[:NAME_BYTES]
+
+
+def encode_report(row: tuple) -> tuple[bytes, bytes]:
+    """(key, value) of one report in the field order of ``REPORT_DTYPE``; what is missing is left out."""
+    mmsi, t, lat, lon, sog, cog, heading, nav_status, msg_type, ship_type, name = row
+    key = str(mmsi)
+    fields: dict[str, object] = {"mmsi": key, "tagblock_timestamp": t}
+    for field, number in (("x", lon), ("y", lat), ("sog", sog), ("cog", cog), ("true_heading", heading)):
+        if number == number:  # not NaN
+            fields[field] = number
+    for field, number in (("nav_status", nav_status), ("msg_type", msg_type), ("ship_type", ship_type)):
+        if number >= 0:
+            fields[field] = number
+    if name:
+        fields["ship_name"] = name.decode("ascii", "replace")
+    return key.encode(), msgspec.json.encode(fields)
+
+
+def encode_watermark(t: float) -> tuple[bytes, bytes]:
+    return WATERMARK_KEY, msgspec.json.encode({"watermark": t})
+
+
+def encode_alert(alert: Alert) -> tuple[bytes, bytes]:
+    return str(alert.mmsi).encode(), _dumps(alert.as_dict())
+
+
+def encode_verdict(verdict: Verdict) -> tuple[bytes, bytes]:
+    return str(verdict.mmsi).encode(), _dumps(verdict.as_dict())
+
+
+def _dumps(value: dict) -> bytes:
+    # allow_nan=False: a number that JSON does not have must end the process here, not a reader somewhere else.
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode()

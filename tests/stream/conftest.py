@@ -1,0 +1,132 @@
+"""A real broker for the session, workers as real processes, and readers of what they wrote."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from stream_operator import devbroker, kafka
+from stream_operator.settings import Settings
+from stream_operator.topics import Admin
+
+from .reading import drain
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory):
+    """A real Kafka of one node."""
+    if (reason := devbroker.missing()) is not None:
+        pytest.skip(reason)
+    os.environ.setdefault("KAFKA_CACHE", str(ROOT / ".cache" / "kafka"))
+    with devbroker.DevBroker(tmp_path_factory.mktemp("kafka")) as b:
+        yield b
+
+
+@pytest.fixture
+def settings(broker) -> Settings:
+    """Settings with topics of their own, created."""
+    s = own_settings(broker.bootstrap)
+    Admin(s).create()
+    return s
+
+
+def own_settings(bootstrap: str, **more) -> Settings:
+    n = f"{os.getpid()}-{next(_numbers)}"
+    return Settings(
+        app_id=f"test-{n}",
+        bootstrap_servers=bootstrap,
+        topic=f"dynamic-{n}",
+        alert_topic=f"alerts-{n}",
+        verdict_topic=f"verdicts-{n}",
+        dead_topic=f"dead-{n}",
+        feedback_topic=f"feedback-{n}",
+        core="tests.stream.standin:make",
+        partitions=4,
+        checkpoint_interval_s=0.3,
+        session_timeout_s=6.0,
+        **more,
+    )
+
+
+class Worker:
+    """``python -m stream_operator worker`` as a process of its own."""
+
+    def __init__(self, settings: Settings, log: Path, **env: str) -> None:
+        self.settings = replace(settings, health_port=devbroker.free_port())
+        self.log = log
+        variables = {
+            name.upper(): str(value)
+            for name in Settings.__dataclass_fields__
+            if (value := getattr(self.settings, name)) not in (None, "")
+        }
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "stream_operator", "worker"],
+                env={**os.environ, **variables, "OMP_NUM_THREADS": "1", **env}, stdout=out, stderr=out, cwd=ROOT,
+            )  # fmt: skip
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.health_port}"
+
+    def end(self, number: int = signal.SIGTERM, within: float = 15.0) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+            if number == signal.SIGKILL:
+                within = 5
+        return self.process.wait(within)
+
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+@pytest.fixture
+def start_worker(tmp_path):
+    """Starts workers; ends all of them after the test."""
+    started: list[Worker] = []
+
+    def start(settings: Settings, **env: str) -> Worker:
+        started.append(Worker(settings, tmp_path / f"worker-{len(started)}.log", **env))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        if worker.process.poll() is None:
+            worker.process.kill()
+            worker.process.wait()
+
+
+def producer(settings: Settings) -> Producer:
+    return Producer(kafka.client(settings, partitioner=kafka.PARTITIONER, linger_ms=5))
+
+
+def wait_until(what, within: float, every: float = 0.2):
+    """Poll until ``what()`` is true; returns its value."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if value := what():
+            return value
+        time.sleep(every)
+    raise AssertionError(f"not within {within} s")
+
+
+def wait_for_closed(settings: Settings, vessels: int, within: float) -> list[dict]:
+    """All alerts, once every vessel was closed by the watermark."""
+
+    def look():
+        alerts = drain(settings, settings.alert_topic)
+        return alerts if len({a["mmsi"] for a in alerts if a["status"] == "closed"}) >= vessels else None
+
+    return wait_until(look, within, every=0.5)
