@@ -1,4 +1,4 @@
-"""A seeded ``.cdv`` archive of any size, quickly: straight legs in the Brittany box, encoded to AIVDM in arrays.
+"""A seeded ``.cdv`` archive of any size, quickly: straight legs in the Brittany box, written by the core's encoder.
 
 Not a simulation of traffic (``multitaskais.simulate`` is): only lines of the right shape, at about a million lines in some seconds,
 for workloads in which the number of lines matters. Every position report decodes, none is an outlier.
@@ -11,17 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from pyais.encode import encode_dict
+
+from multitaskais.ais.encode import cdv_lines, encode_static
+from multitaskais.ais.positions import StaticData
+from multitaskais.records import REPORT_DTYPE
 
 METRES_PER_DEG = 111_195.0
 KNOT_MPS = 1852.0 / 3600.0
 LAT_MIN, LAT_MAX, LON_MIN, LON_MAX = 47.6, 49.4, -6.9, -4.1  # inside METHOD 4's box
-_ARMOUR = np.array(
-    [v + 48 if v < 40 else v + 56 for v in range(64)], np.uint8
-)  # ITU-R M.1371 / IEC 61162-1 six-bit armour
-_HEX = np.frombuffer(b"0123456789ABCDEF", np.uint8)
-# Field widths of message types 1-3 (ITU-R M.1371-5, table 48); the payload is 168 bits.
-_FIELDS = (6, 2, 30, 4, 8, 10, 1, 28, 27, 12, 9, 6, 2, 3, 1, 19)
 
 
 class Archive(NamedTuple):
@@ -33,45 +30,6 @@ class Archive(NamedTuple):
     bytes: int
 
 
-def encode_type1(mmsi: np.ndarray, lat: np.ndarray, lon: np.ndarray, sog: np.ndarray, cog: np.ndarray) -> np.ndarray:
-    """Sentences of type 1, one a row: uint8 array (n, 46); degrees and knots in; heading and rate of turn not available."""
-    n = len(mmsi)
-    zero = np.zeros(n, np.int64)
-    columns = (
-        zero + 1,
-        zero,
-        mmsi.astype(np.int64),
-        zero,
-        zero + 128,
-        np.rint(sog * 10).astype(np.int64),
-        zero,
-        np.rint(lon * 600_000).astype(np.int64),
-        np.rint(lat * 600_000).astype(np.int64),
-        np.rint(cog * 10).astype(np.int64) % 3600,
-        zero + 511,
-        zero + 60,
-        zero,
-        zero,
-        zero,
-        zero,
-    )
-    bits = np.empty((n, 168), np.uint8)
-    at = 0
-    for values, width in zip(columns, _FIELDS, strict=True):
-        shifts = np.arange(width - 1, -1, -1)
-        bits[:, at : at + width] = (values[:, None] >> shifts) & 1
-        at += width
-    six = bits.reshape(n, 28, 6) @ np.array([32, 16, 8, 4, 2, 1], np.uint8)
-    head, tail = b"!AIVDM,1,1,,A,", b",0*"
-    out = np.empty((n, len(head) + 28 + len(tail) + 2), np.uint8)
-    out[:, : len(head)] = np.frombuffer(head, np.uint8)
-    out[:, len(head) : len(head) + 28] = _ARMOUR[six]
-    out[:, len(head) + 28 : -2] = np.frombuffer(tail, np.uint8)
-    checksum = np.bitwise_xor.reduce(out[:, 1:-3], axis=1)
-    out[:, -2], out[:, -1] = _HEX[checksum >> 4], _HEX[checksum & 15]
-    return out
-
-
 def _bounce(x: np.ndarray, low: float, high: float) -> np.ndarray:
     """Fold a straight line into [low, high]: the ship turns round at the edge of the box."""
     span = high - low
@@ -79,15 +37,11 @@ def _bounce(x: np.ndarray, low: float, high: float) -> np.ndarray:
     return low + np.where(phase > span, 2 * span - phase, phase)
 
 
-def _static_lines(mmsi: int, stamp: bytes) -> bytes:
-    name = f"SHIP {mmsi % 100_000}"
-    parts = encode_dict(
-        {"type": 5, "mmsi": mmsi, "shipname": name, "ship_type": 70 + mmsi % 10},
-        talker_id="AI",
-        sentence_type="VDM",
-        seq_id=1,
-    )
-    return b"".join(stamp + part.encode() + b"\n" for part in parts)
+def _static_lines(mmsi: int, t: float) -> bytes:
+    """Type 5, two lines."""
+    said = StaticData(mmsi, t, 5, b"SHIP %d" % (mmsi % 100_000), 70 + mmsi % 10, None, -1, -1, -1, -1, -1)
+    stamp = datetime.fromtimestamp(t, UTC).strftime("%Y/%m/%d %H:%M:%S ").encode()
+    return b"".join(stamp + sentence + b"\n" for sentence in encode_static(said))
 
 
 def write(
@@ -130,16 +84,12 @@ def write(
         made = speed[who] * KNOT_MPS * t
         lat = _bounce(lat0[who] + made * np.cos(course[who]) / METRES_PER_DEG, LAT_MIN, LAT_MAX)
         lon = _bounce(lon0[who] + made * np.sin(course[who]) / lon_scale, LON_MIN, LON_MAX)
-        sentences = encode_type1(mmsi[who], lat, lon, speed[who], np.degrees(course[who]) % 360)
-        stamps = np.array([f"{origin + s:.0f}" for s in np.unique(t)])
-        text = np.array([datetime.fromtimestamp(float(s), UTC).strftime("%Y/%m/%d %H:%M:%S ") for s in stamps], "S20")
-        rows = np.empty((len(t), 20 + sentences.shape[1] + 1), np.uint8)
-        rows[:, :20] = text[np.searchsorted(np.unique(t), t)].view(np.uint8).reshape(-1, 20)
-        rows[:, 20:-1] = sentences
-        rows[:, -1] = ord("\n")
-        stamp = when.strftime("%Y/%m/%d %H:%M:%S ").encode()
-        statics = b"".join(_static_lines(int(m), stamp) for m in mmsi)
-        block = statics + rows.tobytes()
+        reports = np.zeros(len(t), REPORT_DTYPE)
+        reports["mmsi"], reports["t"], reports["lat"], reports["lon"] = mmsi[who], origin + t, lat, lon
+        reports["sog"], reports["cog"] = np.round(speed[who], 1), np.round(np.degrees(course[who]) % 360, 1) % 360
+        reports["heading"], reports["msg_type"] = np.nan, 1
+        statics = b"".join(_static_lines(int(m), when.timestamp()) for m in mmsi)
+        block = statics + cdv_lines(reports).tobytes()
         with path.open("wb" if when.hour == 0 else "ab") as f:
             f.write(block)
         positions += len(t)

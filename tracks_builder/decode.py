@@ -22,7 +22,7 @@ from multitaskais.config import Region, TrackRules
 from multitaskais.records import Counts, Reason
 from multitaskais.tracks.screen import REASONS, screen
 
-from .schemas import STREAM_ARROW, stream_keys
+from .schemas import STATIC, STREAM_ARROW, stream_keys
 from .tally import Block, Tallies, Tally
 
 OTHER_YEAR = "other_year"  # read because a year begins and ends within tracks; belongs to the year before or after
@@ -76,7 +76,8 @@ def rows_of_statics(statics: Iterable[StaticData]) -> pa.RecordBatch | None:
         pa.array(when),
         *(zero, zero, zero),
         *(none, none),
-        *(unknown, unknown),
+        unknown,
+        pa.array(np.full(n, STATIC, np.int8)),
         pa.array(columns_in[2], pa.int16()),
         pa.array(columns_in[3], pa.binary()),
     ]

@@ -146,6 +146,8 @@ def plan(spark: SparkSession, job: Job, report: Callable[[Tallies], None]) -> Da
     screening = Screening(region, job.rules, job.period)
     rows = read.decoded(spark, list(job.globs), job.archive_format, screening, report)
     partitions = job.partitions or _partitions(spark, rows)
+    if job.year is not None and (before := read.tracks_of_year(spark, job.output, job.year - 1)) is not None:
+        rows = rows.unionAll(transform.written_to(before))
     return transform.label(transform.by_vessel(rows, partitions), job.rules, job.year, report)
 
 

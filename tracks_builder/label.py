@@ -17,7 +17,7 @@ from multitaskais.config import TrackRules
 from multitaskais.records import REPORT_DTYPE, Reason
 
 from .decode import OTHER_YEAR, task_number
-from .schemas import KEY_MMSI_SHIFT, KEY_REPORT_BIT, TRACKS_ARROW
+from .schemas import KEY_MMSI_SHIFT, KEY_REPORT_BIT, TRACKS_ARROW, WRITTEN_TO
 from .segments import DISPLACED, Labels, Segmenter, track_ids
 from .tally import Tallies, Tally
 
@@ -45,6 +45,7 @@ class LabelTask:
         self._pending: list[NDArray[np.void]] = []
         self._waiting = 0
         self._heard: dict[int, tuple[int, bytes]] = {}
+        self._written_to: dict[int, float] = {}
         self._vessel = -1
         self.tally = Tally()
 
@@ -76,19 +77,29 @@ class LabelTask:
         self._pending, self._waiting = [], 0
 
     def _hear(self, batch: pa.RecordBatch) -> NDArray[np.void]:
-        """Take the static rows out; what was said last holds. The reports among the rows."""
+        """Take out the rows that come before a vessel's reports; what was said last holds. The reports among the rows."""
         is_report = (batch.column("key").to_numpy() & KEY_REPORT_BIT) != 0
         rows = reports_of(batch)
-        if is_report.all():
-            return rows
-        said = np.flatnonzero(~is_report)
-        types, names = batch.column("ship_type"), batch.column("ship_name")
-        for i in said.tolist():
+        for i in np.flatnonzero(~is_report).tolist():
             mmsi = int(rows["mmsi"][i])
+            if rows["msg_type"][i] == WRITTEN_TO:
+                self._written_to[mmsi] = float(rows["t"][i])
+                continue
             ship_type, name = self._heard.get(mmsi, NOTHING_HEARD)
-            new_type, new_name = types[i].as_py(), names[i].as_py()
+            new_type, new_name = batch.column("ship_type")[i].as_py(), batch.column("ship_name")[i].as_py()
             self._heard[mmsi] = (new_type if new_type > 0 else ship_type, new_name or name)
-        return rows[is_report]
+        return self._not_written(rows[is_report])
+
+    def _not_written(self, reports: NDArray[np.void]) -> NDArray[np.void]:
+        """Without those that the year before has already."""
+        if not self._written_to or not len(reports):
+            return reports
+        vessels, which = np.unique(reports["mmsi"], return_inverse=True)
+        to = np.array([self._written_to.get(v, -np.inf) for v in vessels.tolist()])
+        self._written_to = {mmsi: t for mmsi, t in self._written_to.items() if mmsi >= vessels[-1]}
+        new = reports["t"] > to[which]
+        self.tally.counts["rejected", OTHER_YEAR] += int((~new).sum())
+        return reports[new]
 
     def _finish(self, reports: NDArray[np.void]) -> Iterator[pa.RecordBatch]:
         """Whole vessels (the first of which may have been begun in pieces)."""

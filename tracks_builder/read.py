@@ -20,6 +20,7 @@ from multitaskais.errors import FormatError, InputError
 
 from . import transform
 from .decode import Screening
+from .schemas import TRACKS_SCHEMA
 from .transform import Report
 
 HEAD_LINES = 50  # looked at to tell sentences from a table
@@ -51,6 +52,16 @@ def decoded(
                 raise InputError(f"{path}: no such file, and as a pattern it matches nothing") from None
             raise InputError(f"{', '.join(paths[:3])}: {str(e).splitlines()[0]}") from None
     return reduce(DataFrame.unionAll, parts)
+
+
+def tracks_of_year(spark: SparkSession, output: str, year: int) -> DataFrame | None:
+    """What an earlier run wrote; None where there is nothing."""
+    try:
+        return spark.read.schema(TRACKS_SCHEMA).parquet(f"{output.rstrip('/')}/year={year}")
+    except AnalysisException as e:
+        if e.getCondition() == "PATH_NOT_FOUND":
+            return None
+        raise
 
 
 def input_bytes(frame: DataFrame) -> int:

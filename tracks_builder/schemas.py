@@ -44,13 +44,15 @@ STREAM_SCHEMA = StructType(
         _field("cog", DoubleType, "deg, null when not available"),
         _field("heading", DoubleType, "deg, null when not available"),
         _field("nav_status", ByteType, "-1 when unknown", False),
-        _field("msg_type", ByteType, "-1 when unknown", False),
+        _field("msg_type", ByteType, "of a report, -1 when unknown; of kind 0: STATIC or WRITTEN_TO", False),
         _field("ship_type", ShortType, "static rows only; -1 when unknown", False),
         _field("ship_name", BinaryType, "static rows only"),
     ]
 )
 KEY_MMSI_SHIFT = 33
 KEY_REPORT_BIT = 1 << 32
+STATIC = 5  # ship_type and ship_name are what the vessel said at t
+WRITTEN_TO = 0  # the year before has the vessel's reports up to t
 # Sorting by every column leaves no tie whose order could depend on which node was faster. It is the order in which the tracker
 # releases reports (``tracks.tracker.content_key``): what is missing comes first, and so do nulls in Spark.
 STREAM_ORDER = ("key", "t", "lat", "lon", "sog", "cog", "heading", "nav_status", "msg_type")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +20,7 @@ from multitaskais.errors import InputError
 from multitaskais.records import Counts
 
 from .decode import Screening, pass_screen, rows_of_reports, rows_of_statics, task_number
-from .tally import Tallies, Tally
+from .tally import Tallies, Tally, plain_path
 
 Batches = Iterator[pa.RecordBatch]
 Task = Callable[[Batches], Batches]
@@ -121,17 +120,13 @@ def packed_task(line_format: str | None, screening: Screening, report: Callable[
         for batch in batches:
             for uri in batch.column("path").to_pylist():
                 memory = StaticMemory()
-                for archive in open_archive(local_path(uri), line_format):
+                if (path := plain_path(uri)) == uri:
+                    raise InputError(
+                        f"{uri}: zip files are read from mounted folders alone; unpack it, or pack it with gzip"
+                    )
+                for archive in open_archive(path, line_format):
                     for reports, counts in archive.batches(None, CHUNK_LINES, memory):
                         yield from task.rows(reports, counts)
         report({("decode", task_number()): task.tally})
 
     return run
-
-
-def local_path(uri: str) -> str:
-    """The path of a ``file:`` URI."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("", "file"):
-        raise InputError(f"{uri}: zip files are read from mounted folders alone; unpack it, or pack it with gzip")
-    return unquote(parts.path)

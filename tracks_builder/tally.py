@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from pyspark.accumulators import AccumulatorParam
 
@@ -101,4 +102,10 @@ def numbered(tally: Tally) -> Iterator[tuple[str, int, str, str]]:
     """(file, line number from 1 in the whole file, reason, text) of the samples."""
     for s in tally.samples:
         before = sum(b.lines for b in tally.blocks if b.file == s.file and b.start < s.block)
-        yield s.file, before + s.line, s.reason, s.text
+        yield plain_path(s.file), before + s.line, s.reason, s.text
+
+
+def plain_path(uri: str) -> str:
+    """A file of this machine as its path; any other URI unchanged."""
+    parts = urlsplit(uri)
+    return unquote(parts.path) if parts.scheme == "file" and not parts.netloc else uri

@@ -17,7 +17,7 @@ from multitaskais.config import TrackRules
 
 from .decode import Screening, line_task
 from .label import label_task
-from .schemas import KEY_MMSI_SHIFT, STREAM_ORDER, STREAM_SCHEMA, TRACKS_SCHEMA
+from .schemas import KEY_MMSI_SHIFT, STREAM_ORDER, STREAM_SCHEMA, TRACKS_SCHEMA, WRITTEN_TO
 from .tables import csv_task, packed_task, parquet_task
 from .tally import Tallies
 
@@ -45,6 +45,23 @@ def decode_table(
 def decode_packed(paths: DataFrame, line_format: str | None, screening: Screening, report: Report) -> DataFrame:
     """Zip files by their ``path``."""
     return paths.select("path").mapInArrow(packed_task(line_format, screening, report), STREAM_SCHEMA)
+
+
+def written_to(tracks: DataFrame) -> DataFrame:
+    """Rows that tell how far the tracks of the year before reach: a track that began then goes on into this year, and the
+    24 h cuts of a vessel that never pauses hang on where its last track began."""
+    last = tracks.groupBy("mmsi").agg(F.max("t").alias("t"))
+    made = {
+        "key": F.shiftleft("mmsi", KEY_MMSI_SHIFT),
+        "t": F.col("t"),
+        "msg_type": F.lit(WRITTEN_TO),
+        "cog": F.lit(None),
+        "heading": F.lit(None),
+        "ship_name": F.lit(None),
+        "nav_status": F.lit(-1),
+        "ship_type": F.lit(-1),
+    }
+    return last.select(*(made.get(c.name, F.lit(0)).cast(c.dataType).alias(c.name) for c in STREAM_SCHEMA))
 
 
 def by_vessel(rows: DataFrame, partitions: int) -> DataFrame:
