@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pyais.encode import encode_dict
 
+from .framing import checksum
 from .positions import NAN, StaticData
 
 PAYLOAD_CHARS = 28  # 168 bits
+PART_CHARS = 60  # of payload in one sentence of several: the line stays below 82 characters
 SENTENCE_CHARS = 47  # !AIVDM,1,1,,A,<28>,0*hh
 CDV_PREFIX_CHARS = 20  # YYYY/MM/DD HH:MM:SS and a blank
 CLASS_B = 18
@@ -100,23 +101,47 @@ def cdv_lines(reports: NDArray[np.void]) -> NDArray[np.bytes_]:
     return rows.view(f"S{width}")[:, 0]
 
 
-def _air_text(name: bytes | None) -> str:
-    """Six-bit text: what the air cannot carry becomes a blank."""
-    return "".join(chr(c) if c in _SIX_BIT else " " for c in (name or b"").upper())[:20]
+def _six_bit(name: bytes | None, chars: int) -> list[tuple[int, int]]:
+    """Text as bit fields, filled up with '@'; what the air cannot carry becomes a blank."""
+    text = (name or b"").upper()[:chars].ljust(chars, b"@")
+    return [((c if c in _SIX_BIT else ord(" ")) & 63, 6) for c in text]
+
+
+def _sentences(fields: list[tuple[int, int]], sequence_id: int) -> list[bytes]:
+    """Bit fields -> the sentences of one message, in parts of 60 characters where it is longer."""
+    value = bits = 0
+    for field, width in fields:
+        value, bits = (value << width) | (field & ((1 << width) - 1)), bits + width
+    fill = -bits % 6
+    value <<= fill
+    count = (bits + fill) // 6
+    six = ((value >> (6 * (count - 1 - k))) & 63 for k in range(count))
+    payload = bytes(v + 48 if v < 40 else v + 56 for v in six)
+    parts = [payload[k : k + PART_CHARS] for k in range(0, count, PART_CHARS)]
+    sentences = []
+    for number, part in enumerate(parts, 1):
+        sequence = b"%d" % (sequence_id % 10) if len(parts) > 1 else b""
+        last = fill if number == len(parts) else 0
+        body = b"AIVDM,%d,%d,%s,A,%s,%d" % (len(parts), number, sequence, part, last)
+        sentences.append(b"!%s*%02X" % (body, checksum(body)))
+    return sentences
 
 
 def encode_static(data: StaticData, sequence_id: int = 0) -> list[bytes]:
-    """The sentences of one type 5 message (two parts), or of type 24 parts A and B for class B (msg_type 24 or 18)."""
-    common = {"mmsi": data.mmsi, "shipname": _air_text(data.name), "ship_type": max(data.ship_type, 0)}
-    size = {k: max(getattr(data, k), 0) for k in ("to_bow", "to_stern", "to_port", "to_starboard")}
-    callsign = _air_text(data.callsign)[:7]
-    if data.msg_type in (24, 18, 19):
-        parts = [{"type": 24, "partno": 0, **common}, {"type": 24, "partno": 1, "callsign": callsign, **common, **size}]
-        found = [s for p in parts for s in encode_dict(p, talker_id="AI", sentence_type="VDM")]
-    else:
-        voyage = {"type": 5, "imo": max(data.imo, 0), "callsign": callsign, **common, **size}
-        found = encode_dict(voyage, talker_id="AI", sentence_type="VDM", seq_id=sequence_id % 10)
-    return [s.encode() for s in found]
+    """The sentences of one type 5 message (two parts), or of type 24 parts A and B for class B (msg_type 24, 18, 19)."""
+    size = [
+        (max(v, 0), w) for v, w in ((data.to_bow, 9), (data.to_stern, 9), (data.to_port, 6), (data.to_starboard, 6))
+    ]
+    name, callsign = _six_bit(data.name, 20), _six_bit(data.callsign, 7)
+    ship_type = (max(data.ship_type, 0), 8)
+    if data.msg_type in (18, 19, 24):
+        head = [(24, 6), (0, 2), (data.mmsi, 30)]
+        part_a = [*head, (0, 2), *name, (0, 8)]
+        part_b = [*head, (1, 2), ship_type, (0, 42), *callsign, *size, (0, 6)]
+        return _sentences(part_a, sequence_id) + _sentences(part_b, sequence_id)
+    head = [(5, 6), (0, 2), (data.mmsi, 30), (0, 2), (max(data.imo, 0), 30)]
+    voyage = [(0, 4), (0, 4), (0, 5), (24, 5), (60, 6), (0, 8), *_six_bit(None, 20), (0, 2)]
+    return _sentences([*head, *callsign, *name, ship_type, *size, *voyage], sequence_id)
 
 
 def statics_of(reports: NDArray[np.void], every_s: float = 3600.0) -> list[StaticData]:

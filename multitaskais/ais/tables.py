@@ -12,6 +12,7 @@ air, so that single-precision files give the same values as sentences.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import IO
 
@@ -129,6 +130,23 @@ def table_format(header: bytes) -> str | None:
     return format_of(header.decode("utf-8", "replace").rstrip("\r\n").split(","))
 
 
+class _Ascii(io.RawIOBase):
+    """A stream with each byte beyond ASCII as '?': the CSV reader's row handler cannot be given others."""
+
+    _TABLE = bytes(c if c < 128 else ord("?") for c in range(256))
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        data = self._stream.read(len(buffer)).translate(self._TABLE)
+        buffer[: len(data)] = data
+        return len(data)
+
+
 def csv_reports(
     stream: IO[bytes], archive_format: str, path: str, chunk: int
 ) -> Iterator[tuple[NDArray[np.void], Counts]]:
@@ -145,7 +163,7 @@ def csv_reports(
         found = columns_of(names)
         _require(found, path)
         reader = pa.csv.open_csv(
-            stream,
+            _Ascii(stream),
             read_options=pa.csv.ReadOptions(
                 block_size=CSV_BLOCK_BYTES, use_threads=False, column_names=[n.strip('"') for n in names]
             ),

@@ -1,0 +1,222 @@
+"""Where a line's time comes from, and which parts make one message."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multitaskais.ais.decoder import Context, Decoder, Message, Outcomes, Rejected
+from multitaskais.ais.framing import Framer, checksum, sniff_line_format
+from multitaskais.errors import FormatError
+from multitaskais.records import Reason
+
+SENTENCE = b"!AIVDM,1,1,,A,13JEhD7P1>w`ApbK`Q8K??w22@CD,0*12"
+PART_1 = b"!AIVDM,2,1,2,B,552H<Dl00001HDL62210ThuB08t5B1HDL622220j1083340Ht3h00000,0*4B"
+PART_2 = b"!AIVDM,2,2,2,B,000000000000000,2*25"
+
+
+def tag(fields: bytes) -> bytes:
+    return b"\\" + fields + b"*%02X" % checksum(fields) + b"\\"
+
+
+def pghp(of: bytes = b"12", stamp: bytes = b"2008,5,9,0,0,0,10") -> bytes:
+    body = b"PGHP,1," + stamp + b",338,2,,1," + of
+    return b"$" + body + b"*%02X" % checksum(body)
+
+
+def decode(*lines: bytes, line_format: str | None = None, at: float | None = None) -> list:
+    decoder = Decoder(line_format, at)
+    out = [o for i, line in enumerate(lines) for o in decoder.feed(i, line)]
+    return out + list(decoder.finish())
+
+
+def times(*lines: bytes, line_format: str | None = None, at: float | None = None) -> list[float | None]:
+    found = decode(*lines, line_format=line_format, at=at)
+    return [None if math.isnan(o.t) else o.t for o in found if isinstance(o, Message)]
+
+
+@pytest.mark.parametrize(
+    ("line", "t"),
+    [
+        (b"2011/07/08 14:30:34 " + SENTENCE, 1310135434.0),
+        (b"2011/07/08 14:30:34.250 " + SENTENCE, 1310135434.25),
+        (tag(b"c:1488326400,s:rORBCOMM115") + SENTENCE, 1488326400.0),
+        (tag(b"s:b:2,c:1488326400123") + SENTENCE, 1488326400.123),
+        (SENTENCE + b",r003669987,1152921693", 1152921693.0),
+        (SENTENCE + b",d-109,S2105,t050056.00,T56.1,r003669946,1325394060,1325394001", 1325394060.0),
+        (SENTENCE + b",1327992119157", 1327992119.157),
+        (SENTENCE, None),
+        (SENTENCE + b"\r", None),
+    ],
+)
+def test_each_format_is_dated_where_its_time_stands(line: bytes, t: float | None) -> None:
+    assert times(line) == [t]
+
+
+def test_a_given_time_dates_only_what_has_none() -> None:
+    assert times(SENTENCE, tag(b"c:7") + SENTENCE, at=1e9) == [1e9, 7.0]
+
+
+def test_a_tag_block_may_stand_on_a_line_of_its_own() -> None:
+    assert times(tag(b"c:1488326400"), b"", SENTENCE, SENTENCE) == [1488326400.0, None]
+
+
+def test_a_tag_block_with_a_wrong_checksum_dates_nothing() -> None:
+    broken = tag(b"c:1488326400").replace(b"1488", b"1489")
+    assert times(broken + SENTENCE, at=1e9) == [None]
+    assert decode(broken) == [Rejected(0, Reason.CHECKSUM)]
+
+
+def test_a_time_that_is_no_moment_dates_nothing() -> None:
+    assert times(b"2011/02/29 00:00:00 " + SENTENCE, at=1e9) == [None]
+    assert times(b"2011/07/08 23:59:60 " + SENTENCE, at=1e9) == [None]
+
+
+def test_a_gatehouse_line_dates_the_sentence_that_follows() -> None:
+    assert times(pghp(), SENTENCE, SENTENCE) == [1210291200.01, None]
+
+
+def test_a_gatehouse_line_of_another_sentence_dates_nothing() -> None:
+    assert times(pghp(of=b"77"), SENTENCE) == [None]
+
+
+def test_a_gatehouse_line_dates_a_message_of_several_parts_by_its_first() -> None:
+    assert times(pghp(of=b"77"), PART_1, PART_2) == [1210291200.01]
+
+
+def test_the_sentences_of_a_group_have_the_time_of_its_first() -> None:
+    assert times(tag(b"g:1-2-77,c:5") + SENTENCE, tag(b"g:2-2-77") + SENTENCE, tag(b"g:2-2-78") + SENTENCE) == [
+        5.0,
+        5.0,
+        None,
+    ]
+
+
+def test_a_format_that_is_asked_for_is_the_only_one_trusted() -> None:
+    line = b"2011/07/08 14:30:34 " + tag(b"c:5") + SENTENCE + b",1152921693"
+    assert times(line) == [1310135434.0]
+    assert times(line, line_format="tagblock") == [5.0]
+    assert times(line, line_format="suffix") == [1152921693.0]
+    assert times(line, line_format="bare", at=3.0) == [3.0]
+    with pytest.raises(FormatError, match="one of cdv, tagblock"):
+        Framer("csv")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/St_Johns", "Pacific/Kiritimati"])
+def test_times_are_utc_in_every_zone(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert times(b"2011/07/08 14:30:34 " + SENTENCE, pghp(), SENTENCE) == [1310135434.0, 1210291200.01]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+        assert os.environ.get("TZ") != zone or zone == "UTC"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"", Reason.NOT_AIS),
+        (b"# comment", Reason.NOT_AIS),
+        (b"$GPRMC,194907.00,A,5241.99815,N,00517.56525,E,0.005,,010809,,,A*7B", Reason.NOT_AIS),
+        (SENTENCE.replace(b"VDM", b"VDO"), Reason.OWN_SHIP),
+        (SENTENCE[:-1] + b"3", Reason.CHECKSUM),
+        (SENTENCE.replace(b"13J", b"13K"), Reason.CHECKSUM),
+        (SENTENCE[:30], Reason.MALFORMED),
+        (b"!AIVDM,1,1,,A,,0*26", Reason.MALFORMED),
+        (b"!AIVDM,1,1,,A,w000000000000000000000000000,0*61", Reason.UNKNOWN_TYPE),
+        (PART_2, Reason.INCOMPLETE),
+        (b"\xff\xfe\x00" * 2000, Reason.NOT_AIS),
+        (SENTENCE + b"," + b"x" * 100_000, Reason.MALFORMED),
+        (pghp(stamp=b"2008,13,9,0,0,0,10"), Reason.MALFORMED),
+    ],
+)
+def test_each_refusal_has_its_reason(line: bytes, reason: Reason) -> None:
+    assert decode(line) == [Rejected(0, reason)]
+
+
+def test_any_talker_counts() -> None:
+    for talker in (b"BS", b"AB", b"--", b"SA"):
+        body = talker + SENTENCE[3:-3]
+        assert len(times(b"!" + body + b"*%02X" % checksum(body))) == 1
+
+
+def test_two_sentences_on_one_line_are_both_decoded() -> None:
+    assert len(times(SENTENCE + SENTENCE)) == 2
+    assert len(times(PART_1 + rb"\r\n" + PART_2)) == 1
+
+
+def test_parts_meet_across_other_lines_and_in_any_order() -> None:
+    assert len(times(PART_2, SENTENCE, b"noise", PART_1)) == 2
+
+
+def test_parts_of_another_station_or_channel_do_not_meet() -> None:
+    other_channel = PART_2[1:-3].replace(b",B,", b",A,")
+    assert decode(PART_1, b"!" + other_channel + b"*%02X" % checksum(other_channel)) == [
+        Rejected(0, Reason.INCOMPLETE),
+        Rejected(1, Reason.INCOMPLETE),
+    ]
+    assert times(PART_1 + b",r003669987,1152921693", PART_2 + b",r003669988,1152921693") == []
+
+
+def test_a_part_without_station_meets_one_that_names_it() -> None:
+    assert len(times(PART_1, PART_2 + b",b003660465")) == 1
+
+
+def test_interleaved_stations_each_get_their_message() -> None:
+    a, b = b",r003669987,1152921693", b",r003669988,1152921694"
+    assert times(PART_1 + a, PART_1 + b, PART_2 + b, PART_2 + a) == [1152921694.0, 1152921693.0]
+
+
+def test_a_part_that_comes_again_starts_anew() -> None:
+    found = decode(PART_1, PART_1, PART_2)
+    assert [type(o) for o in found] == [Rejected, Message]
+    assert found[0] == Rejected(0, Reason.INCOMPLETE)
+
+
+def test_parts_do_not_wait_for_ever() -> None:
+    assert times(PART_1 + b",r003669987,1152921693", PART_2 + b",r003669987,1152921754") == []
+    assert times(PART_1, *[b"x"] * 10_001, PART_2) == []
+    assert len(times(PART_1, *[b"x"] * 9_000, PART_2)) == 1
+
+
+@given(
+    st.lists(
+        st.sampled_from([SENTENCE, PART_1, PART_2, PART_1 + PART_2, b"", pghp(), tag(b"c:1"), SENTENCE[:-1]]),
+        max_size=40,
+    )
+)
+def test_every_line_has_exactly_one_outcome(lines: list[bytes]) -> None:
+    decoder, outcomes = Decoder(), Outcomes()
+    refused: list[int] = []
+    for i, line in enumerate(lines):
+        outcomes.begin(i)
+        for o in decoder.feed(i, line):
+            outcomes.add(o)
+        refused += [n for n, _ in outcomes.settled()]
+    for o in decoder.finish():
+        outcomes.add(o)
+    refused += [n for n, _ in outcomes.settled()]
+    assert outcomes.counts.received == len(lines) == outcomes.counts.accepted + len(refused)
+    assert len(set(refused)) == len(refused)
+
+
+@given(st.binary(max_size=400))
+def test_no_line_raises(line: bytes) -> None:
+    for o in decode(line, b"\\" + line, b"$PGHP" + line, b"2011/07/08 14:30:34 " + line, SENTENCE[:20] + line):
+        assert isinstance(o, Message | Rejected | Context)
+
+
+def test_the_format_of_an_archive_is_recognised() -> None:
+    assert sniff_line_format([b"2011/07/08 14:30:34 " + SENTENCE]) == "cdv"
+    assert sniff_line_format([b"# x", tag(b"c:1488326400") + SENTENCE]) == "tagblock"
+    assert sniff_line_format([SENTENCE + b",r003669987,1152921693"]) == "suffix"
+    assert sniff_line_format([pghp(), SENTENCE]) == "pghp"
+    assert sniff_line_format([SENTENCE, b"$GPRMC"]) == "bare"
+    assert sniff_line_format([b"$GPRMC", b""]) is None
