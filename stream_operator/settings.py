@@ -118,6 +118,9 @@ class Settings:
     health_bind: str = _field("127.0.0.1", "Address of /health, /ready and /metrics.")
     health_port: int = _field(6066, "Their port.", least=1)
     ready_age_s: float = _field(30.0, "/ready says no when something has waited for a checkpoint for longer.", least=1)
+    map_bind: str = _field("127.0.0.1", "Address of the map. Any other than this machine's own needs MAP_TOKEN.")
+    map_port: int = _field(8080, "Port of the map.", least=1)
+    map_token: str = _field("", "What a browser must present to see the map (16 characters or more).", secret=True)
     log_format: str = _field("console", "Form of the log.", choices=("console", "json"))
     log_level: str = _field("INFO", "Least level that is logged.", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
 
@@ -128,8 +131,9 @@ class Settings:
                 raise ConfigError(f"{f.name.upper()}={value}: must be a number of at least {least:g}")
             if choices and value not in choices:
                 raise ConfigError(f"{f.name.upper()}={value!r}: must be one of {', '.join(choices)}")
-        if self.health_port > 65535:
-            raise ConfigError(f"HEALTH_PORT={self.health_port}: a port is at most 65535")
+        for name in ("health_port", "map_port"):
+            if (port := getattr(self, name)) > 65535:
+                raise ConfigError(f"{name.upper()}={port}: a port is at most 65535")
         for name in (
             "app_id",
             "model",
