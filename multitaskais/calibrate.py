@@ -223,15 +223,13 @@ def _choose(
     surprise = tuple(Surprise.fit(best[:, k]) for k in range(len(detectors)))
 
     by_type = np.full((len(dev), N_TYPES), np.nan)
-    floors = np.zeros(N_TYPES)
     for k, detector in enumerate(detectors):
+        if Traits.of(detector).alert_at is not None:
+            continue
         t = TYPE_INDEX[AlertType(detector.alert_type)]
         by_type[:, t] = np.fmax(by_type[:, t], surprise[k](windowed[:, k]))
-        floor = Traits.of(detector).alert_floor
-        if np.isfinite(floor):
-            floors[t] = max(floors[t], float(surprise[k](np.array([calibrations[k].z_of_region(floor)]))[0]))
     scores = DevelopmentScores(by_type, track, n_tracks, hours)
-    limits = choose(scores, budget, floors)
+    limits = choose(scores, budget)
 
     # eps of the a-contrario rule: the share of tracks that `abnormal` itself is given.
     abnormal = TYPE_INDEX[AlertType.ABNORMAL]

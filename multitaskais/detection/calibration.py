@@ -38,6 +38,7 @@ class Calibration:
         mean, sd: (n_classes + 1, n_cells); row 0 is common, row c + 1 is class ``CLASSES[c]`` (equal to row 0 where it has too few data).
         low: (n_cells,) a score above it is low (of the low quantile of log-likelihoods), NaN where no cell around has two
             values; None for a detector without the a-contrario rule.
+        limit: z stay within +-limit: ``Z_LIMIT`` in cells, inf where the whole region is one cell.
         vessels: (n_cells,) number of different vessels that were seen around (1 degree), for "little known".
     """
 
@@ -46,14 +47,15 @@ class Calibration:
     sd: NDArray[np.float64]
     low: NDArray[np.float64] | None
     vessels: NDArray[np.int32]
+    limit: float = Z_LIMIT
 
     def z(self, score: NDArray[np.float64], cell: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(n,) scores in cells (>= 0) and class rows -> z within +-``Z_LIMIT``; NaN stays NaN."""
-        return np.clip((score - self.mean[row, cell]) / self.sd[row, cell], -Z_LIMIT, Z_LIMIT)
+        """(n,) scores in cells (>= 0) and class rows -> z; NaN stays NaN."""
+        return np.clip((score - self.mean[row, cell]) / self.sd[row, cell], -self.limit, self.limit)
 
-    def z_of_region(self, score: float) -> float:
-        """z of a score where the whole region is one cell (detectors with ``cell_calibrated`` False)."""
-        return float((score - self.mean[0, 0]) / self.sd[0, 0])
+    def score_of_region(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The score behind z, where the whole region is one cell (``cell_calibrated`` False)."""
+        return z * self.sd[0, 0] + self.mean[0, 0]
 
     def save(self, file: Path) -> None:
         low = np.zeros(0) if self.low is None else self.low
@@ -65,6 +67,7 @@ class Calibration:
             sd=self.sd.astype(np.float32),
             low=low,
             vessels=self.vessels,
+            limit=np.array(self.limit),
         )
 
     @classmethod
@@ -77,6 +80,7 @@ class Calibration:
                 f["sd"].astype(np.float64),
                 f["low"] if len(f["low"]) else None,
                 f["vessels"],
+                float(f["limit"]),
             )
 
 
@@ -137,12 +141,12 @@ def fit(
         means.append(m)
         sds.append(v)
 
+    limit = Z_LIMIT if cell_calibrated else np.inf
     z = np.full(len(score), np.nan)
-    z[use] = np.clip((x - out_mean) / np.maximum(out_sd, floor), -Z_LIMIT, Z_LIMIT)
+    z[use] = np.clip((x - out_mean) / np.maximum(out_sd, floor), -limit, limit)
     low = None if low_quantile is None else _low_scores(x, c, grid, low_quantile)
-    calibration = Calibration(
-        grid, np.stack(means), np.maximum(np.stack(sds), floor), low, distinct_vessels(grid, len(LEVELS) - 1, c, vessel)
-    )
+    around = distinct_vessels(grid, len(LEVELS) - 1, c, vessel)
+    calibration = Calibration(grid, np.stack(means), np.maximum(np.stack(sds), floor), low, around, limit)
     return calibration, z
 
 

@@ -27,6 +27,7 @@ from .protocol import Detector
 from .threshold import N_TYPES, TYPE_INDEX, TYPES, Thresholds
 
 LITTLE_KNOWN_VESSELS = 10  # METHOD 10.6: with fewer other vessels around, a place is little known
+CONTRADICTION_KNOTS = 2.5  # METHOD 10.4: in 4 of 6 slots; recall 1.00 at less than 1 % of clean tracks
 PARTS_STEPS = 12.0  # the parts' running mean has the weight of one window
 _RING_FIELDS = ("t", "lat", "lon", "sog", "cog")
 
@@ -52,10 +53,11 @@ class Traits:
         window_steps: its z are averaged over so many samples (1..12); 1 when its score is a window already.
         cell_calibrated: False when its score means the same everywhere: the region is one cell then.
         rests_on_place: abstains as ``little_known`` where fewer than 10 vessels were seen around.
-        report_level: rests on reports, not on the recurrent past: needs no MIN_TIMESPAN (default: contradictions do).
+        report_level: rests on reports, not on the recurrent past: needs no MIN_TIMESPAN.
         a_contrario: its low steps are counted for the NFA (METHOD 7).
         span_samples: with a window of its own, the samples that its score rests on; where an alert's segment starts.
-        alert_floor: no alert below this score, whatever the budget allows (only with ``cell_calibrated`` False).
+        alert_at: raises an alert at this score, whatever the budget says (only with ``cell_calibrated`` False): for rules that are
+            known to be right far more often than a budget can be measured.
     """
 
     window_steps: int = windows.RING_STEPS
@@ -64,13 +66,16 @@ class Traits:
     report_level: bool = False
     a_contrario: bool = False
     span_samples: int = windows.RING_STEPS
-    alert_floor: float = -np.inf
+    alert_at: float | None = None
 
     @classmethod
     def of(cls, detector: Detector) -> Traits:
         said = {k: getattr(detector, k) for k in cls.__dataclass_fields__ if hasattr(detector, k)}
-        said.setdefault("report_level", AlertType(detector.alert_type) is AlertType.CONTRADICTION)
+        if AlertType(detector.alert_type) is AlertType.CONTRADICTION:
+            said = {"report_level": True, "alert_at": CONTRADICTION_KNOTS, **said}
         traits = cls(**said)
+        if traits.alert_at is not None and traits.cell_calibrated:
+            raise ConfigError(f"detector {detector.name!r}: alert_at needs a score that means the same everywhere")
         if not 1 <= traits.window_steps <= windows.RING_STEPS:
             raise ConfigError(f"detector {detector.name!r}: window_steps must lie between 1 and {windows.RING_STEPS}")
         return traits
@@ -220,9 +225,12 @@ class Panel:
         surprise = self.surprise(said)
         if self.thresholds is None:
             return surprise, type_score
-        for k in range(N_TYPES):
-            if np.isfinite(self.thresholds.by_type[k]) and (mine := self.types == k).any():
-                type_score[:, k] = np.fmax.reduce(surprise[:, mine], axis=1) / self.thresholds.by_type[k]
+        ratio = surprise / self.thresholds.by_type[self.types]
+        for k, traits in enumerate(self.traits):
+            if traits.alert_at is not None:
+                ratio[:, k] = self.calibrations[k].score_of_region(said[:, k]) / traits.alert_at
+        for k in np.unique(self.types):
+            type_score[:, k] = np.fmax.reduce(ratio[:, self.types == k], axis=1)
         if self.decision == "a_contrario":
             type_score[:, TYPE_INDEX[AlertType.ABNORMAL]] = nfa / self.thresholds.log10_eps
         return surprise, type_score

@@ -67,7 +67,8 @@ class Budget:
     Attributes:
         track_share: share of development tracks that may be flagged. Unseen vessels show up to twice of it.
         alerts_per_vessel_day: used instead when given.
-        weights: of the alert types that are decided by a score; jump and identity conflicts are events and take none.
+        weights: of the alert types that are decided by a learnt score. Jumps, identity conflicts and contradictions follow fixed rules
+            (METHOD 10.4) and take none.
     """
 
     track_share: float = 0.03
@@ -179,11 +180,11 @@ class DevelopmentScores:
         return n / max(self.hours / 24.0, 1e-9)
 
 
-def choose(scores: DevelopmentScores, budget: Budget, floors: NDArray[np.float64]) -> NDArray[np.float64]:
+def choose(scores: DevelopmentScores, budget: Budget) -> NDArray[np.float64]:
     """(N_TYPES,) thresholds in surprise that use up the budget and share it by the weights.
 
     Each type's threshold lies where the fitted share of development tracks above it is c times its weight; c is the greatest number
-    for which all types together stay within the budget. ``floors`` (N_TYPES,) are the least thresholds that each type may have.
+    for which all types together stay within the budget.
     """
     best = scores.track_max(scores.surprise)
     weights = np.array([budget.weights.get(str(t), 0.0) for t in TYPES])
@@ -195,7 +196,7 @@ def choose(scores: DevelopmentScores, budget: Budget, floors: NDArray[np.float64
     def at(c: float) -> NDArray[np.float64]:
         out = np.full(N_TYPES, np.inf)
         for k in np.flatnonzero(~off):
-            out[k] = max(_inverse(fits[k], -math.log(min(1.0, c * weights[k]))), floors[k], 1e-3)
+            out[k] = max(_inverse(fits[k], -math.log(min(1.0, c * weights[k]))), 1e-3)
         return out
 
     def fits_budget(c: float) -> bool:
