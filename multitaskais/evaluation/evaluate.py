@@ -12,7 +12,7 @@ The words, as everywhere in the figures:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,7 @@ class Outcome:
     detectors: tuple[View, ...]
     reason: NDArray[np.str_]  # (m,) why not judged; empty where judged
     cause: NDArray[np.str_]  # (m,) cause of the alert that counts; empty where none
+    rejected: dict[str, int]  # reports left out by the fold, by reason
     near: NDArray[np.float64]  # (m,) median number of other clean vessels within 2 km; NaN without samples
 
 
@@ -65,22 +66,27 @@ def outcome(
     trace: NDArray[np.void],
     detector_names: Sequence[str],
     outside: NDArray[np.bool_],
+    rejected: Mapping[str, int] | None = None,
 ) -> Outcome:
     """Join alerts and trace to the tracks.
 
-    trace: fields ``mmsi`` (the surrogate), ``t, lat, lon, judged, reason, score`` (NaN where none) and ``z`` (., detectors).
+    trace: of ``batch.run``: ``mmsi`` (the surrogate), ``t, lat, lon, judged, reason, score`` (NaN where none), ``z`` (., detectors).
+    A track is judged when a sample of it was, or an alert was raised on it.
     outside: (reports,) which reports lie outside the model's region.
     """
     tracks = data.tracks
     m = len(tracks)
     row = np.searchsorted(tracks["key"], trace["mmsi"])
     fused = np.full(m, metrics.NOT_JUDGED)
-    scored = trace["judged"] & np.isfinite(trace["score"])
+    scored = np.isfinite(trace["score"])
     np.maximum.at(fused, row[scored], trace["score"][scored])
+    judged = np.zeros(m, bool)
+    judged[row[trace["judged"]]] = True
+    fused[~judged] = metrics.NOT_JUDGED
     per_detector = np.full((m, len(detector_names)), metrics.NOT_JUDGED)
     for j in range(len(detector_names)):
         z = trace["z"][:, j]
-        seen = np.isfinite(z)
+        seen = np.isfinite(z) & judged[row]
         np.maximum.at(per_detector[:, j], row[seen], z[seen])
 
     told = [(int(np.searchsorted(tracks["key"], a.mmsi)), a) for a in alerts if not a.challenger]
@@ -113,6 +119,7 @@ def outcome(
         tuple(views),
         _reasons(data, trace, row, np.isfinite(fused), outside),
         cause,
+        dict(rejected or {}),
         _near(tracks, trace, row),
     )
 
@@ -227,6 +234,7 @@ def report(result: Outcome, rng: np.random.Generator, draws: int = 200) -> dict[
         "clean_tracks": int(clean.sum()),
         "abnormal_tracks": int((~clean).sum()),
         "reports": len(result.labelled.reports),
+        "reports_rejected": result.rejected,
         "clean_vessel_days": float((tracks["t_last"] - tracks["t_first"])[clean].sum()) / 86400.0,
         "judged": int((result.reason == "").sum()),
         "not_judged": _count(not_judged),

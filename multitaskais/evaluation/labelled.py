@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..records import REPORT_DTYPE
+from ..tracks.screen import SHIP_MMSI
 
 REQUIRED = ("track_id", "mmsi", "t", "lat", "lon", "sog", "cog", "kind", "abnormal")
 OPTIONAL = {"heading": np.nan, "nav_status": -1, "ship_type": -1, "msg_type": -1}
 CLEAN = "clean"
-FIRST_KEY = 200_000_000  # surrogate MMSI: valid nine-digit ship stations from here on
-MOST_TRACKS = 500_000_000
+FIRST_KEY, LAST_KEY = SHIP_MMSI  # surrogates are taken from the MMSI of ships, so that no rule stumbles over them
+MOST_TRACKS = LAST_KEY - FIRST_KEY + 1
 
 TRACK_DTYPE = np.dtype(
     [

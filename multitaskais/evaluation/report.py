@@ -93,6 +93,7 @@ def page(report: dict[str, Any], plots: dict[str, bytes]) -> str:
     }
     labels = dict(HEADINGS)
     summary = "".join(f"<tr><td>{html.escape(labels.get(k, k))}</td><td>{v}</td></tr>" for k, v in intervals.items())
+    rejected = ", ".join(f"{html.escape(k)} {n}" for k, n in report["reports_rejected"].items()) or "none"
     not_judged = ", ".join(f"{html.escape(k)} {n}" for k, n in report["not_judged"].items()) or "none"
     causes = fused["causes"]
     called = "".join(
@@ -109,7 +110,8 @@ def page(report: dict[str, Any], plots: dict[str, bytes]) -> str:
 <title>Evaluation of {html.escape(str(report.get("model", "")))}</title><style>{STYLE}</style>
 <h1>Evaluation of {html.escape(str(report.get("model", "")))}</h1>
 <p>{report["clean_tracks"]} clean and {report["abnormal_tracks"]} abnormal tracks, {report["reports"]} reports,
-{report["clean_vessel_days"]:.1f} clean vessel-days. Not judged: {not_judged}; they count as not flagged and stay in every denominator.</p>
+{report["clean_vessel_days"]:.1f} clean vessel-days. Not judged: {not_judged}; they count as not flagged and stay in every denominator.
+Reports left out of their tracks: {rejected}.</p>
 <p>Each kind is held against all clean tracks; the figures of the whole are unweighted means over the kinds.
 Recall at 1 % and 5 %: at the threshold that no more than this share of the clean tracks exceeds.</p>
 <h2>All detectors together</h2>

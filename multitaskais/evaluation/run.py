@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import batch
+from ..batch import run
 from ..modelfolder import Model
 from .evaluate import Outcome, outcome, outside_region
 from .labelled import Labelled
@@ -10,5 +10,7 @@ from .labelled import Labelled
 
 def judge(model: Model, data: Labelled) -> Outcome:
     """The same fold, panel and alert life as ``detect`` and the live operator; each track is a vessel of its own."""
-    result = batch.run(model, data.reports, trace=True)
-    return outcome(data, result.alerts, result.trace, result.detector_names, outside_region(data.reports, model.region))
+    result = run(model, data.reports, trace=True)
+    outside = outside_region(data.reports, model.region)
+    rejected = {str(reason): n for reason, n in sorted(result.counts.rejected.items())}
+    return outcome(data, result.alerts, result.trace, result.detector_names, outside, rejected)
