@@ -20,6 +20,7 @@ from .config import STEP_S, DetectionRules, Region, TrackRules
 from .detection import calibration, replay
 from .detection.calibration import Calibration
 from .detection.cells import LEVELS, CellGrid, distinct_vessels
+from .detection.classes import vessel_class
 from .detection.panel import LITTLE_KNOWN_VESSELS, Panel, Traits
 from .detection.protocol import Detector
 from .detection.threshold import N_TYPES, TYPE_INDEX, Budget, DevelopmentScores, Surprise, Thresholds, choose
@@ -75,24 +76,29 @@ def fit_model(
     names = tuple(detectors) if detectors is not None else tuple(n for n in installed() if n in trained or _quick(n))
     grid = CellGrid.of(region)
 
+    both = np.concatenate([train, dev])
     panel_detectors: list[Detector] = []
     calibrations: list[Calibration] = []
-    dev_z = np.full((len(dev), len(names)), np.nan)
+    z = np.full((len(both), len(names)), np.nan)
     for k, wanted in enumerate(names):
         detector = _detector(wanted, trained.get(wanted), train, region, rules)
         tell(f"{wanted}: learnt")
-        cal, dev_z[:, k] = _calibrate(detector, train, dev, grid, rules, wanted in trained)
+        cal, z[:, k] = _calibrate(detector, both, len(train), grid, rules)
         panel_detectors.append(detector)
         calibrations.append(cal)
         tell(f"{wanted}: calibrated")
 
-    thresholds = _thresholds(panel_detectors, calibrations, dev, dev_z, rules, budget)
-    tell(f"thresholds: {thresholds.flagged:.1%} of {thresholds.n_tracks} development tracks flagged")
+    panel = Panel(panel_detectors, calibrations, None, rules)
+    windowed = _windowed(panel, both, z)
+    # Without any detector that stays honest on its own vessels, only the development tracks tell anything.
+    first = 0 if all(_honest(d) or n in trained for d, n in zip(panel_detectors, names, strict=True)) else len(train)
+    thresholds = _choose(panel, both[first:], windowed[first:], _nfa(panel, both[first:]), budget)
+    tell(f"thresholds: {thresholds.flagged:.1%} of {thresholds.n_tracks} normal tracks flagged")
     facts = {
         "train_vessels": len(np.unique(train["mmsi"])),
         "dev_vessels": len(np.unique(dev["mmsi"])),
         "train_tracks": len(replay.lines_of(train)[0]),
-        "dev_tracks": thresholds.n_tracks,
+        "dev_tracks": len(replay.lines_of(dev)[0]),
         "first_t": float(min(train["t"].min(), dev["t"].min())),
         "last_t": float(max(train["t"].max(), dev["t"].max())),
     }
@@ -115,7 +121,7 @@ def with_budget(model: Model, dev: NDArray[np.void], budget: Budget) -> Model:
     """The same detectors and calibrations under another budget; no vessel is left out of its cells here."""
     panel = model.panel
     z = replay.run_panel(Panel(panel.detectors, panel.calibrations, None, panel.rules), dev).z
-    thresholds = _choose(list(panel.detectors), list(panel.calibrations), dev, z, _nfa(panel, dev), budget)
+    thresholds = _choose(panel, dev, z, _nfa(panel, dev), budget)
     new = Panel(panel.detectors, panel.calibrations, thresholds, panel.rules, decision=panel.decision)
     return replace(model, panel=new, budget=budget, version="unsaved")
 
@@ -143,50 +149,45 @@ def _detector(
     return detector_class(name).load(ready, region, rules) if isinstance(ready, Path) else ready
 
 
+def _honest(detector: Detector) -> bool:
+    """Whether its scores of the vessels it learned from are as of vessels it has not seen, when asked to leave them out."""
+    return hasattr(detector, "leave_own_out")
+
+
 def _calibrate(
-    detector: Detector,
-    train: NDArray[np.void],
-    dev: NDArray[np.void],
-    grid: CellGrid,
-    rules: DetectionRules,
-    was_trained: bool,
+    detector: Detector, both: NDArray[np.void], n_train: int, grid: CellGrid, rules: DetectionRules
 ) -> tuple[Calibration, NDArray[np.float64]]:
-    """The calibration, and (len(dev),) z of the development samples with each vessel's own data left out."""
-    traits = Traits.of(detector)
-    samples, n_train = dev, 0
-    if hasattr(detector, "leave_own_out") and not was_trained:
+    """The calibration, and (len(both),) z of the samples, train then dev, with each vessel's own data left out of its cells.
+
+    A detector that cannot leave a vessel out is calibrated on dev alone. Its z of the train vessels are then too calm, by the
+    little that it has overfitted; they are used beside the others' when thresholds are set after fusion.
+    """
+    traits, honest = Traits.of(detector), _honest(detector)
+    if honest:
         cast(Any, detector).leave_own_out = True
-        samples, n_train = np.concatenate([train, dev]), len(train)
-    score, _ = replay.run_detector(detector, samples)
-    if n_train:
+    score, _ = replay.run_detector(detector, both)
+    if honest:
         cast(Any, detector).leave_own_out = False
-    score[samples["moored"]] = np.nan
+    score[both["moored"]] = np.nan
     low = rules.low_quantile if traits.a_contrario else None
-    cal, z = calibration.fit(score, samples, grid, cell_calibrated=traits.cell_calibrated, low_quantile=low)
+    first = 0 if honest else n_train
+    cal, part = calibration.fit(
+        score[first:], both[first:], grid, cell_calibrated=traits.cell_calibrated, low_quantile=low
+    )
+    cell = grid.index(both["lat"], both["lon"])
+    z = cal.z(np.where(cell >= 0, score, np.nan), np.maximum(cell, 0), vessel_class(both["ship_type"]) + 1)
+    z[first:] = part
     if traits.rests_on_place:
         # Vessels around are counted on what the detector remembers: the training traffic.
-        cal = replace(cal, vessels=_around(train, grid))
-        cell = grid.index(samples["lat"], samples["lon"])
+        cal = replace(cal, vessels=_around(both[:n_train], grid))
         z[cal.vessels[np.maximum(cell, 0)] < LITTLE_KNOWN_VESSELS] = np.nan
-    return cal, z[n_train:]
+    return cal, z
 
 
 def _around(samples: NDArray[np.void], grid: CellGrid) -> NDArray[np.int32]:
     cell = grid.index(samples["lat"], samples["lon"])
     inside = cell >= 0
     return distinct_vessels(grid, len(LEVELS) - 1, cell[inside], samples["mmsi"][inside])
-
-
-def _thresholds(
-    detectors: list[Detector],
-    calibrations: list[Calibration],
-    dev: NDArray[np.void],
-    z: NDArray[np.float64],
-    rules: DetectionRules,
-    budget: Budget,
-) -> Thresholds:
-    panel = Panel(detectors, calibrations, None, rules)
-    return _choose(detectors, calibrations, dev, _windowed(panel, dev, z), _nfa(panel, dev), budget)
 
 
 def _windowed(panel: Panel, samples: NDArray[np.void], z: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -209,25 +210,18 @@ def _nfa(panel: Panel, samples: NDArray[np.void]) -> NDArray[np.float64]:
 
 
 def _choose(
-    detectors: list[Detector],
-    calibrations: list[Calibration],
-    dev: NDArray[np.void],
-    windowed: NDArray[np.float64],
-    nfa: NDArray[np.float64],
-    budget: Budget,
+    panel: Panel, samples: NDArray[np.void], windowed: NDArray[np.float64], nfa: NDArray[np.float64], budget: Budget
 ) -> Thresholds:
-    start, track = replay.lines_of(dev)
-    n_tracks, hours = len(start), len(dev) * STEP_S / 3600.0
+    start, track = replay.lines_of(samples)
+    n_tracks, hours = len(start), len(samples) * STEP_S / 3600.0
     plain = DevelopmentScores(windowed, track, n_tracks, hours)
     best = plain.track_max(windowed)
-    surprise = tuple(Surprise.fit(best[:, k]) for k in range(len(detectors)))
+    surprise = tuple(Surprise.fit(best[:, k]) for k in range(len(panel.detectors)))
 
-    by_type = np.full((len(dev), N_TYPES), np.nan)
-    for k, detector in enumerate(detectors):
-        if Traits.of(detector).alert_at is not None:
-            continue
-        t = TYPE_INDEX[AlertType(detector.alert_type)]
-        by_type[:, t] = np.fmax(by_type[:, t], surprise[k](windowed[:, k]))
+    by_type = np.full((len(samples), N_TYPES), np.nan)
+    for k, (t, traits) in enumerate(zip(panel.types, panel.traits, strict=True)):
+        if traits.alert_at is None:
+            by_type[:, t] = np.fmax(by_type[:, t], surprise[k](windowed[:, k]))
     scores = DevelopmentScores(by_type, track, n_tracks, hours)
     limits = choose(scores, budget)
 
@@ -236,9 +230,8 @@ def _choose(
     only = np.full(N_TYPES, np.inf)
     only[abnormal] = limits[abnormal]
     least = -plain.track_max(-nfa)
-    share = scores.flagged(only)
     known = least[np.isfinite(least)]
+    share = scores.flagged(only)
     log10_eps = min(float(np.quantile(known, share, method="lower")), -1e-3) if len(known) else np.nan
-    return Thresholds(
-        surprise, limits, log10_eps, n_tracks, scores.flagged(limits), scores.alerts_per_vessel_day(limits)
-    )
+    flagged, alerts = scores.flagged(limits), scores.alerts_per_vessel_day(limits)
+    return Thresholds(surprise, limits, log10_eps, n_tracks, flagged, alerts)

@@ -14,6 +14,8 @@ from ..config import DetectionRules, Region
 class NothingLearnt:
     """``fit`` and ``load`` give the same detector; ``save`` writes nothing."""
 
+    leave_own_out = False  # no vessel's data are in it: its scores of any vessel may calibrate it
+
     @classmethod
     def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules) -> Self:
         return cls()
