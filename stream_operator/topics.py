@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from multitaskais.errors import OperatorError
@@ -112,12 +113,21 @@ class Admin:
             )
             for t in missing
         ]
-        try:
-            for future in (self._client.create_topics(new, request_timeout=CALL_S) if new else {}).values():
+        for future in (self._client.create_topics(new, request_timeout=CALL_S) if new else {}).values():
+            try:
                 future.result()
-        except KafkaException as e:
-            raise OperatorError(f"a topic could not be created: {e.args[0].str()}") from None
-        self.partitions = self._partitions()
+            except KafkaException as e:
+                # Two may create at once, and a topic just made is not yet told to all.
+                if e.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise OperatorError(f"a topic could not be created: {e.args[0].str()}") from None
+        deadline = time.monotonic() + CALL_S
+        while not {t.name for t in missing} <= set(found := self._partitions()):
+            if time.monotonic() > deadline:
+                raise OperatorError(
+                    "the topics were created, but the brokers do not tell of them yet; run the command again"
+                )
+            time.sleep(0.1)
+        self.partitions = found
         return [t.name for t in missing]
 
     def mend(self) -> None:

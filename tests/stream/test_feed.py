@@ -1,0 +1,139 @@
+"""The feeder: time order over files, its pace, resuming, and what arrives at the broker."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from multitaskais.errors import ConfigError
+from multitaskais.records import Counts
+from stream_operator import feed
+from stream_operator.settings import Settings
+
+from .conftest import ROOT
+from .reading import messages
+
+HEADER = "MMSI,BaseDateTime,LAT,LON,SOG,COG,Heading,VesselName,IMO,CallSign,VesselType,Status,Length,Width,Draft,Cargo,TransceiverClass\n"
+
+
+def noaa(path, rows):
+    path.write_text(
+        HEADER + "".join(f"{m},2020-01-01T{t},48.1,-5.2,10.0,90.0,91.0,MARION,,,70,0,,,,,A\n" for m, t in rows)
+    )
+    return str(path)
+
+
+def test_files_are_merged_in_time_order_and_a_table_sorted_by_vessel_too(tmp_path):
+    a = noaa(tmp_path / "a.csv", [(227000001, "00:00:00"), (227000001, "02:00:00"), (227000002, "00:30:00")])
+    b = noaa(tmp_path / "b.csv", [(227000003, "01:00:00"), (227000003, "03:00:00")])
+    rows = list(feed.archive_rows([b, a], None, counts := Counts()))
+    assert [r[1] for r in rows] == sorted(r[1] for r in rows)
+    assert len(rows) == 5 == counts.received
+    assert rows[0][10] == b"MARION"
+
+
+def test_the_pace_follows_the_reports_own_time():
+    now, slept = [0.0], []
+
+    def sleep(s):
+        slept.append(round(s, 3))
+        now[0] += s
+
+    pace = feed.Pace("60", clock=lambda: now[0], sleep=sleep)
+    for t in (1000.0, 1060.0, 1060.0, 1180.0):
+        pace.wait_for(t)
+    assert slept == [1.0, 2.0]
+    assert not feed.Pace("max", sleep=sleep).wait_for(5.0)
+
+
+@pytest.mark.parametrize("speed", ["0", "-1", "fast", "nan"])
+def test_a_speed_that_is_none_is_refused(speed):
+    with pytest.raises(ConfigError, match="--speed"):
+        feed.Pace(speed)
+
+
+def test_bare_sentences_get_the_time_of_their_arrival_and_blocks_may_be_cut_anywhere():
+    line = b"!AIVDM,1,1,,A,13JEhD7P1>w`ApbK`Q8K??w22@CD,0*12\r\n"
+    whole = list(feed.live_rows([line * 2], None, Counts(), clock=lambda: 1_700_000_000.0))
+    cut = list(
+        feed.live_rows(
+            [(line * 2)[:20], (line * 2)[20:70], (line * 2)[70:]], None, Counts(), clock=lambda: 1_700_000_000.0
+        )
+    )
+    assert repr(whole) == repr(cut)
+    assert {r[1] for r in whole} == {1_700_000_000.0}
+
+
+def run(settings: Settings, *args: str, stdin: bytes = b"") -> subprocess.CompletedProcess:
+    env = {
+        **os.environ,
+        "BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+        "TOPIC": settings.topic,
+        "APP_ID": settings.app_id,
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "stream_operator", *args],
+        input=stdin,
+        capture_output=True,
+        env=env,
+        cwd=ROOT,
+        timeout=60,
+    )
+
+
+@pytest.mark.broker
+def test_an_archive_arrives_keyed_by_vessel_ends_with_a_watermark_and_resumes(settings, tmp_path):
+    path = noaa(tmp_path / "a.csv", [(227000001 + i % 7, f"00:{i % 60:02d}:00") for i in range(60)])
+    done = run(settings, "feed", path, "--finish", "--quiet", "--resume", str(tmp_path / "note"))
+    assert done.returncode == 0, done.stderr
+    got = messages(settings, settings.topic)
+    reports = [m for m in got if m.key() != b"watermark"]
+    assert len(reports) == 60
+    assert all(m.key().decode() == json.loads(m.value())["mmsi"] for m in reports)
+    partition_of: dict[bytes, set[int]] = {}
+    for m in reports:
+        partition_of.setdefault(m.key(), set()).add(m.partition())
+    assert all(len(p) == 1 for p in partition_of.values())
+    assert len(got) - len(reports) == settings.partitions
+    again = run(settings, "feed", path, "--quiet", "--resume", str(tmp_path / "note"))
+    assert b"sent 0 reports" in again.stderr
+
+
+@pytest.mark.broker
+def test_sentences_come_from_standard_input_and_from_tcp(settings):
+    line = b"!AIVDM,1,1,,A,13JEhD7P1>w`ApbK`Q8K??w22@CD,0*12\n"
+    assert run(settings, "feed", "--stdin", "--quiet", stdin=line).returncode == 0
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                for _ in range(3):
+                    connection.sendall(line)
+                threading.Event().wait(3)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        done = run(settings, "feed", "--tcp", f"127.0.0.1:{server.getsockname()[1]}", "--limit", "2", "--quiet")
+        assert done.returncode == 0, done.stderr
+        thread.join(5)
+    assert len(messages(settings, settings.topic)) == 3
+
+
+def test_several_sources_at_once_are_refused():
+    with pytest.raises(ConfigError, match="one of them"):
+        feed.main(["--stdin", "x.cdv"])
+
+
+def test_rows_of_blocks_are_all_rows():
+    import numpy as np
+
+    reports = np.zeros(25, feed.np.dtype([("t", "f8")]))
+    assert len(list(itertools.chain(feed.iter_rows(reports, 10)))) == 25
