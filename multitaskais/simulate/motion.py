@@ -14,6 +14,8 @@ from .brittany import Complex, Ground, to_plane
 
 DT_S = 10.0  # grid of the motion
 DS_M = 100.0  # grid of the lines
+HELM_M = 1_852.0
+WANDER_M, WANDER_SMOOTH_M = 20_000.0, 3_000.0  # over which distance a ship's place in the lane changes
 CORNER_M = 900.0  # ships cut corners over about this distance (one sigma of the smoothing)
 PORT_KNOTS = 6.0  # speed at which a port is left and reached
 PORT_RUN_M = 2500.0  # over which speed is gained or lost there
@@ -66,7 +68,9 @@ def follow(
     width = gaussian_filter1d(np.interp(s, at, sigma), corner_m / DS_M, mode="nearest")
     tangent = np.gradient(z)
     tangent /= np.abs(tangent)
-    z = z + 1j * tangent * width * (side + noise * wander(len(s), DS_M, 15_000.0, rng))
+    # A helm turns slowly: the wander is smooth over a mile, so that it bends the course by a few degrees and not at every report.
+    helm = gaussian_filter1d(wander(len(s), DS_M, 15_000.0, rng), HELM_M / DS_M, mode="nearest")
+    z = z + 1j * tangent * width * (side + noise * helm)
 
     speed = np.interp(s, at, np.broadcast_to(knots, line.shape)) * (1 + 0.025 * wander(len(s), DS_M, 12_000.0, rng))
     if status == UNDER_WAY:
