@@ -37,6 +37,8 @@ ENTRY_POINTS = "multitaskais.detectors"
 SHIPPED = Path(__file__).parent / "models"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _HASH_DIGITS = 12
+_OWN = {"manifest.json", "thresholds.json", "usual.npz", "calibration", "detectors"}
+_KEPT = {"training", "card", "README.md"}  # beside the model in its folder: the log of its training, its card
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,16 @@ def save(model: Model, folder: str | Path) -> Model:
         raise ConfigError(f"model name {model.name!r}: use lower-case letters, digits, '.', '-' and '_'")
     if model.panel.thresholds is None:
         raise ConfigError("the model has no thresholds yet: calibrate it before it is saved")
-    if folder.exists() and any(folder.iterdir()) and not (folder / "manifest.json").is_file():
-        raise ConfigError(f"{folder} is not empty and no model folder: give another place")
+    if folder.exists() and (strange := sorted(p.name for p in folder.iterdir() if p.name not in _OWN | _KEPT)):
+        raise ConfigError(f"{folder} holds {strange[0]!r}, which is of no model: give another place")
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         new.chmod(0o755)
         manifest = _write(model, new)
+        for kept in _KEPT:
+            if (folder / kept).exists():
+                (folder / kept).rename(new / kept)
         if folder.exists():
             shutil.rmtree(folder)
         new.rename(folder)

@@ -1,0 +1,96 @@
+"""``multitaskais calibrate TRACKS --region R --model MODEL``: what is normal here, and what makes an alert.
+
+Takes the weights that ``multitaskais train`` wrote to MODEL/detectors/vrnn, where there are any, fits all other detectors on the train
+vessels, calibrates all on vessels that they have not seen, sets thresholds from the budget and writes the complete model folder.
+Vessels are split by a hash of their MMSI: the same seed as in training keeps the same vessels unseen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import modelfolder
+from ..calibrate import MIN_DEV_VESSELS, fit_model, installed
+from ..config import DetectionRules, Region, TrackRules
+from ..detection.threshold import Budget
+from ..errors import ConfigError
+from ..training_data import Split, load_samples
+
+
+def add_parser(subparsers: Any) -> None:
+    p = subparsers.add_parser(
+        "calibrate", help="tracks and weights -> a complete model folder", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument("tracks", nargs="+", metavar="TRACKS", help="Parquet of tracks, or an archive, a folder, a pattern")
+    p.add_argument("--region", required=True, help="a preset's name, or a JSON file")
+    p.add_argument("--model", required=True, type=Path, help="model folder; written anew")
+    p.add_argument("--name", help="of the model (default: the folder's name)")
+    p.add_argument("--format", metavar="F", help="of an archive; recognised by itself")
+    p.add_argument(
+        "--budget",
+        type=float,
+        metavar="SHARE",
+        help=f"share of normal tracks that may be flagged (default {Budget().track_share})",
+    )
+    p.add_argument("--alerts-per-vessel-day", type=float, metavar="N", help="instead of --budget, for instance 0.06")
+    p.add_argument("--detectors", metavar="A,B,...", help=f"instead of all installed: {', '.join(installed())}")
+    p.add_argument("--decision", choices=("fused", "a_contrario"), default="fused", help="what decides `abnormal`")
+    p.add_argument(
+        "--credit", action="append", default=[], metavar="TEXT", help="a line that must be shown where the model is"
+    )
+    p.add_argument("--split-seed", type=int, default=0, help="which vessels are for what, as in `train`")
+    p.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    region, rules, track_rules = Region.load(args.region), DetectionRules(), TrackRules()
+    started = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - started:7.1f} s  {text}", file=sys.stderr, flush=True)
+
+    budget = Budget(args.budget or Budget().track_share, args.alerts_per_vessel_day)
+    found = load_samples(args.tracks, region, track_rules, rules, args.format)
+    train, dev = (found.of(s, args.split_seed).samples for s in (Split.TRAIN, Split.DEV))
+    vessels = {"train": len(np.unique(train["mmsi"])), "dev": len(np.unique(dev["mmsi"]))}
+    say(f"{len(train)} samples of {vessels['train']} vessels to learn from, {len(dev)} of {vessels['dev']} to judge by")
+    if vessels["dev"] < MIN_DEV_VESSELS:
+        raise ConfigError(f"only {vessels['dev']} development vessels: give tracks of more vessels, or a longer period")
+    names = args.detectors.split(",") if args.detectors else None
+    with tempfile.TemporaryDirectory() as folder:
+        trained = {}
+        weights = args.model / "detectors" / "vrnn"
+        if weights.is_dir() and (names is None or "vrnn" in names):
+            # The model folder is replaced as a whole: what was trained is kept aside meanwhile.
+            trained["vrnn"] = Path(shutil.copytree(weights, Path(folder) / "vrnn"))
+        model = fit_model(
+            train,
+            dev,
+            region,
+            name=args.name or args.model.resolve().name.lower(),
+            track_rules=track_rules,
+            rules=rules,
+            detectors=names,
+            trained=trained,
+            budget=budget,
+            decision=args.decision,
+            made_from={"split_seed": args.split_seed, "tracks_by_choice": dict(found.tracks)},
+            credits=args.credit,
+            say=say,
+        )
+        model = modelfolder.save(model, args.model)
+    limits = model.panel.thresholds
+    assert limits is not None
+    print(
+        f"{model.version} in {args.model}: {', '.join(model.panel.names)}; {limits.flagged:.1%} of {limits.n_tracks} normal tracks flagged, {limits.alerts_per_vessel_day:.3f} alerts per vessel-day"
+    )
+    return 0
