@@ -22,6 +22,7 @@ from multitaskais.errors import ConfigError, InputError
 
 from . import read, transform
 from .decode import Screening
+from .files import write_text
 from .tally import ByTask, Tallies, Tally, numbered, total
 
 DEFAULT_OUTPUT = "/tmp/trajectories"
@@ -108,6 +109,16 @@ class Summary:
             "output": self.output,
         }
 
+    @classmethod
+    def from_dict(cls, d: dict[str, Any]) -> Summary:
+        """The inverse of ``as_dict``."""
+        return cls(
+            globs=tuple(d["inputs"]),
+            lines_in=d["in"],
+            **{f: d[f] for f in ("kept", "rejected", "tracks", "by_year", "seconds", "cores", "lines_per_s")},
+            **{f: d[f] for f in ("profile", "year", "output")},
+        )
+
     def __str__(self) -> str:
         rows = [("lines in", self.lines_in), ("reports kept", self.kept), ("rejected", sum(self.rejected.values()))]
         rows += [(f"  {reason}", n) for reason, n in self.rejected.items()]
@@ -133,9 +144,9 @@ def run(spark: SparkSession, job: Job, clock: Callable[[], float] = time.perf_co
     tally = total(tallies.value)
     seconds = clock() - began
     summary = summarise(job, tally, seconds, spark.sparkContext.defaultParallelism)
-    _store(spark, job, f"_summary{job.suffix}.json", json.dumps(summary.as_dict(), indent=2) + "\n")
+    write_text(spark, f"{job.output}/_summary{job.suffix}.json", json.dumps(summary.as_dict(), indent=2) + "\n")
     rejects = (dict(zip(("file", "line", "reason", "text"), r, strict=True)) for r in numbered(tally))
-    _store(spark, job, f"_rejects{job.suffix}.jsonl", "".join(json.dumps(r) + "\n" for r in rejects))
+    write_text(spark, f"{job.output}/_rejects{job.suffix}.jsonl", "".join(json.dumps(r) + "\n" for r in rejects))
     return summary
 
 
@@ -193,15 +204,3 @@ def _told(error: Exception) -> Exception:
         if line.startswith(marker):
             return InputError(line[len(marker) :].partition(": ")[2])
     return error
-
-
-def _store(spark: SparkSession, job: Job, name: str, text: str) -> None:
-    """A small file in the output folder, on whatever file system that is; readers of Parquet pass over names with ``_``."""
-    jvm = spark.sparkContext._jvm
-    assert jvm is not None
-    path = jvm.org.apache.hadoop.fs.Path(job.output, name)
-    stream = path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).create(path, True)
-    try:
-        stream.write(bytearray(text.encode()))
-    finally:
-        stream.close()
