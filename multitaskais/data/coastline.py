@@ -41,7 +41,10 @@ def coastline(region: Region) -> list[Ring]:
     rings: tuple[Ring, ...] = ()
     for preset, box in _fine_boxes().items():
         if (
-            box[0] <= region.lon_min and box[1] <= region.lat_min and box[2] >= region.lon_max and box[3] >= region.lat_max
+            box[0] <= region.lon_min
+            and box[1] <= region.lat_min
+            and box[2] >= region.lon_max
+            and box[3] >= region.lat_max
         ):
             rings = _stored(preset)
             break

@@ -260,7 +260,7 @@ def picture(
     drawn = (
         (lines(by_ship, {}, {}), plots.BLUE, 0.5, 0.25, f"{len(by_ship)} ships"),
         (lines(found, first, last), plots.RED, 2.0, 1.0, f"abnormal, found ({len(found)})"),
-        (lines(missed, first, last), plots.ORANGE, 2.0, 1.0, f"abnormal, missed ({len(missed)})"),
+        (lines(missed, first, last), "black", 1.8, 1.0, f"abnormal, missed ({len(missed)})"),
         (false_lines, plots.PINK, 1.8, 1.0, f"false alarms ({len(false)})"),
     )
     for z, (segments, colour, width, alpha, label) in enumerate(drawn, start=2):
@@ -279,6 +279,6 @@ def picture(
             fontsize=7.5, color="#333333", zorder=8, annotation_clip=True,
         )  # fmt: skip
     ax.set_title(title or "What was found", loc="left", fontsize=12)
-    ax.legend(loc="lower right", fontsize=9, framealpha=0.95)
+    ax.legend(loc="upper left", fontsize=9, framealpha=0.95)
     ax.annotate("coastline: Natural Earth", (0.01, 0.01), xycoords="axes fraction", fontsize=7, color=plots.SHORE)
     return plots.png(figure)

@@ -121,7 +121,7 @@ def false_alarm_map(result: Outcome, region: Region) -> bytes:
     mine = trace[kind == CLEAN]
     width = 10.0
     ratio = (region.lat_max - region.lat_min) / (region.lon_max - region.lon_min) / np.cos(np.radians(0.5 * (region.lat_min + region.lat_max)))  # fmt: skip
-    figure, ax = new_figure(width, min(max(width * ratio, 4.0), 11.0) + 0.4)
+    figure, ax = new_figure(width, min(max(width * ratio, 4.0), 11.0))
     draw_land(ax, region)
     degree_labels(ax)
     for key in np.unique(mine["mmsi"]):
