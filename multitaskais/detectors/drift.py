@@ -1,10 +1,11 @@
-"""Moving, but hardly: the share of the last two hours below 2.5 kn and not at rest (METHOD 10.7).
+"""Moving, but hardly: the share of the last 90 minutes below 2.5 kn and not at rest (METHOD 10.7).
 
     slow  0.4 kn < SOG < 2.5 kn and not moored
-    score share of the last 12 samples that were slow + 0.01 x their mean speed in knots
+    score share of the last 9 samples that were slow + 0.01 x their mean speed in knots - 0.5 x share of all before them
 
-The second term only orders tracks with equal shares: of two, the one that is carried off faster is the stranger.
-A ship at anchor swings below 0.4 kn; a tow that waits for a lock does both and is this detector's false alarm.
+The second term orders tracks with equal shares: of two, the one that is carried off faster is the stranger. The third is
+the vessel's own habit: who has been slow all day works there. Before it has a past, 5 % are taken for granted with the
+weight of an hour. A ship at anchor swings below 0.4 kn; a tow that waits for a lock is this detector's false alarm.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from ..detection.windows import push
 from ..records import AlertType, NotJudged
 from .stateless import NothingLearnt
 
-STEPS = 12
+STEPS = 9
 SLOW_MIN_KNOTS, SLOW_MAX_KNOTS = 0.4, 2.5
 TIE = 0.01
+HABIT = 0.5
+PRIOR_STEPS, PRIOR_SHARE = 6.0, 0.05
 
 
 class DriftDetector(NothingLearnt):
@@ -30,7 +33,8 @@ class DriftDetector(NothingLearnt):
     cell_calibrated = False
     window_steps = 1
     span_samples = STEPS
-    state_dtype = np.dtype([("seen", "i4"), ("slow", "f4", (STEPS,))])  # SOG where slow, else 0
+    state_dtype = np.dtype([("seen", "i4"), ("slow", "f4", (STEPS,)), ("before", "i4"), ("slow_before", "i4")])
+    # slow: SOG where slow, else 0; before: samples that have left the window
 
     def initial(self, n: int) -> NDArray[np.void]:
         return np.zeros(n, self.state_dtype)
@@ -41,11 +45,14 @@ class DriftDetector(NothingLearnt):
         new = state.copy()
         new["slow"] = push(state["slow"], np.where(slow, sog, 0.0).astype(np.float32))
         new["seen"] = np.minimum(state["seen"] + 1, STEPS)
+        new["before"] = state["before"] + (state["seen"] == STEPS)
+        new["slow_before"] = state["slow_before"] + (state["slow"][:, 0] > 0)
         share, speed = np.zeros(len(samples)), np.zeros(len(samples))
         for k in range(STEPS):
             share += new["slow"][:, k] > 0
             speed += new["slow"][:, k]
-        score = share / STEPS + TIE * speed / STEPS
+        past = (new["slow_before"] + PRIOR_STEPS * PRIOR_SHARE) / (new["before"] + PRIOR_STEPS)
+        score = share / STEPS + TIE * speed / STEPS - HABIT * past
         reason = np.zeros(len(samples), np.uint8)
         reason[np.isnan(sog)] = NotJudged.NO_DATA
         reason[state["seen"] < self.warmup_samples] = NotJudged.TOO_SHORT

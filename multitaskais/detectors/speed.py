@@ -1,12 +1,13 @@
 """Faster or slower than the ships around on the same course, and than the vessel itself has been (METHOD 10.7).
 
     l      ln(SOG + 1 kn)
-    zn     (l - mean of neighbours) / sd of neighbours: remembered points of other vessels within 4 km and 40 degrees of course
+    zn     (l - mean of neighbours) / sd of neighbours: remembered points of other vessels within 3 km and 40 degrees of course
     zo     (l - mean of own past) / its sd: the vessel's own samples under way more than an hour ago
     signed sign * sqrt(zn * zo) when both say the same, else 0, both limited to +-2
-    score  |mean of the last 12 signed|: neither a fast boat among tows nor a tow that leaves port is enough alone
+    score  |sum of the last 12 signed| / 12: neither a fast boat among tows nor a tow that leaves port is enough alone
 
-Limits are narrow on purpose: two hours of a moderate change are to weigh more than one sample of a large one.
+Only samples above 2 kn count: a ship that waits, shunts or comes to anchor is not slow, and stops in the window lower the
+score. Limits are narrow on purpose: two hours of a moderate change are to weigh more than one sample of a large one.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from ..records import AlertType, NotJudged
 from .memory import NOBODY, Traffic, mean_of, nearest_others, velocity
 
 FILE = "speed.npz"
-NEAR_KM = 4.0
+NEAR_KM = 3.0
 COURSE_DEG = 40.0
-WITHIN = 1.5  # of the two together: hypot(km / 4, chord of the course / chord of 40 degrees)
+WITHIN = 1.2  # of the two together: hypot(km / 3, chord of the course / chord of 40 degrees)
 NEIGHBOURS, NEIGHBOURS_MIN = 40, 5
-UNDER_WAY_KNOTS = 1.0
-SD_FLOOR = 0.12  # of ln(SOG + 1): 12 % of speed are no change at all
+UNDER_WAY_KNOTS = 2.0
+SD_FLOOR = 0.2  # of ln(SOG + 1): a fifth of the speed is no change at all
 LIMIT = 2.0
 STEPS, STEPS_MIN = 12, 6
 RECENT_STEPS = 6
@@ -99,7 +100,7 @@ class SpeedDetector:
             there = np.isfinite(new["signed"][:, k])
             total += np.where(there, new["signed"][:, k], 0.0)
             number += there
-        score = np.abs(total) / np.maximum(number, 1.0)
+        score = np.abs(total) / STEPS
         reason = np.zeros(len(samples), np.uint8)
         reason[(number < STEPS_MIN) | np.isnan(signed)] = NotJudged.LITTLE_KNOWN
         reason[np.isnan(sog)] = NotJudged.NO_DATA

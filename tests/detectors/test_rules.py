@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,15 +58,24 @@ def test_a_window_with_a_moored_sample_is_not_judged_for_loitering():
     assert np.isnan(scores[:9]).all()
 
 
-@given(st.lists(st.floats(0, 10), min_size=12, max_size=40))
-def test_drift_is_the_share_of_slow_samples_of_the_last_twelve(sog):
+@given(st.lists(st.floats(0, 10), min_size=9, max_size=40))
+def test_drift_is_the_share_of_slow_samples_now_less_half_of_that_before(sog):
     track = sail(1, n=len(sog), sog=np.array(sog))
     track["moored"] = False
     scores = run(DriftDetector(), track)
-    assert np.isnan(scores[:11]).all()
-    for k in range(11, len(sog)):
-        slow = sum(0.4 < np.float64(s) < 2.5 for s in track["sog"][k - 11 : k + 1])
-        assert slow / 12 <= scores[k] < (slow + 0.5) / 12 + 1e-9
+    assert np.isnan(scores[:8]).all()
+    slow = np.array([0.4 < s < 2.5 for s in sog])
+    for k in range(8, len(sog)):
+        now, before = slow[k - 8 : k + 1], slow[: k - 8]
+        past = (before.sum() + 0.3) / (len(before) + 6)
+        speed = sum(s for s, is_slow in zip(sog[k - 8 : k + 1], now, strict=True) if is_slow) / 9
+        assert scores[k] == pytest.approx(now.mean() + 0.01 * speed - 0.5 * past, abs=1e-6)
+
+
+def test_a_ship_that_has_always_been_slow_drifts_less_than_one_that_stops_under_way():
+    always = run(DriftDetector(), sail(1, n=40, sog=1.5))
+    stops = run(DriftDetector(), sail(1, n=40, sog=np.where(np.arange(40) < 20, 9.0, 1.5)))
+    assert np.nanmax(stops) > always[-1] + 0.3
 
 
 def test_a_ship_at_anchor_does_not_drift():
