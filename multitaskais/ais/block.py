@@ -18,7 +18,7 @@ Order of lines is kept. ``ship_type`` and ``ship_name`` of a report are what its
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +26,18 @@ from numpy.typing import NDArray
 from ..records import Counts, PositionReport, Reason
 from . import kernel
 from .decoder import Context, Decoder, Message, Rejected
+from .kernel_times import PADDING
 from .positions import Heard, StaticData, StaticMemory, report_of, rows_to_array, static_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Lines: TypeAlias = "bytes | bytearray | memoryview | pa.Array | pa.ChunkedArray"
+
+LineKernel: TypeAlias = "kernel.LineKernel | Literal['auto'] | None"
+
+# To load or compile a kernel takes some seconds: as long as NumPy takes for millions of lines.
+COMPILED_FROM = 1_000_000
 
 # Code of an accepted line, of each reason, and of a part that waits for the others of its message.
 ACCEPTED = 0
@@ -101,8 +107,8 @@ class BlockDecoder:
     """State between the blocks of one archive: open parts, times that wait, names heard.
 
     line_format: one of ``framing.LINE_FORMATS``, None = each line by itself. at: Unix s for lines without time.
-    memory: names heard in earlier files of the same archive. line_kernel: what decodes lines many at a time; None
-    leaves every line to pyais.
+    memory: names heard in earlier files of the same archive. line_kernel: what decodes lines many at a time; "auto"
+    takes the compiled one, where there is one, from ``COMPILED_FROM`` lines on; None leaves every line to pyais.
     """
 
     def __init__(
@@ -110,7 +116,7 @@ class BlockDecoder:
         line_format: str | None = None,
         at: float | None = None,
         memory: StaticMemory | None = None,
-        line_kernel: kernel.LineKernel | None = kernel.numpy_kernel,
+        line_kernel: LineKernel = "auto",
     ) -> None:
         self._decoder = Decoder(line_format, at)
         self._kernel = line_kernel
@@ -129,6 +135,9 @@ class BlockDecoder:
         n = len(starts)
         if self._kernel is None:
             scan = kernel.Scan(np.full(n, kernel.LEFT, np.uint8), rows_to_array([]))
+        elif self._kernel == "auto":
+            now = kernel.numpy_kernel if self._lines < COMPILED_FROM else kernel.compiled_kernel()
+            scan = now(buf, starts, ends, self._trust)
         else:
             scan = self._kernel(buf, starts, ends, self._trust)
         work = _Work(_OF_KERNEL[scan.codes], self._lines, self._waiting)
@@ -244,7 +253,7 @@ def locate_lines(lines: Lines) -> tuple[NDArray[np.uint8], NDArray[np.int64], ND
         starts[:1], starts[1:] = 0, ends[:-1] + 1
     else:
         data, starts, ends = _arrow_lines(lines)
-    buf = np.empty(len(data) + kernel.PADDING, dtype=np.uint8)
+    buf = np.empty(len(data) + PADDING, dtype=np.uint8)
     buf[: len(data)], buf[len(data) :] = data, ord("\n")
     returned = (ends > starts) & (buf[ends - 1] == ord("\r"))
     return buf, starts, ends - returned
@@ -273,7 +282,7 @@ def decode_block(
     lines: Lines,
     line_format: str | None = None,
     at: float | None = None,
-    line_kernel: kernel.LineKernel | None = kernel.numpy_kernel,
+    line_kernel: LineKernel = "auto",
 ) -> Block:
     """Lines that stand alone: as ``BlockDecoder``, with nothing before and nothing after; no code is WAITING."""
     decoder = BlockDecoder(line_format, at, line_kernel=line_kernel)

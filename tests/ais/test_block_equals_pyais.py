@@ -13,10 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import composite
 
-from multitaskais.ais.block import ACCEPTED, CODE_OF, WAITING, BlockDecoder, decode_block, reason_of
+from multitaskais.ais import kernel
+from multitaskais.ais.block import ACCEPTED, CODE_OF, WAITING, Block, BlockDecoder, decode_block, reason_of
 from multitaskais.ais.framing import checksum
 from multitaskais.records import REPORT_DTYPE, Counts, Reason
 
+# the second is the first where numba is not installed
+KERNELS = [kernel.numpy_kernel, kernel.compiled_kernel()]
 ARMOUR = "".join(chr(c) for c in [*range(48, 88), *range(96, 120)])
 
 
@@ -37,9 +40,13 @@ def equal_rows(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def same(lines: bytes, line_format: str | None = None, at: float | None = None) -> None:
-    """Both paths give the same codes, reports, static data and counts."""
-    fast = decode_block(lines, line_format, at)
+    """All paths give the same codes, reports, static data and counts."""
     slow = decode_block(lines, line_format, at, line_kernel=None)
+    for line_kernel in KERNELS:
+        same_as(slow, decode_block(lines, line_format, at, line_kernel=line_kernel))
+
+
+def same_as(slow: Block, fast: Block) -> None:
     assert [reason_of(c) for c in fast.codes] == [reason_of(c) for c in slow.codes]
     assert fast.line.tolist() == slow.line.tolist()
     assert equal_rows(fast.reports, slow.reports)
@@ -221,7 +228,8 @@ def oracle(line: bytes) -> tuple | None:
 @given(st.lists(st.tuples(st.sampled_from("123B"), st.text(ARMOUR, min_size=27, max_size=27)), min_size=1, max_size=80))
 def test_each_field_of_a_random_payload_is_that_of_pyais(found: list[tuple[str, str]]) -> None:
     lines = [sentence(a + b) for a, b in found]
-    block = decode_block(b"\n".join(lines), at=5.0)
+    line_kernel = KERNELS[len(lines) % 2]
+    block = decode_block(b"\n".join(lines), at=5.0, line_kernel=line_kernel)
     expected = {i: row for i, line in enumerate(lines) if (row := oracle(line)) is not None}
     assert block.line.tolist() == list(expected)
     fields = ["mmsi", "lat", "lon", "sog", "cog", "heading", "nav_status", "msg_type"]
@@ -263,7 +271,6 @@ def test_lines_come_as_arrow_arrays_too() -> None:
 
 def test_the_kernel_itself_decodes_the_usual_lines() -> None:
     """Else the equality above would hold for a kernel that leaves everything to pyais."""
-    from multitaskais.ais import kernel
     from multitaskais.ais.block import locate_lines
 
     body = sentence("13JEhD7P1>w`ApbK`Q8K??w22@CD")
@@ -280,8 +287,9 @@ def test_the_kernel_itself_decodes_the_usual_lines() -> None:
         sentence("1" * 28, head="BSVDM,1,1,4,B"),
     ]
     usual += [sentence("1" * 28, head="AIVDM,1,1,,")]
-    scan = kernel.numpy_kernel(*locate_lines(b"\n".join(usual)), kernel.Trust(at=1.0))
-    assert (scan.codes != kernel.LEFT).all()
+    for line_kernel in KERNELS:
+        scan = line_kernel(*locate_lines(b"\n".join(usual)), kernel.Trust(at=1.0))
+        assert (scan.codes != kernel.LEFT).all()
 
 
 def test_a_part_waits_for_the_others_of_its_message() -> None:
