@@ -279,6 +279,21 @@ def picture(
             fontsize=7.5, color="#333333", zorder=8, annotation_clip=True,
         )  # fmt: skip
     ax.set_title(title or "What was found", loc="left", fontsize=12)
-    ax.legend(loc="upper left", fontsize=9, framealpha=0.95)
+    ax.legend(loc=_emptiest(reports, region), fontsize=9, framealpha=0.95)
     ax.annotate("coastline: Natural Earth", (0.01, 0.01), xycoords="axes fraction", fontsize=7, color=plots.SHORE)
     return plots.png(figure)
+
+
+def _emptiest(reports: NDArray[np.void], region: Region) -> str:
+    """Where a legend hides the fewest reports."""
+    x = (reports["lon"] - region.lon_min) / (region.lon_max - region.lon_min)
+    y = (reports["lat"] - region.lat_min) / (region.lat_max - region.lat_min)
+    width, height = 0.22, 0.12  # of the axes
+    columns = {"left": 0.0, "right": 1.0 - width}
+    rows = {"upper": 1.0 - height, "center": 0.5 * (1.0 - height), "lower": 0.0}
+    hidden = {
+        f"{row} {column}": int(np.count_nonzero((x >= x0) & (x < x0 + width) & (y >= y0) & (y < y0 + height)))
+        for row, y0 in rows.items()
+        for column, x0 in columns.items()
+    }
+    return min(hidden, key=lambda k: hidden[k])
