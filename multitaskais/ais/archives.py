@@ -75,7 +75,7 @@ def expand(paths: Iterable[str | Path]) -> list[str]:
     for given in paths:
         text = str(given)
         path = Path(text)
-        if text == STDIN or path.is_file():
+        if text == STDIN or (path.exists() and not path.is_dir()):
             files.append(text)
             continue
         if path.is_dir():
@@ -98,8 +98,7 @@ def open_members(path: str | Path) -> Iterator[Member]:
             yield Member("standard input", io.BufferedReader(cast(io.RawIOBase, _Unseekable(sys.stdin.buffer))))
             return
         with open(text, "rb") as f:
-            magic = f.read(4)
-            f.seek(0)
+            magic = f.peek(4)[:4]  # a pipe cannot be read again
             if magic[:2] == b"\x1f\x8b":
                 with gzip.open(f, "rb") as unpacked:
                     yield Member(text, cast(IO[bytes], unpacked))
@@ -205,7 +204,7 @@ def open_archive(path: str | Path, format: str | None = None) -> Iterator[Archiv
 
 
 def is_parquet(path: str) -> bool:
-    if path == STDIN:
+    if path == STDIN or not Path(path).is_file():
         return False
     with _readable(path), open(path, "rb") as f:
         return f.read(4) == b"PAR1"

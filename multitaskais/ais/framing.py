@@ -38,6 +38,7 @@ _STATION = re.compile(rb",([rb]b?\d{6,10})(?=,|\s|$)")
 _GROUP = re.compile(rb"(\d{1,2})-(\d{1,2})-(\w{1,12})$")
 _GROUP_OLD = re.compile(rb"(\d)G(\d):(\w{1,12})$")  # NMEA 0183 v3 spelling: 1G2:0125
 
+_BOM = b"\xef\xbb\xbf"  # some editors begin a file with it
 MS_FROM = 10**11  # as seconds this is the year 5138: a greater number counts milliseconds
 _GROUPS_KEPT = 64  # groups whose time is remembered for the sentences that follow
 
@@ -180,7 +181,7 @@ class Framer:
         bang = line.find(b"!")
         if bang < 0 and b"\\" not in line and not line.lstrip().startswith(b"$PGHP"):
             return _NOT_AIS
-        t, rest = NAN, line.strip()
+        t, rest = NAN, line.removeprefix(_BOM).strip()
         tag, tag_broken, own_tag = self._tag or _NO_TAG, False, False
         if m := _CDV.match(rest):
             if self._trusts("cdv"):

@@ -185,10 +185,12 @@ def csv_reports(
             counts = Counts()
             _add_malformed(counts, bad_rows)
             yield np.zeros(0, REPORT_DTYPE), counts
-    except pa.ArrowInvalid as e:
+    except (pa.ArrowException, KeyError) as e:
         if "Empty CSV" in str(e):
             return
-        raise InputError(f"{path}: not readable as {archive_format} CSV ({str(e).splitlines()[0]})") from None
+        raise InputError(
+            f"{path}: not readable as {archive_format} CSV ({(str(e) or type(e).__name__).splitlines()[0]})"
+        ) from None
     except (OSError, EOFError) as e:
         raise InputError(f"{path}: cannot be read ({e})") from None
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import os
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -276,6 +278,15 @@ def test_decode_writes_one_json_message_a_line_and_counts_the_rest() -> None:
         "standard input:2: checksum",
         "lines in 3 = accepted 2 + rejected 1 (checksum 1)",
     ]
+
+
+def test_a_pipe_is_an_archive_too(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(LINE * 3,))
+    writer.start()
+    reports, _ = read(tmp_path / "pipe")
+    writer.join()
+    assert len(reports) == 3
 
 
 def test_decode_at_dates_bare_sentences() -> None:

@@ -45,6 +45,7 @@ def times(*lines: bytes, line_format: str | None = None, at: float | None = None
     [
         (b"2011/07/08 14:30:34 " + SENTENCE, 1310135434.0),
         (b"2011/07/08 14:30:34.250 " + SENTENCE, 1310135434.25),
+        (b"\xef\xbb\xbf2011/07/08 14:30:34 " + SENTENCE, 1310135434.0),
         (tag(b"c:1488326400,s:rORBCOMM115") + SENTENCE, 1488326400.0),
         (tag(b"s:b:2,c:1488326400123") + SENTENCE, 1488326400.123),
         (SENTENCE + b",r003669987,1152921693", 1152921693.0),
