@@ -1,0 +1,133 @@
+"""What comes from the topics, made safe to keep and to show: checked structure, bounded sizes, plain text.
+
+Ship names come from the air and may hold anything. They are shown as text only; what would confuse a reader even as text
+(controls, right-to-left overrides, invisible characters, towers of accents) is taken out here, once for all readers.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Annotated, Literal
+
+import msgspec
+
+NAME_CHARS = 40  # AIS names have 20 characters; other sources may say more
+TEXT_CHARS = 1000  # an alert's sentence has some 300
+_UNWANTED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Mn", "Me", "Zl", "Zp"})
+_SPACES = re.compile(r"\s+")
+
+AlertStatus = Literal["raised", "updated", "closed", "retracted"]
+VerdictText = Literal["not_judged", "normal", "abnormal"]
+AnswerText = Literal["acknowledge", "normal_here", "real"]
+VERDICT_CODE: dict[str, int] = {"not_judged": 0, "normal": 1, "abnormal": 2}
+
+Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
+Mmsi = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}$")]
+Short = Annotated[str, msgspec.Meta(max_length=200)]
+
+
+def plain(text: str | None, chars: int = TEXT_CHARS) -> str:
+    """One line of visible text: composed, without controls, format characters (bidi, zero width), surrogates and loose accents."""
+    if not text:
+        return ""
+    text = unicodedata.normalize("NFC", text[: 4 * chars])
+    kept = "".join(
+        " " if c in "\t\r\n" else c for c in text if c in "\t\r\n" or unicodedata.category(c) not in _UNWANTED
+    )
+    return _SPACES.sub(" ", kept).strip()[:chars]
+
+
+class Place(msgspec.Struct, frozen=True):
+    t: float
+    lat: float | None = None
+    lon: float | None = None
+
+
+class Detector(msgspec.Struct, frozen=True):
+    name: Short
+    z: float | None = None
+
+
+class Share(msgspec.Struct, frozen=True):
+    lat: float | None = None
+    lon: float | None = None
+    sog: float | None = None
+    cog: float | None = None
+
+
+class AlertRecord(msgspec.Struct):
+    """A revision of an alert as it lies in the topic (``Alert.as_dict``); unknown fields are ignored."""
+
+    alert_id: Id
+    revision: int
+    status: AlertStatus
+    mmsi: Mmsi
+    alert_type: Short
+    segment_start: Place
+    segment_end: Place
+    decided_at: float
+    message: str = ""
+    cause: Short | None = None
+    ship_name: str | None = None
+    ship_type: int | None = None
+    detectors: Annotated[list[Detector], msgspec.Meta(max_length=32)] = []
+    track_id: Short = ""
+    score: float | None = None
+    log10_nfa: float | None = None
+    share: Share | None = None
+    model_version: Short = ""
+    challenger: bool = False
+
+
+class VerdictRecord(msgspec.Struct):
+    """A vessel's verdict as it lies in the topic (``Verdict.as_dict``)."""
+
+    mmsi: Mmsi
+    t: float
+    verdict: VerdictText
+    track_id: Short = ""
+    reason: Short | None = None
+    score: float | None = None
+
+
+class Answer(msgspec.Struct):
+    """What an officer says about an alert; the record of ``ais.feedback``."""
+
+    alert_id: Id
+    answer: AnswerText
+    time: float  # Unix s, when it was given
+    word: str = ""
+    who: str = ""
+    mmsi: str = ""
+    revision: int = 0  # of the alert when it was answered
+
+
+_alert = msgspec.json.Decoder(AlertRecord)
+_verdict = msgspec.json.Decoder(VerdictRecord)
+_answer = msgspec.json.Decoder(Answer)
+
+
+def alert(value: bytes) -> AlertRecord:
+    """Raises ``msgspec.DecodeError`` (with its subclass ``ValidationError``) on anything that is not an alert."""
+    a = _alert.decode(value)
+    a.ship_name = plain(a.ship_name, NAME_CHARS) or None
+    a.message = plain(a.message)
+    for name in ("alert_type", "cause", "track_id", "model_version"):
+        setattr(a, name, plain(getattr(a, name), 200))
+    a.detectors = [Detector(plain(d.name, NAME_CHARS), d.z) for d in a.detectors]
+    return a
+
+
+def verdict(value: bytes) -> VerdictRecord:
+    """Raises as ``alert`` does."""
+    v = _verdict.decode(value)
+    v.reason = plain(v.reason, NAME_CHARS)
+    return v
+
+
+def answer(value: bytes) -> Answer:
+    """Raises as ``alert`` does."""
+    a = _answer.decode(value)
+    a.word, a.who, a.mmsi = plain(a.word, 280), plain(a.who, NAME_CHARS), plain(a.mmsi, 9)
+    return a

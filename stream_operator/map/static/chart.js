@@ -1,0 +1,357 @@
+// The map's canvas: ground, tracks, ships and names, each only when it has to be drawn again.
+//
+// Ground and tracks are drawn into pictures larger than the window, a few milliseconds a frame; while the map moves, the last
+// picture is moved with it. Only the marks of ships are drawn each time.
+import { GLIDE_MS, joined, mercX, mercY } from "./sea.js";
+import { BIG, SMALL, Sprites } from "./sprites.js";
+import { isOpen, shipName } from "./text.js";
+
+const MARGIN = 0.25; // of the window, on each side of a picture
+const BUDGET_MS = 6; // of one frame for pictures
+const SETTLED_MS = 120; // the map stands still for so long before its pictures are drawn anew
+const TRACKS_EVERY_MS = 3000; // wakes grow
+const MANY = 1500; // ships in sight; above, marks glide at half the rate
+const NAMES = 70; // at most on the map at a time
+
+class Layer {
+  constructor() {
+    this.front = document.createElement("canvas");
+    this.back = document.createElement("canvas");
+    this.view = null; // that the front was drawn for
+    this.job = null;
+    this.since = 0;
+    this.key = null;
+  }
+
+  /** Begin to draw for `view` by `draw(ctx, view)`, a generator. */
+  begin(view, ratio, key, draw) {
+    const to = view.snapshot();
+    to.width = Math.round(to.width * (1 + 2 * MARGIN));
+    to.height = Math.round(to.height * (1 + 2 * MARGIN));
+    const w = Math.round(to.width * ratio), h = Math.round(to.height * ratio);
+    if (this.back.width !== w || this.back.height !== h) {
+      this.back.width = w;
+      this.back.height = h;
+    }
+    const ctx = this.back.getContext("2d");
+    ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
+    ctx.clearRect(0, 0, to.width, to.height);
+    this.key = key;
+    this.since = performance.now();
+    this.job = { to, steps: draw(ctx, to) };
+  }
+
+  /** Go on until `deadline`; true when a new picture is ready. */
+  work(deadline) {
+    if (!this.job) return false;
+    do {
+      if (this.job.steps.next().done) {
+        [this.front, this.back] = [this.back, this.front];
+        this.view = this.job.to;
+        this.job = null;
+        return true;
+      }
+    } while (performance.now() < deadline);
+    return false;
+  }
+
+  /** The last picture, where it belongs now. */
+  put(ctx, view) {
+    if (!this.view) return;
+    const k = view.scale / this.view.scale;
+    const [x, y] = view.toScreen(this.view.x, this.view.y);
+    ctx.drawImage(this.front, x - (this.view.width * k) / 2, y - (this.view.height * k) / 2, this.view.width * k, this.view.height * k);
+  }
+}
+
+export class Chart {
+  /** `scene` answers: ships(clock) -> iterable of {ship, x, y, state, course}, selected, alerts(), focus (an open story or null). */
+  constructor(canvas, view, ground, scene) {
+    this.canvas = canvas;
+    this.ctx = canvas.getContext("2d", { alpha: false });
+    this.view = view;
+    this.ground = ground;
+    this.scene = scene;
+    this.layers = { ground: new Layer(), tracks: new Layer() };
+    this.dirty = true;
+    this.glideUntil = 0;
+    this.lastFrame = 0;
+    this.placed = []; // ships as last drawn: [ship, px, py, state]
+    this.inSight = 0;
+    this.onFrame = () => {};
+    this.setColours();
+    new ResizeObserver(() => this.resize()).observe(canvas.parentElement);
+    this.resize();
+    requestAnimationFrame((t) => this.#frame(t));
+  }
+
+  setColours() {
+    const css = getComputedStyle(document.documentElement);
+    const get = (name) => css.getPropertyValue(name).trim();
+    this.colours = {
+      sea: get("--sea"), land: get("--land"), coast: get("--coast"), grid: get("--grid"), gridText: get("--grid-text"),
+      normal: get("--normal"), abnormal: get("--abnormal"), notJudged: get("--not-judged"), silent: get("--silent"),
+      halo: get("--halo"), edge: get("--edge"), text: get("--text"), wake: get("--wake"), before: get("--before"), after: get("--after"),
+    };
+    this.sprites = new Sprites(this.colours, window.devicePixelRatio || 1);
+    this.repaint();
+  }
+
+  resize() {
+    const box = this.canvas.parentElement.getBoundingClientRect();
+    this.ratio = window.devicePixelRatio || 1;
+    this.canvas.width = Math.round(box.width * this.ratio);
+    this.canvas.height = Math.round(box.height * this.ratio);
+    this.view.resize(box.width, box.height);
+    this.dirty = true;
+  }
+
+  /** Ships have moved (they glide for a moment), or what is selected has changed. */
+  refresh(glide = false) {
+    this.dirty = true;
+    if (glide) this.glideUntil = performance.now() + GLIDE_MS;
+  }
+
+  /** Tracks or colours have changed as well. */
+  repaint() {
+    this.layers.ground.key = this.layers.tracks.key = null;
+    this.dirty = true;
+  }
+
+  tracksChanged() {
+    this.layers.tracks.key = null;
+    this.dirty = true;
+  }
+
+  #frame(clock) {
+    requestAnimationFrame((t) => this.#frame(t));
+    if (document.hidden) return;
+    const flying = this.view.step(clock);
+    const moving = flying || clock - this.view.moved < SETTLED_MS;
+    this.#renew(clock, moving);
+    const deadline = performance.now() + BUDGET_MS;
+    if (this.layers.ground.work(deadline)) this.dirty = true;
+    if (!this.layers.ground.job && this.layers.tracks.work(deadline)) this.dirty = true;
+    const gliding = clock < this.glideUntil && clock - this.lastFrame > (this.inSight > MANY ? 60 : 30);
+    if (this.dirty || flying || moving || gliding) {
+      this.dirty = false;
+      this.lastFrame = clock;
+      this.#draw(clock);
+      this.onFrame();
+    }
+  }
+
+  /** Begin new pictures where the old do not do. */
+  #renew(clock, moving) {
+    const v = this.view;
+    const where = `${v.x} ${v.y} ${v.zoom} ${v.width} ${v.height}`;
+    const { ground, tracks } = this.layers;
+    const bare = !ground.view || this.#uncovered(ground.view);
+    if (ground.key !== where && !ground.job && (!moving || bare))
+      ground.begin(v, this.ratio, where, (ctx, to) => this.ground.draw(ctx, to, this.colours));
+    const old = clock - tracks.since > TRACKS_EVERY_MS;
+    if (!tracks.job && (tracks.key !== where ? !moving || (tracks.view && this.#uncovered(tracks.view)) : old && this.scene.live))
+      tracks.begin(v, this.ratio, where, (ctx, to) => this.#tracks(ctx, to));
+  }
+
+  #uncovered(pic) {
+    const k = this.view.scale / pic.scale;
+    const [x, y] = this.view.toScreen(pic.x, pic.y);
+    const w = (pic.width * k) / 2, h = (pic.height * k) / 2;
+    return x - w > 0 || y - h > 0 || x + w < this.view.width || y + h < this.view.height || k > 3;
+  }
+
+  #draw(clock) {
+    const { ctx, view, colours } = this;
+    ctx.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    ctx.fillStyle = colours.sea;
+    ctx.fillRect(0, 0, view.width, view.height);
+    this.layers.ground.put(ctx, view);
+    this.layers.tracks.put(ctx, view);
+    this.#ships(clock);
+  }
+
+  #ships(clock) {
+    const { ctx, view, sprites, scene } = this;
+    const placed = [], loud = [];
+    const s = view.scale, dx = view.width / 2 - view.x * s, dy = view.height / 2 - view.y * s;
+    for (const { ship, x, y, state, course } of scene.ships(clock)) {
+      const px = x * s + dx, py = y * s + dy;
+      if (px < -20 || py < -20 || px > view.width + 20 || py > view.height + 20) continue;
+      (state === 2 || ship.mmsi === scene.selected ? loud : placed).push([ship, px, py, state, course]);
+    }
+    this.inSight = placed.length + loud.length;
+    const sheet = this.inSight > 900 || view.zoom < 6.5 ? sprites.small : sprites.big;
+    for (const p of placed) sprites.put(ctx, sheet, p[3], p[4], p[1], p[2]);
+    const ring = sheet === sprites.small ? 9 : 15;
+    for (const p of loud) {
+      if (p[3] === 2) this.#ring(p[1], p[2], ring);
+      sprites.put(ctx, p[3] === 2 || p[0].mmsi === scene.selected ? sprites.big : sheet, p[3], p[4], p[1], p[2]);
+      if (p[0].mmsi === scene.selected) this.#brackets(p[1], p[2]);
+    }
+    this.placed = placed.concat(loud);
+    this.#names(placed, loud);
+  }
+
+  #ring(x, y, r) {
+    const { ctx, colours } = this;
+    ctx.beginPath();
+    ctx.arc(x, y, r, 0, 7);
+    ctx.globalAlpha = 0.22;
+    ctx.fillStyle = colours.abnormal;
+    ctx.fill();
+    ctx.globalAlpha = 1;
+    ctx.strokeStyle = colours.abnormal;
+    ctx.lineWidth = 1.5;
+    ctx.stroke();
+  }
+
+  #brackets(x, y) {
+    const { ctx, colours } = this;
+    ctx.beginPath();
+    for (const [a, b] of [[-1, -1], [1, -1], [1, 1], [-1, 1]]) {
+      ctx.moveTo(x + a * 20, y + b * 12);
+      ctx.lineTo(x + a * 20, y + b * 20);
+      ctx.lineTo(x + a * 12, y + b * 20);
+    }
+    ctx.strokeStyle = colours.text;
+    ctx.lineWidth = 2;
+    ctx.stroke();
+  }
+
+  /** Names where there is room: the selected and the abnormal first, others when few are in sight. */
+  #names(placed, loud) {
+    const { ctx, view, colours, scene } = this;
+    const wanted = loud.slice(-NAMES);
+    wanted.sort((a, b) => (b[0].mmsi === scene.selected) - (a[0].mmsi === scene.selected));
+    if (view.zoom >= 9.5 && placed.length < 160) wanted.push(...placed.slice(0, NAMES));
+    ctx.font = "600 11.5px system-ui, sans-serif";
+    ctx.lineWidth = 3;
+    ctx.lineJoin = "round";
+    const taken = [];
+    for (const [ship, px, py] of wanted) {
+      const text = shipName(ship), w = ctx.measureText(text).width;
+      const spot = [[px + 15, py + 4], [px - 15 - w, py + 4], [px - w / 2, py - 17], [px - w / 2, py + 26]].find(
+        ([x, y]) => !taken.some((t) => x < t[2] && x + w > t[0] && y - 11 < t[3] && y + 3 > t[1]),
+      );
+      if (!spot) continue;
+      taken.push([spot[0] - 2, spot[1] - 12, spot[0] + w + 2, spot[1] + 4]);
+      ctx.strokeStyle = colours.halo;
+      ctx.strokeText(text, ...spot);
+      ctx.fillStyle = colours.text;
+      ctx.fillText(text, ...spot);
+    }
+  }
+
+  // ---------------------------------------------------------------- tracks
+
+  *#tracks(ctx, to) {
+    const s = to.scale, dx = to.width / 2 - to.x * s, dy = to.height / 2 - to.y * s;
+    const at = (x, y) => [x * s + dx, y * s + dy];
+    const { colours, scene } = this;
+    ctx.lineJoin = ctx.lineCap = "round";
+    if (scene.live) {
+      ctx.strokeStyle = colours.wake;
+      ctx.lineWidth = 1.2;
+      let n = 0;
+      ctx.beginPath();
+      for (const ship of scene.wakes()) {
+        const { tail } = ship;
+        const [px, py] = at(ship.x, ship.y);
+        if (tail.length < 3 || px < -200 || py < -200 || px > to.width + 200 || py > to.height + 200) continue;
+        trail(ctx, at, tail, ship);
+        if (++n % 40 === 0) {
+          ctx.stroke();
+          ctx.beginPath();
+          yield;
+        }
+      }
+      ctx.stroke();
+    }
+    for (const a of scene.alerts()) {
+      if (a.trail.length < 3) continue;
+      ctx.beginPath();
+      trail(ctx, at, a.trail);
+      stroke(ctx, colours.abnormal, isOpen(a) ? 3.5 : 2, isOpen(a) ? 0.9 : 0.45);
+      yield;
+    }
+    if (scene.focus) this.#focus(ctx, at, scene.focus);
+  }
+
+  /** The track of the open story: before, the abnormal part, after; with hours along it. */
+  #focus(ctx, at, { track, from, until }) {
+    const { colours } = this;
+    const points = track.map(([t, lat, lon]) => [t, mercX(lon), mercY(lat)]);
+    const part = (t0, t1) => points.filter(([t]) => t >= t0 && t <= t1).flat();
+    for (const [flat, colour, width, dash] of [
+      [part(-Infinity, from ?? Infinity), colours.before, 2.2, []],
+      [from === undefined ? [] : part(until, Infinity), colours.after, 2.2, [2, 5]],
+      [from === undefined ? [] : part(from, until), colours.abnormal, 5, []],
+    ]) {
+      if (flat.length < 6) continue;
+      ctx.beginPath();
+      trail(ctx, at, flat);
+      ctx.setLineDash([]);
+      stroke(ctx, colours.halo, width + 2.5, 0.75);
+      ctx.setLineDash(dash);
+      stroke(ctx, colour, width, 1);
+      ctx.setLineDash([]);
+    }
+    ctx.font = "10.5px system-ui, sans-serif";
+    let last = null;
+    for (const [t, x, y] of points) {
+      const hour = Math.floor(t / 3600);
+      const [px, py] = at(x, y);
+      if (last === null || hour === last.hour) {
+        last = last ?? { hour, px: -99, py: -99 };
+        continue;
+      }
+      last.hour = hour;
+      ctx.beginPath();
+      ctx.arc(px, py, 3, 0, 7);
+      ctx.fillStyle = t >= from && t <= until ? colours.abnormal : colours.before;
+      ctx.fill();
+      ctx.strokeStyle = colours.halo;
+      ctx.lineWidth = 1.2;
+      ctx.stroke();
+      if (Math.hypot(px - last.px, py - last.py) < 44) continue;
+      [last.px, last.py] = [px, py];
+      const text = `${String(hour % 24).padStart(2, "0")}:00`;
+      ctx.lineWidth = 3;
+      ctx.strokeText(text, px + 7, py - 6);
+      ctx.fillStyle = colours.text;
+      ctx.fillText(text, px + 7, py - 6);
+    }
+  }
+
+  /** The ship under a point of the window, or null. */
+  pick(px, py, within = 16) {
+    let best = null, least = within;
+    for (const p of this.placed) {
+      const d = Math.hypot(p[1] - px, p[2] - py) - (p[3] === 2 ? 4 : 0);
+      if (d < least) [best, least] = [p, d];
+    }
+    return best;
+  }
+}
+
+export const MARK_SIZES = { BIG, SMALL };
+
+function stroke(ctx, colour, width, alpha) {
+  ctx.globalAlpha = alpha;
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = width;
+  ctx.stroke();
+  ctx.globalAlpha = 1;
+}
+
+/** A line through [t, x, y, ...], and on to a ship's last position; broken where no ship can have sailed it. */
+function trail(ctx, at, flat, ship) {
+  ctx.moveTo(...at(flat[1], flat[2]));
+  for (let i = 3; i < flat.length; i += 3) {
+    const ok = joined(flat[i - 3], flat[i - 2], flat[i - 1], flat[i], flat[i + 1], flat[i + 2]);
+    ctx[ok ? "lineTo" : "moveTo"](...at(flat[i + 1], flat[i + 2]));
+  }
+  const n = flat.length;
+  if (ship && joined(flat[n - 3], flat[n - 2], flat[n - 1], ship.t, ship.x, ship.y)) ctx.lineTo(...at(ship.x, ship.y));
+}

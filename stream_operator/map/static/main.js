@@ -1,0 +1,445 @@
+// The page: joins what is known (sea), what is seen (chart, list, story) and who acts (hands, keys, link).
+import { Chart } from "./chart.js";
+import { Clock } from "./clock.js";
+import { $, el } from "./dom.js";
+import { Ground } from "./ground.js";
+import { Hands } from "./hands.js";
+import { Link } from "./link.js";
+import { AlertList } from "./list.js";
+import { Past } from "./past.js";
+import { STATES, Sea, mercX, mercY } from "./sea.js";
+import { mark } from "./sprites.js";
+import { Story } from "./story.js";
+import { alertName, cause, course, date, hms, isOpen, knots, mmsiText, position, reason, shipClass, shipName, span } from "./text.js";
+import { showCondition } from "./banner.js";
+import { View } from "./view.js";
+
+const AT_REST_KN = 0.5; // as the sample rule for moored ships
+const FADE_S = 6 * 3600; // the abnormal part of a closed alert stays on the map for so long
+const STATE_NAMES = { normal: "normal", abnormal: "abnormal", not_judged: "not judged", silent: "silent" };
+
+const sea = new Sea();
+const view = new View();
+const hidden = new Set(); // states that are not drawn
+let focus = null; // {kind: "alert" | "ship", id, mmsi, track, from, until}
+let firstLoad = true;
+
+const clock = new Clock(sea, { change: () => timeChanged() });
+const past = new Past(sea, () => chart.refresh());
+
+/** What the chart draws, live or of the past. */
+const scene = {
+  get live() {
+    return clock.live;
+  },
+  get time() {
+    return clock.time;
+  },
+  get selected() {
+    return focus?.mmsi ?? null;
+  },
+  get focus() {
+    return focus?.track ? focus : null;
+  },
+  bounds: () => view.bounds(),
+  *ships(now) {
+    if (!clock.live) {
+      for (const s of past.ships(clock.t, abnormalAt(clock.t))) if (!hidden.has(s.state)) yield s;
+      return;
+    }
+    for (const ship of sea.ships.values()) {
+      const state = sea.stateOf(ship);
+      if (hidden.has(state) && ship.mmsi !== scene.selected) continue;
+      const [x, y] = sea.at(ship, now);
+      const resting = ship.sog !== null && ship.sog < AT_REST_KN;
+      yield { ship, x, y, state, course: resting ? null : (ship.cog ?? ship.heading) };
+    }
+  },
+  *wakes() {
+    for (const ship of sea.ships.values()) {
+      const state = sea.stateOf(ship);
+      if (state !== 3 && !hidden.has(state)) yield ship;
+    }
+  },
+  *alerts() {
+    for (const a of sea.alerts.values()) {
+      if (a.challenger || a.status === "retracted" || a.segment_start.t > clock.time) continue;
+      if (!isOpen(a) && clock.time - a.segment_end.t > FADE_S) continue;
+      if (focus?.kind === "alert" && focus.id === a.alert_id) continue; // its story draws it
+      yield a;
+    }
+  },
+};
+
+/** MMSIs with an alert that covers a moment. */
+function abnormalAt(t) {
+  const out = new Set();
+  for (const a of sea.alerts.values()) {
+    if (a.challenger || a.status === "retracted") continue;
+    if (a.segment_start.t <= t && (t <= a.segment_end.t || (isOpen(a) && t <= sea.now))) out.add(a.vessel);
+  }
+  return out;
+}
+
+const chart = new Chart($("canvas"), view, new Ground(), scene);
+const list = new AlertList(sea, scene, { open: (id) => openAlert(id) });
+const story = new Story({
+  close: () => closeStory(),
+  open: (id) => openAlert(id),
+  replay: (t) => {
+    clock.goTo(t);
+    if (!clock.playing) clock.toggle();
+  },
+  locate: () => flyToFocus(),
+});
+chart.ground.load().then(() => chart.repaint(), (e) => announce(`The coastline could not be loaded: ${e.message}`));
+
+const link = new Link(sea, {
+  loaded() {
+    clock.show();
+    if (firstLoad) firstView();
+    firstLoad = false;
+    chart.tracksChanged();
+    everySecond();
+    followHash();
+  },
+  changed(fresh) {
+    const glide = clock.live && movesVisibly();
+    chart.refresh(glide);
+    everySecond();
+    const open = fresh.map((id) => sea.alerts.get(id)).filter((a) => a && !a.challenger && isOpen(a));
+    if (open.length) {
+      announce(open.length === 1 ? `New alert: ${alertName(open[0])}, ${cause(open[0])}` : `${open.length} new alerts`);
+      chart.tracksChanged();
+    }
+    refreshStory();
+  },
+  lost: () => showCondition(link, sea),
+  found: () => showCondition(link, sea),
+});
+setInterval(() => showCondition(link, sea), 1000);
+
+// ---------------------------------------------------------------- what is shown once a second
+
+let listVersion = -1;
+
+function everySecond() {
+  showCondition(link, sea);
+  const t = clock.time;
+  $("clock-time").textContent = t ? `${hms(t)}` : "--:--:--";
+  $("clock-date").textContent = t ? `UTC · ${date(t)}` : "";
+  legend();
+  if (listVersion !== sea.version || list.onScreenOnly || Math.random() < 0.1) list.refresh();
+  listVersion = sea.version;
+  clock.marks(chart.colours);
+  const open = [...sea.alerts.values()].filter((a) => isOpen(a) && !a.challenger).length;
+  document.title = open ? `(${open}) MultitaskAIS` : "MultitaskAIS";
+}
+
+/** Is gliding worth its frames? Not when the fastest ship moves by a pixel. */
+function movesVisibly() {
+  const step = 1.5 / view.scale;
+  for (const s of sea.ships.values()) if (s.since && performance.now() - s.since < 100 && Math.abs(s.x - s.fromX) + Math.abs(s.y - s.fromY) > step) return true;
+  return false;
+}
+
+const chips = {};
+
+function legend() {
+  const counts = [0, 0, 0, 0];
+  if (clock.live) for (const s of sea.ships.values()) counts[sea.stateOf(s)]++;
+  else for (const { state } of past.ships(clock.t, abnormalAt(clock.t))) counts[state]++;
+  for (const name of ["abnormal", "normal", "not_judged", "silent"]) {
+    const state = STATES.indexOf(name);
+    if (!chips[name]) {
+      const icon = el("canvas", { class: "mark", "aria-hidden": "true" });
+      const count = el("span", { class: "n" });
+      const chip = el("button", { type: "button", class: "chip", "data-state": name, "aria-pressed": "true", title: `${STATE_NAMES[name]}: show or hide` }, icon, count, el("span", { class: "word" }, STATE_NAMES[name]));
+      chip.addEventListener("click", () => {
+        hidden.has(state) ? hidden.delete(state) : hidden.add(state);
+        chip.setAttribute("aria-pressed", !hidden.has(state));
+        chart.tracksChanged();
+      });
+      chips[name] = { icon, count, state };
+      $("legend").append(chip);
+      drawIcon(icon, state);
+    }
+    chips[name].count.textContent = counts[state].toLocaleString("en");
+  }
+}
+
+function drawIcon(canvas, state) {
+  const ratio = devicePixelRatio || 1;
+  canvas.width = canvas.height = 18 * ratio;
+  const ctx = canvas.getContext("2d");
+  ctx.scale(ratio, ratio);
+  ctx.translate(9, 9);
+  mark(ctx, state, false, state === 2 ? 0.68 : 0.8, chart.colours);
+}
+
+function announce(text) {
+  $("announce").textContent = text;
+}
+
+// ---------------------------------------------------------------- where the window is
+
+function padding() {
+  const stage = $("stage").getBoundingClientRect();
+  const wide = stage.width >= 760;
+  const listed = $("list").getBoundingClientRect(), told = $("story").hidden ? null : $("story").getBoundingClientRect();
+  view.pad = wide
+    ? { left: listed.right - stage.left, right: told ? stage.right - told.left : 0, top: 0, bottom: $("time").offsetHeight }
+    : { left: 0, right: 0, top: 0, bottom: stage.bottom - (told ?? listed).top };
+}
+
+function boxOf(points) {
+  const box = { x0: Infinity, y0: Infinity, x1: -Infinity, y1: -Infinity };
+  for (const [x, y] of points) {
+    box.x0 = Math.min(box.x0, x);
+    box.x1 = Math.max(box.x1, x);
+    box.y0 = Math.min(box.y0, y);
+    box.y1 = Math.max(box.y1, y);
+  }
+  return box.x0 <= box.x1 ? box : null;
+}
+
+/** The middle 98 % of the ships: a few far ones do not make the rest small. */
+function allShips() {
+  const xs = [...sea.ships.values()].map((s) => s.x).sort((a, b) => a - b), ys = [...sea.ships.values()].map((s) => s.y).sort((a, b) => a - b);
+  if (!xs.length) return null;
+  const cut = Math.floor(xs.length * 0.01), end = xs.length - 1 - cut;
+  return { x0: xs[cut], x1: xs[end], y0: ys[cut], y1: ys[end] };
+}
+
+function firstView() {
+  padding();
+  const box = allShips();
+  if (box) view.jump(view.fitting(box, 10));
+}
+
+function flyToAll() {
+  padding();
+  const box = allShips();
+  if (box) view.fly(view.fitting(box, 10));
+}
+
+function flyToFocus() {
+  if (!focus) return;
+  padding();
+  const points = focus.track.filter(([t]) => focus.from === undefined || (t >= focus.from - 3600 && t <= focus.until + 3600)).map(([, lat, lon]) => [mercX(lon), mercY(lat)]);
+  const alert = sea.alerts.get(focus.id);
+  if (alert) for (let i = 0; i < alert.trail.length; i += 3) points.push([alert.trail[i + 1], alert.trail[i + 2]]);
+  const ship = sea.ships.get(focus.mmsi);
+  if (focus.kind === "ship" && ship) points.splice(0, points.length, [ship.x, ship.y]);
+  const box = boxOf(points);
+  if (box) view.fly(view.fitting(box, 11));
+}
+
+// ---------------------------------------------------------------- stories
+
+function openAlert(id) {
+  if (location.hash === `#alert=${id}`) return followHash();
+  location.hash = `alert=${id}`;
+}
+
+function followHash() {
+  const [what, id] = location.hash.slice(1).split("=");
+  if (what === "alert" && id) tell("alert", decodeURIComponent(id), true);
+  else if (what === "ship" && /^\d+$/.test(id ?? "")) tell("ship", id, true);
+  else if (focus) closeStory();
+}
+
+function closeStory() {
+  const id = focus?.id;
+  focus = null;
+  story.hide();
+  list.select(null);
+  if (location.hash) history.pushState(null, "", location.pathname);
+  padding();
+  chart.tracksChanged();
+  if (id) $("alerts").querySelector(`[data-id="${CSS.escape(id)}"]`)?.focus({ preventScroll: true });
+}
+
+let asked = 0;
+
+async function tell(kind, id, fly) {
+  const turn = ++asked;
+  let told;
+  try {
+    const answer = await fetch(`/api/${kind}/${encodeURIComponent(id)}`);
+    if (turn !== asked) return; // another one was opened meanwhile
+    if (answer.status === 404) {
+      focus = null;
+      story.showMissing(id);
+      return;
+    }
+    if (!answer.ok) throw new Error(String(answer.status));
+    told = await answer.json();
+  } catch {
+    showCondition(link, sea); // the banner says that the server is away; what is shown stays
+    return;
+  }
+  if (turn !== asked) return;
+  if (kind === "alert") {
+    const a = told.alert;
+    focus = { kind, id, mmsi: Number(a.mmsi), track: told.track, from: a.segment_start.t, until: a.segment_end.t, key: storyKey(a) };
+    if (!focus.track.length) focus.track = [a.segment_start, a.segment_end].filter((p) => p.lat !== null).map((p) => [p.t, p.lat, p.lon]);
+    story.showAlert(told);
+    list.select(id);
+  } else {
+    const ship = sea.ships.get(Number(id));
+    focus = { kind, id: null, mmsi: Number(id), track: told.track, key: shipKey(ship) };
+    story.showShip(told, ship ? STATES[sea.stateOf(ship)] : "silent", sea.alertsOf(Number(id)));
+    list.select(null);
+  }
+  if (fly) flyToFocus();
+  else padding();
+  chart.tracksChanged();
+}
+
+const storyKey = (a) => `${a.revision} ${a.status} ${a.answers}`;
+const shipKey = (s) => (s ? `${Math.floor(s.t / 30)} ${sea.stateOf(s)}` : "");
+
+/** A new revision or answer shows at once. */
+function refreshStory() {
+  if (focus?.kind === "alert") {
+    const a = sea.alerts.get(focus.id);
+    if (a && storyKey(a) !== focus.key) tell("alert", focus.id, false);
+  } else if (focus?.kind === "ship" && clock.live) {
+    if (shipKey(sea.ships.get(focus.mmsi)) !== focus.key) tell("ship", String(focus.mmsi), false);
+  }
+}
+
+function timeChanged() {
+  chart.tracksChanged();
+  everySecond();
+  list.refresh();
+}
+
+// ---------------------------------------------------------------- hands and keys
+
+const hands = new Hands($("map"), view, {
+  tap(px, py) {
+    $("map").focus({ preventScroll: true });
+    const hit = chart.pick(px, py);
+    if (!hit) return;
+    const mmsi = hit[0].mmsi, newest = sea.alertsOf(mmsi).find((a) => isOpen(a) && !a.challenger);
+    if (newest) openAlert(newest.alert_id);
+    else if (location.hash === `#ship=${mmsi}`) followHash();
+    else location.hash = `ship=${mmsi}`;
+  },
+  hover: (px, py) => tip(px, py),
+  moved: () => chart.refresh(),
+});
+
+function tip(px, py) {
+  const box = $("tip");
+  if (px === null) {
+    box.hidden = true;
+    $("cursor").textContent = "";
+    return;
+  }
+  $("cursor").textContent = position(...view.place(px, py));
+  const hit = chart.pick(px, py);
+  box.hidden = !hit;
+  $("map").classList.toggle("over", Boolean(hit));
+  if (!hit) return;
+  const ship = hit[0], state = STATES[hit[3]];
+  const lines = [el("strong", {}, shipName(ship)), el("span", {}, `MMSI ${mmsiText(ship.mmsi)}${ship.type > 0 ? ` · ${shipClass(ship.type)}` : ""}`)];
+  if (clock.live && ship.t) lines.push(el("span", {}, `${knots(ship.sog)} · ${course(ship.cog)} · ${span(Math.max(0, sea.now - ship.t))} ago`));
+  lines.push(el("span", { class: `state ${state}` }, state === "not_judged" ? `not judged: ${reason(ship.reason)}` : STATE_NAMES[state]));
+  box.replaceChildren(...lines);
+  const w = box.offsetWidth, h = box.offsetHeight;
+  box.style.left = `${Math.min(view.width - w - 6, px + 16)}px`;
+  box.style.top = `${Math.min(view.height - h - 6, py + 14)}px`;
+}
+
+chart.onFrame = () => {
+  const per = view.metresPerPixel();
+  const nm = [500, 200, 100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02].find((n) => (n * 1852) / per <= 130) ?? 0.01;
+  $("scale-bar").style.width = `${(nm * 1852) / per}px`;
+  $("scale-text").textContent = `${nm} NM`;
+  if (list.onScreenOnly) screenMoved();
+};
+
+let soon = 0;
+
+function screenMoved() {
+  clearTimeout(soon);
+  soon = setTimeout(() => {
+    padding();
+    list.refresh();
+  }, 150);
+}
+
+$("zoom").addEventListener("click", (e) => {
+  const by = e.target.dataset.zoom;
+  if (by === "0") flyToAll();
+  else if (by) zoomMiddle(Number(by));
+});
+
+function zoomMiddle(by) {
+  padding();
+  const { left, right, top, bottom } = view.pad;
+  view.zoomAt((left + view.width - right) / 2, (top + view.height - bottom) / 2, by);
+  chart.refresh();
+}
+
+$("help").addEventListener("click", () => $("keys").showModal());
+$("list-fold").addEventListener("click", () => {
+  const folded = $("list").classList.toggle("folded");
+  $("list-fold").setAttribute("aria-expanded", !folded);
+  padding();
+});
+
+const KEYS = {
+  j: () => list.step(1), k: () => list.step(-1), l: () => clock.goLive(), a: () => flyToAll(), d: () => toggleTheme(),
+  s: () => $("filter-screen").click(), "?": () => $("keys").showModal(), "+": () => zoomMiddle(1), "=": () => zoomMiddle(1), "-": () => zoomMiddle(-1),
+  " ": () => clock.toggle(), ",": () => clock.back(600), ".": () => clock.back(-600),
+};
+
+addEventListener("keydown", (e) => {
+  if (e.ctrlKey || e.altKey || e.metaKey || $("keys").open) return;
+  if (e.key === "Escape" && !$("story").hidden) return closeStory();
+  if (e.target.closest("input:not([type=checkbox]):not([type=range]), select, textarea")) return;
+  if (e.key === " " && e.target.closest("button, input, summary")) return;
+  const act = KEYS[e.key.length === 1 ? e.key.toLowerCase() : e.key];
+  if (act) {
+    e.preventDefault();
+    act();
+  }
+});
+addEventListener("hashchange", followHash);
+addEventListener("popstate", () => {
+  if (!location.hash && focus) closeStory();
+});
+
+// ---------------------------------------------------------------- light and dark
+
+function toggleTheme() {
+  const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  setTheme(dark ? "light" : "dark");
+}
+
+function setTheme(theme) {
+  if (theme) document.documentElement.dataset.theme = theme;
+  try {
+    if (theme) localStorage.setItem("theme", theme);
+  } catch { /* no storage: the choice lasts as long as the page */ }
+  chart.setColours();
+  for (const { icon, state } of Object.values(chips)) drawIcon(icon, state);
+  clock.marks(chart.colours);
+}
+
+$("theme").addEventListener("click", toggleTheme);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTheme(null));
+try {
+  if (localStorage.getItem("theme")) setTheme(localStorage.getItem("theme"));
+} catch { /* no storage */ }
+new ResizeObserver(() => {
+  padding();
+  clock.marks(chart.colours);
+}).observe($("stage"));
+
+// For tests and for support: what the page knows, read only in intent.
+window.map = { sea, view, chart, clock, link, hands, list };

@@ -1,0 +1,87 @@
+// Words and numbers as people read them. Everything here returns text; nobody makes markup of it.
+
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const two = (n) => String(n).padStart(2, "0");
+
+/** "14:05" UTC of Unix seconds. */
+export function hm(t) {
+  const d = new Date(t * 1000);
+  return `${two(d.getUTCHours())}:${two(d.getUTCMinutes())}`;
+}
+
+/** "1 Jan". */
+export function day(t) {
+  const d = new Date(t * 1000);
+  return `${d.getUTCDate()} ${MONTHS[d.getUTCMonth()]}`;
+}
+
+/** "1 Jan 14:05 UTC". */
+export const stamp = (t) => (t == null ? "–" : `${day(t)} ${hm(t)} UTC`);
+
+/** "1 Jan 2026". */
+export const date = (t) => `${day(t)} ${new Date(t * 1000).getUTCFullYear()}`;
+
+export function hms(t) {
+  return `${hm(t)}:${two(new Date(t * 1000).getUTCSeconds())}`;
+}
+
+/** "3 min", "2 h 10 min", "5 days". */
+export function span(s) {
+  const min = Math.round(s / 60);
+  if (s < 90) return `${Math.max(0, Math.round(s))} s`;
+  if (min < 60) return `${min} min`;
+  if (min < 48 * 60) return min % 60 ? `${Math.floor(min / 60)} h ${min % 60} min` : `${min / 60} h`;
+  return `${Math.round(min / 1440)} days`;
+}
+
+/** 48°30.5'N 005°12.0'W, as on a chart. */
+export function position(lat, lon) {
+  const part = (v, digits, signs) => {
+    const m = Math.round(Math.abs(v) * 600);
+    const min = (m % 600) / 10;
+    return `${String(Math.floor(m / 600)).padStart(digits, "0")}°${min.toFixed(1).padStart(4, "0")}'${signs[v < 0 ? 1 : 0]}`;
+  };
+  return `${part(lat, 2, "NS")} ${part(lon, 3, "EW")}`;
+}
+
+export const mmsiText = (mmsi) => String(mmsi).padStart(9, "0");
+export const knots = (v) => (v == null ? "speed unknown" : `${v.toFixed(1)} kn`);
+export const course = (v) => (v == null ? "course unknown" : `${two(Math.floor(Math.round(v) % 360 / 10))}${Math.round(v) % 10}°`);
+export const number = (x, digits = 3) => (x == null ? "–" : Number(x.toPrecision(digits)).toLocaleString("en"));
+
+/** Class of an ITU-R M.1371 ship type. */
+export function shipClass(type) {
+  if (type === 30) return "fishing";
+  if (type === 31 || type === 32 || type === 52) return "tug or tow";
+  if (type === 36 || type === 37) return "pleasure";
+  if (type === 35 || type === 55) return "authority";
+  if (type === 50 || type === 51) return "pilot or rescue";
+  if (type >= 40 && type < 50) return "high speed";
+  if (type >= 60 && type < 70) return "passenger";
+  if (type >= 70 && type < 80) return "cargo";
+  if (type >= 80 && type < 90) return "tanker";
+  return type > 0 ? "other" : "unknown";
+}
+export const SHIP_CLASSES = ["fishing", "tug or tow", "pleasure", "passenger", "cargo", "tanker", "high speed", "pilot or rescue", "authority", "other", "unknown"];
+
+const CAUSES = {
+  jump: "Jump", contradiction: "Contradicts itself", drift: "Drifting", loitering: "Loitering",
+  out_of_place: "Out of place", speed: "Unusual speed", course: "Unusual course", identity_conflict: "Two ships, one MMSI",
+};
+export const cause = (a) => CAUSES[a.cause] || sentence(a.cause || a.alert_type);
+export const kind = (alertType) => ({ abnormal: "abnormal track", identity_conflict: "identity conflict" })[alertType] || String(alertType).replaceAll("_", " ");
+function sentence(s) {
+  s = String(s).replaceAll("_", " ");
+  return s.charAt(0).toUpperCase() + s.slice(1);
+}
+
+const REASONS = {
+  too_short: "track too short yet", moored: "moored or at anchor", outside_region: "outside the model's region",
+  little_known: "little traffic known there", no_data: "values missing",
+};
+export const reason = (r) => REASONS[r] || (r ? String(r).replaceAll("_", " ") : "no verdict yet");
+
+export const shipName = (ship) => ship.name || `MMSI ${mmsiText(ship.mmsi)}`;
+export const alertName = (a) => a.ship_name || `MMSI ${mmsiText(a.mmsi)}`;
+export const isOpen = (a) => a.status === "raised" || a.status === "updated";
+export const ANSWERS = { acknowledge: "Acknowledged", normal_here: "Normal here", real: "Real" };
