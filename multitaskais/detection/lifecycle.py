@@ -155,8 +155,7 @@ class AlertLife:
             loudest = mine[np.argmax(result.surprise[mine])]
             steps = int(self.panel.steps[loudest])
             if steps > 1:
-                strange = np.flatnonzero(row["z"][loudest][-steps:] >= 1.0)
-                back = steps - 1 - int(strange[0]) if len(strange) else 0
+                back = _since(row["z"][loudest][-steps:].tolist())
             else:
                 back = self.panel.traits[loudest].span_samples - 1
         ring = row["t"]
@@ -266,6 +265,17 @@ def _open(a: Any, info: LineInfo, t: float, start: Sequence[float]) -> None:
     a["start"] = tuple(start)
     a["score"] = 0.0
     a["log10_nfa"], a["parts"], a["z"] = np.nan, np.nan, np.nan
+
+
+def _since(z: list[float]) -> int:
+    """Steps back to where z rose: the start for which the sum of (z - 1) up to now is greatest (Page's CUSUM, 1954)."""
+    best = total = 0.0
+    back = 0
+    for k, value in enumerate(reversed(z)):
+        total += 0.0 if math.isnan(value) else value - 1.0
+        if total > best:
+            best, back = total, k
+    return back
 
 
 def _one(result: StepResult, i: int) -> StepResult:

@@ -1,0 +1,86 @@
+"""Causes by the decision list, and the sentence for the watch officer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from detectors.lanes import sail
+
+from multitaskais.detection import explain
+from multitaskais.detection.explain import Facts, Window
+from multitaskais.detection.threshold import N_TYPES, TYPE_INDEX
+from multitaskais.records import AlertType, Cause
+
+from .small import fleet, model
+
+USUAL = model().usual
+QUIET = np.zeros(N_TYPES)
+
+
+def window(**kw) -> Window:
+    s = sail(1, 12, **{"lat": 48.0, "lon": -6.8, "sog": 11.0, "cog": 90.0, **kw})
+    return Window(s["t"], s["lat"], s["lon"], s["sog"], s["cog"])
+
+
+def nearly(alert_type: AlertType) -> np.ndarray:
+    score = QUIET.copy()
+    score[TYPE_INDEX[alert_type]] = 0.9
+    return score
+
+
+@pytest.mark.parametrize(
+    ("seen", "score", "expected"),
+    [
+        (window(lat=48.2), QUIET, Cause.OUT_OF_PLACE),
+        (window(cog=270.0, lon=-6.2), QUIET, Cause.COURSE),
+        (window(sog=19.0), QUIET, Cause.SPEED),
+        (window(sog=1.5), nearly(AlertType.DRIFT), Cause.DRIFT),
+        (window(sog=6.0, cog=np.arange(12) * 60.0), nearly(AlertType.LOITERING), Cause.LOITERING),
+        (window(), nearly(AlertType.CONTRADICTION), Cause.CONTRADICTION),
+        (window(), nearly(AlertType.SPEED), Cause.SPEED),
+    ],
+)
+def test_the_first_question_that_is_answered_yes_names_the_cause(seen, score, expected):
+    assert explain.cause(AlertType.ABNORMAL, seen, score, USUAL) is expected
+
+
+@pytest.mark.parametrize("t", [t for t in AlertType if t is not AlertType.ABNORMAL])
+def test_an_alert_type_with_one_meaning_has_that_cause(t):
+    assert explain.cause(t, window(), QUIET, USUAL) == str(t)
+
+
+def test_what_ships_do_here_is_what_they_did():
+    custom = USUAL.custom(48.0, -6.8)
+    s = fleet(40, 1)
+    here = s[(np.abs(s["lat"] - 48.05) < 0.05) & (s["lon"] > -6.9) & (s["lon"] < -6.8)]
+    assert custom.sog_median == pytest.approx(np.median(here["sog"]), abs=0.5)
+    assert all(abs(c - 90.0) <= 7.5 for c in custom.courses)
+    assert custom.courses
+
+
+def test_the_distance_to_where_ships_pass_is_none_on_the_lane_and_true_beside_it():
+    assert USUAL.distance_to_usual(48.0, -6.8)[0] < 2500
+    metres, bearing = USUAL.distance_to_usual(48.3, -6.8)
+    assert metres == pytest.approx(0.3 * 111_195, abs=2500)
+    assert min(bearing, 360 - bearing) < 10
+    assert USUAL.distance_to_usual(60.0, -6.8) is None
+
+
+def test_positions_read_as_on_a_chart():
+    assert explain.position(48.5083, -5.2) == "48°30.5'N 005°12.0'W"
+    assert explain.position(-0.99999, 179.99999) == "01°00.0'S 180°00.0'E"
+
+
+def test_the_sentence_names_who_what_where_when_and_how_unusual():
+    facts = Facts(228000001, "SEA CLOUD", 70, Cause.OUT_OF_PLACE, 1e9, 1e9 + 3600, 48.3, -6.8, 11.2, 91.0, 160.0, 500.0)
+    text = explain.message(facts, USUAL)
+    assert text.startswith(
+        "SEA CLOUD (cargo, MMSI 228000001) is where ships do not usually sail, near 48°18.0'N 006°48.0'W"
+    )
+    assert "2001-09-09 01:46 to 02:46 UTC" in text
+    assert "11.2 kn on 091°" in text
+    assert "NM north of where ships usually pass" in text
+    assert "about 1 in 160" in text
+    rare = explain.message(facts._replace(one_in=1e9, ship_name=None, ship_type=-1), USUAL)
+    assert rare.startswith("Vessel MMSI 228000001")
+    assert "fewer than 1 in 500" in rare
