@@ -136,6 +136,7 @@ def run(settings: Settings, open_core: OpenCore) -> int:
     """Run a worker until SIGTERM or SIGINT."""
     app = build(settings, open_core)
     worker = faust.Worker(app, override_logging=False, redirect_stdouts=False, quiet=True, loglevel=settings.log_level)
+    worker.spinner = None  # it writes control codes into the log
     try:
         worker.execute_from_commandline()
     except SystemExit as e:

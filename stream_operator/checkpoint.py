@@ -173,7 +173,8 @@ class Checkpointer:
 
 def restore(settings: Settings, number: int) -> Restored:
     """The last cut of a partition: its state records, committed ones only, to the end. Fence first."""
-    consumer = Consumer(kafka.reader(settings), logger=kafka.log)
+    # An empty fetch says that the end is reached; the default lets it wait 500 ms for more.
+    consumer = Consumer(kafka.reader(settings, fetch_wait_max_ms=10), logger=kafka.log)
     latest: dict[bytes, bytes | None] = {}
     give_up_at = time.monotonic() + 3 * settings.outage_max_s
     try:

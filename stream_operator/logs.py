@@ -34,5 +34,14 @@ def set_up(form: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonForm() if form == "json" else ConsoleForm())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for name in ("faust", "mode", "aiokafka", "aiohttp.access", "asyncio"):
+    # Faust's services log under the module of their class; librdkafka tells each reconnection at INFO.
+    for name in (
+        "faust",
+        "mode",
+        "aiokafka",
+        "aiohttp.access",
+        "asyncio",
+        "stream_operator.app",
+        "stream_operator.kafka",
+    ):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))

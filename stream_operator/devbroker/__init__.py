@@ -103,12 +103,19 @@ class DevBroker:
     """One Kafka node, its data under ``folder``. ``stop`` and ``start`` again keep ports and data; ``kill`` is SIGKILL."""
 
     def __init__(
-        self, folder: Path, *, port: int | None = None, security: Security | None = None, heap_mb: int = 512
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        security: Security | None = None,
+        advertised_port: int | None = None,
+        heap_mb: int = 512,
     ) -> None:
         self.folder = Path(folder)
         self.port = port or free_port()
         self.secure_port = free_port() if security else None
-        self.bootstrap = f"127.0.0.1:{self.port}"
+        self.advertised_port = advertised_port or self.port  # another one when clients come through a proxy
+        self.bootstrap = f"127.0.0.1:{self.advertised_port}"
         self.secure_bootstrap = f"localhost:{self.secure_port}" if security else None
         self._controller_port = free_port()
         self._security = security
@@ -177,7 +184,9 @@ class DevBroker:
             except OSError:
                 time.sleep(0.1)
         self.kill()
-        raise OperatorError(f"the broker did not listen on {self.bootstrap} within {START_TIMEOUT_S:.0f} s; see {log}")
+        raise OperatorError(
+            f"the broker did not listen on 127.0.0.1:{self.port} within {START_TIMEOUT_S:.0f} s; see {log}"
+        )
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL when it has not gone after 15 s."""
@@ -216,7 +225,7 @@ class DevBroker:
             "node.id=1",
             f"controller.quorum.voters=1@127.0.0.1:{self._controller_port}",
             f"listeners={','.join([*listeners, f'CONTROLLER://127.0.0.1:{self._controller_port}'])}",
-            f"advertised.listeners={','.join(listeners)}",
+            f"advertised.listeners={','.join([f'PLAINTEXT://127.0.0.1:{self.advertised_port}', *listeners[1:]])}",
             f"listener.security.protocol.map={','.join(protocols)}",
             "controller.listener.names=CONTROLLER",
             "inter.broker.listener.name=PLAINTEXT",

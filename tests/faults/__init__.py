@@ -1,0 +1,1 @@
+"""Seeded faults against a real broker and real workers, and the comparison with a run that had none."""

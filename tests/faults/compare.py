@@ -1,0 +1,108 @@
+"""What the log calls for, and what the operator made durable.
+
+The run without faults is the same core folded over each partition's log in one go, in this process, without Kafka.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stream_operator import core, wire
+from stream_operator.checkpoint import restore
+from stream_operator.settings import Settings
+from tests.stream.reading import messages
+
+
+@dataclass
+class Truth:
+    reports: int = 0
+    alerts: Counter[str] = field(default_factory=Counter)  # canonical JSON -> how often
+    verdicts: dict[str, str] = field(default_factory=dict)
+    dead: Counter[tuple] = field(default_factory=Counter)  # (partition, offset, reason)
+    states: dict[int, bytes] = field(default_factory=dict)
+
+
+def truth(settings: Settings) -> Truth:
+    log: dict[int, list[wire.Raw]] = defaultdict(list)
+    for m in messages(settings, settings.topic):
+        log[m.partition()].append(wire.Raw(m.offset(), m.key(), m.value()))
+    open_core = core.load(settings)
+    out = Truth()
+    for number, records in log.items():
+        fold = open_core({}.items(), None)
+        decoded = wire.decode(records, settings.record_max_bytes)
+        for i, reason in decoded.bad:
+            out.dead[number, records[i].offset, str(reason)] += 1
+        done = 0
+        for stop, t in [*decoded.watermarks, (len(decoded.reports), None)]:
+            runs = [
+                fold.advance(part)
+                for part in np.split(decoded.reports[done:stop], range(5000, stop - done, 5000))
+                if len(part)
+            ]
+            runs += [] if t is None else [fold.advance_watermark(t)]
+            done = stop
+            for events in runs:
+                out.reports += events.counts.received
+                out.alerts.update(canonical(json.loads(wire.encode_alert(a)[1])) for a in events.alerts)
+                out.verdicts.update(
+                    (str(v.mmsi), canonical(json.loads(wire.encode_verdict(v)[1]))) for v in events.verdicts
+                )
+        out.states.update({mmsi: b for mmsi, b in fold.snapshot().items() if b is not None})
+    return out
+
+
+def canonical(value: dict) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+@dataclass
+class Differences:
+    reports_not_read: int
+    alerts_missing: int
+    alerts_false: int
+    alerts_twice: int
+    verdicts_wrong: int
+    dead_letters_wrong: int
+    states_wrong: int
+    examples: list[str]
+
+    @property
+    def none(self) -> bool:
+        return not any(v for k, v in vars(self).items() if k != "examples")
+
+
+def compare(settings: Settings) -> tuple[Truth, Differences]:
+    want = truth(settings)
+    alerts = Counter(canonical(json.loads(m.value())) for m in messages(settings, settings.alert_topic))
+    verdicts = {m.key().decode(): canonical(json.loads(m.value())) for m in messages(settings, settings.verdict_topic)}
+    dead: Counter[tuple] = Counter()
+    for m in messages(settings, settings.dead_topic):
+        head = {k: v.decode() for k, v in m.headers()}
+        if head["reason"] not in ("future", "behind"):  # those the core sets aside; counted there
+            dead[int(head["partition"]), int(head["offset"]), head["reason"]] += 1
+    states: dict[int, bytes] = {}
+    left = 0
+    ends: dict[int, int] = defaultdict(int)
+    for m in messages(settings, settings.topic):
+        ends[m.partition()] = max(ends[m.partition()], m.offset() + 1)
+    for number, end in ends.items():
+        restored = restore(settings, number)
+        states |= restored.vessels
+        left += end - (restored.offset or 0)
+    missing, extra = want.alerts - alerts, alerts - want.alerts
+    twice = sum(n for a, n in extra.items() if a in want.alerts)
+    return want, Differences(
+        reports_not_read=left,
+        alerts_missing=sum(missing.values()),
+        alerts_false=sum(extra.values()) - twice,
+        alerts_twice=twice,
+        verdicts_wrong=len(set(want.verdicts.items()) ^ set(verdicts.items())),
+        dead_letters_wrong=sum(((want.dead - dead) + (dead - want.dead)).values()),
+        states_wrong=sum(want.states.get(k) != states.get(k) for k in want.states.keys() | states.keys()),
+        examples=[f"missing {a}" for a in list(missing)[:3]] + [f"extra {a}" for a in list(extra)[:3]],
+    )
