@@ -18,7 +18,7 @@ import json
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,16 @@ class Model:
     version: str = "unsaved"
     made_from: dict[str, Any] = field(default_factory=dict)
     credits: tuple[str, ...] = ()
+
+    def with_rules(self, track_rules: TrackRules, detection_rules: DetectionRules) -> Model:
+        """The same model under an operator's own rules; what was learnt, and so the version, stays."""
+        panel = self.panel
+        return replace(
+            self,
+            track_rules=track_rules,
+            detection_rules=detection_rules,
+            panel=Panel(panel.detectors, panel.calibrations, panel.thresholds, detection_rules, decision=panel.decision),
+        )
 
     def alert_life(self, *, challenger: bool = False) -> AlertLife:
         """Turns what the panel says into alerts that carry this model's version."""

@@ -102,4 +102,4 @@ def _model(name: str, settings: Settings) -> Model:
         track = replace(track, gap_max_s=settings.interval_max)
     if settings.min_timespan is not None:
         detection = replace(detection, min_timespan_s=settings.min_timespan)
-    return replace(model, track_rules=track, detection_rules=detection)
+    return model.with_rules(track, detection)
