@@ -30,9 +30,14 @@ from numpy.typing import NDArray
 
 from multitaskais import modelfolder
 from multitaskais.ais.archives import read_reports
-from multitaskais.config import Region
+from multitaskais.ais.encode import statics_of, write_cdv
+from multitaskais.config import Region, TrackRules
 from multitaskais.errors import MultitaskAISError, OperatorError
 from multitaskais.evaluation import live
+from multitaskais.evaluation.altered import clean_tracks
+from multitaskais.evaluation.inject import KINDS, Source, alter
+from multitaskais.records import REPORT_DTYPE
+from multitaskais.training_data import Split, load_reports, split_of
 
 from . import kafka
 from .devbroker import DevBroker, free_port, missing
@@ -45,6 +50,7 @@ DEMO_SEED = (
     20260101  # not a seed of the training, and its lanes lie beside those of the training (models/brittany/card.md)
 )
 LANE_SHIFT_M = 400.0
+REAL_PER_KIND = 2
 PARTITIONS = 4
 STALLED_S = 90.0  # give up when the worker has made no progress for so long
 
@@ -181,6 +187,44 @@ def simulated(out: Path) -> Traffic:
     return Traffic(sorted(out.glob("archive/*/*/*.cdv")), labels, "brittany")
 
 
+def real(out: Path) -> Traffic:
+    """Vessels of the real Gulf day that no part of the model has seen, two anomalies of each kind put among them."""
+    day = (
+        Path(os.environ.get("MULTITASKAIS_SHARED", ROOT.parent / "shared")) / "data" / "noaa" / "ais_2020-01-01.parquet"
+    )
+    if not day.is_file():
+        raise OperatorError(
+            f"{day} is absent: `make demo-real` needs the real day of ../shared; `make demo` needs nothing"
+        )
+    region = Region.load("gulf")
+    reports, _ = load_reports(day, region)
+    reports = reports[split_of(reports["mmsi"]) == Split.TEST]
+    rng = np.random.default_rng(DEMO_SEED)
+    tracks = clean_tracks(reports, TrackRules(), region)
+    tracks = [tracks[i] for i in rng.permutation(len(tracks))]
+    labels = []
+    for kind in list(KINDS) * REAL_PER_KIND:
+        for i, track in enumerate(tracks):
+            source = Source(*(track[f] for f in ("t", "lat", "lon", "sog", "cog", "heading")))
+            if (altered := alter(source, kind, rng, region)) is None:
+                continue
+            # In the place of the track as it was: a ship is either clean or abnormal, not both.
+            mmsi, (start, end) = int(track["mmsi"][0]), track["t"][[0, -1]]
+            mine = (reports["mmsi"] == mmsi) & (reports["t"] >= start) & (reports["t"] <= end)
+            instead = np.zeros(int(altered.keep.sum()), REPORT_DTYPE)
+            for name in REPORT_DTYPE.names or ():
+                instead[name] = track[name][altered.keep]
+            for name in ("lat", "lon", "sog", "cog", "heading"):
+                instead[name] = getattr(altered, name)
+            reports = np.concatenate([reports[~mine], instead])
+            when = instead["t"][altered.abnormal]
+            labels.append(live.Truth(mmsi, kind, float(when[0]), float(when[-1])))
+            del tracks[i]
+            break
+    reports = reports[np.argsort(reports["t"], kind="stable")]
+    return Traffic(write_cdv(out / "archive", reports, statics_of(reports)), labels, "gulf")
+
+
 def tracks_of(folder: Path) -> list[tuple[str, int, float, float]]:
     """(track_id, mmsi, first time, last time) of the tracks that Spark built."""
     table = pq.read_table(folder, columns=["track_id", "mmsi", "t"])
@@ -271,6 +315,9 @@ def verdict(summary: dict[str, Any]) -> str | None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m stream_operator.demo", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("out/demo"))
+    parser.add_argument(
+        "--real", action="store_true", help="the real NOAA day of ../shared instead of simulated traffic"
+    )
     parser.add_argument("--keep", action="store_true", help="leave broker and worker running until Ctrl-C")
     args = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside: leave nothing running either
@@ -280,8 +327,9 @@ def main(argv: list[str] | None = None) -> int:
             raise OperatorError(reason)
         shutil.rmtree(args.out, ignore_errors=True)
         args.out.mkdir(parents=True)
-        with steps.step("traffic", "a day of traffic off Brittany as a .cdv archive, abnormal ships among it"):
-            traffic = simulated(args.out)
+        what = "a real day in the Gulf of Mexico" if args.real else "a day of traffic off Brittany"
+        with steps.step("traffic", f"{what} as a .cdv archive, abnormal ships among it"):
+            traffic = real(args.out) if args.real else simulated(args.out)
         summary = show(traffic, args.out, steps, args.keep)
     except MultitaskAISError as e:
         print(f"\ndemo: {e}", file=sys.stderr)
@@ -289,7 +337,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 0 if args.keep else 130
-    if (why := verdict(summary)) is not None:
+    if not args.real and (why := verdict(summary)) is not None:
         print(f"\nthe demo has failed: {why}", file=sys.stderr)
         return 1
     return 0
