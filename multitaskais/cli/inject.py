@@ -26,6 +26,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--most-tracks", dest="most", type=int, metavar="N", help="use at most N clean tracks, drawn by the seed"
     )
+    p.add_argument(
+        "--split",
+        choices=("train", "dev", "test"),
+        help="only vessels of this part of the split of `train` and `calibrate`",
+    )
+    p.add_argument("--split-seed", type=int, default=0, help="of that split (default 0)")
     p.add_argument("--format", help="format of the archives (default: recognised)")
     p.add_argument("--json", action="store_true", help="print the summary as JSON")
     p.set_defaults(run=run)
@@ -39,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from ..errors import ConfigError, InputError
     from ..evaluation.altered import clean_tracks, labelled, write_labelled
     from ..evaluation.inject import KINDS
+    from ..training_data import Split, split_of
 
     began = time.perf_counter()
     if args.per_kind < 1:
@@ -50,7 +57,10 @@ def run(args: argparse.Namespace) -> int:
     parts = [batch.reports for batch in read_reports(args.tracks, args.format)]
     if not parts:
         raise InputError(f"{args.tracks[0]}: no report in it")
-    tracks = clean_tracks(np.concatenate(parts), TrackRules(), region)
+    reports = np.concatenate(parts)
+    if args.split:
+        reports = reports[split_of(reports["mmsi"], args.split_seed) == Split[args.split.upper()]]
+    tracks = clean_tracks(reports, TrackRules(), region)
     if args.most is not None and args.most < len(tracks):
         drawn = np.random.default_rng([args.seed, len(KINDS)]).permutation(len(tracks))[: max(args.most, 0)]
         tracks = [tracks[k] for k in sorted(drawn)]
