@@ -73,13 +73,12 @@ class Bed:
 
     def _feed(self) -> None:
         producer = self._producer()
-        start, sent = time.monotonic(), 0
-        for row in self.traffic:
+        start = time.monotonic()
+        for sent, row in enumerate(self.traffic, 1):
             if not self.feeding.is_set():
                 break
             key, value = wire.encode_report(row)
             producer.produce(self.settings.topic, value, key)
-            sent += 1
             if sent % 50 == 0:
                 producer.poll(0)
                 time.sleep(max(0.0, sent / self.rate - (time.monotonic() - start)))
