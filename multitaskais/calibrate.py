@@ -2,7 +2,7 @@
 
 Vessels stand in three groups that never mix: *train* teaches the detectors, *dev* says what their scores are like on ships they
 have not seen and sets the thresholds, *test* is looked at once, by ``evaluate``. A detector that can leave a vessel's own data out
-(``leave_own_out``) is calibrated on the train vessels too: more vessels, and each as if it had not been seen.
+(``leave_own_out``) learns from train and dev and is calibrated on both: more vessels, and each as if it had not been seen.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def fit_model(
     calibrations: list[Calibration] = []
     z = np.full((len(both), len(names)), np.nan)
     for k, wanted in enumerate(names):
-        detector = _detector(wanted, trained.get(wanted), train, region, rules)
+        detector = _detector(wanted, trained.get(wanted), train, both, region, rules)
         tell(f"{wanted}: learnt")
         cal, z[:, k] = _calibrate(detector, both, len(train), grid, rules)
         panel_detectors.append(detector)
@@ -103,7 +103,7 @@ def fit_model(
         "last_t": float(max(train["t"].max(), dev["t"].max())),
     }
     panel = Panel(panel_detectors, calibrations, thresholds, rules, decision=decision)
-    usual = Usual.fit(train, grid)
+    usual = Usual.fit(both, grid)
     return Model(
         name,
         region,
@@ -142,14 +142,21 @@ def _quick(name: str) -> bool:
 
 
 def _detector(
-    name: str, ready: Detector | Path | None, train: NDArray[np.void], region: Region, rules: DetectionRules
+    name: str,
+    ready: Detector | Path | None,
+    train: NDArray[np.void],
+    both: NDArray[np.void],
+    region: Region,
+    rules: DetectionRules,
 ) -> Detector:
+    """Ready, or learnt from the train vessels; from those of dev too when it can leave a vessel out while it is calibrated."""
+    cls = detector_class(name)
     if ready is None:
-        return detector_class(name).fit(train, region, rules)
-    return detector_class(name).load(ready, region, rules) if isinstance(ready, Path) else ready
+        return cls.fit(both if _honest(cls) else train, region, rules)
+    return cls.load(ready, region, rules) if isinstance(ready, Path) else ready
 
 
-def _honest(detector: Detector) -> bool:
+def _honest(detector: Detector | type[Detector]) -> bool:
     """Whether its scores of the vessels it learned from are as of vessels it has not seen, when asked to leave them out."""
     return hasattr(detector, "leave_own_out")
 
@@ -178,8 +185,8 @@ def _calibrate(
     z = cal.z(np.where(cell >= 0, score, np.nan), np.maximum(cell, 0), vessel_class(both["ship_type"]) + 1)
     z[first:] = part
     if traits.rests_on_place:
-        # Vessels around are counted on what the detector remembers: the training traffic.
-        cal = replace(cal, vessels=_around(both[:n_train], grid))
+        # Vessels around are counted on what the detector remembers.
+        cal = replace(cal, vessels=_around(both if honest else both[:n_train], grid))
         z[cal.vessels[np.maximum(cell, 0)] < LITTLE_KNOWN_VESSELS] = np.nan
     return cal, z
 

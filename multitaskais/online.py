@@ -246,7 +246,7 @@ class Fleet:
             queues.setdefault(step.line.slot, []).append((step, n))
             n += isinstance(step.what, Due)
         told: list[tuple[int, Alert]] = []
-        verdicts: dict[int, Verdict] = {}
+        verdicts: dict[int, tuple[int, Verdict]] = {}  # of each line its last, with the number of its sample
         waiting = [iter(queue) for queue in queues.values()]
         while waiting:
             batch: list[tuple[_Step, int]] = []
@@ -259,25 +259,28 @@ class Fleet:
                         break
                     told.extend((step.order, alert) for alert in self._happened(step))
             if batch:
-                self._step([s for s, _ in batch], samples[[i for _, i in batch]], told, verdicts, events)
+                self._step([s for s, _ in batch], [i for _, i in batch], samples, told, verdicts, events)
             waiting = unfinished
         told.sort(key=lambda x: x[0])  # stable: those of one report stay in the order in which they were decided
         events.alerts.extend(alert for _, alert in told)
-        events.verdicts.extend(verdicts.values())
+        # In the order of the log: a vessel with two lines has the same present verdict however the log is cut into runs.
+        events.verdicts.extend(verdict for _, verdict in sorted(verdicts.values(), key=lambda x: x[0]))
         self._free.extend(reversed(self._ended))
         self._ended.clear()
 
     def _step(
         self,
         steps: list[_Step],
-        samples: NDArray[np.void],
+        numbers: list[int],
+        all_samples: NDArray[np.void],
         told: list[tuple[int, Alert]],
-        verdicts: dict[int, Verdict],
+        verdicts: dict[int, tuple[int, Verdict]],
         events: Events,
     ) -> None:
         """One sample of each of n lines: the panel's step, then what is told of it."""
         slots = np.array([s.line.slot for s in steps])
         infos = [s.info for s in steps]
+        samples = all_samples[numbers]
         samples["ship_type"] = [info.ship_type for info in infos]
         self._line_rows[slots], samples = complete(self._line_rows[slots], samples, self.model.detection_rules)
         for judge in self._judges:
@@ -285,7 +288,8 @@ class Fleet:
             told.extend((steps[i].order, alert) for i, alert in judge.life.judge(rows, samples, result, infos))
             judge.rows[slots] = rows
             if judge is self._judges[0]:
-                verdicts.update(zip(slots.tolist(), judge.life.verdicts(rows, samples, result, infos), strict=True))
+                said = judge.life.verdicts(rows, samples, result, infos)
+                verdicts.update(zip(slots.tolist(), zip(numbers, said, strict=True), strict=True))
                 if self._trace:
                     events.seen.append(Seen([info.track_id for info in infos], samples, result))
 

@@ -17,7 +17,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     p.add_argument("tracks", nargs="+", metavar="TRACKS", help="files, folders or globs; any format that decode reads")
     p.add_argument("--model", required=True, help="name of a shipped model, or a model folder")
-    p.add_argument("--out", type=Path, required=True, metavar="DIR")
+    p.add_argument("--out", type=Path, default=Path("out/detect"), metavar="DIR", help="default: %(default)s")
     p.add_argument("--format", help="of the archive (default: recognised)")
     p.add_argument(
         "--scorer", choices=("numpy", "tensorflow"), default="numpy", help="who runs the VRNN (default numpy)"

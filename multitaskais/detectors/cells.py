@@ -60,6 +60,7 @@ class CellsDetector:
     """``leave_own_out``: vessels of the histogram are compared with others only. For calibration, in the process that learned."""
 
     name = "cells"
+    leave_own_out = False
     alert_type = AlertType.ABNORMAL
     warmup_samples = 0
     rests_on_place = True
@@ -69,7 +70,6 @@ class CellsDetector:
 
     def __init__(self, region: Region, levels: list[Level]) -> None:
         self.region, self.levels = region, levels
-        self.leave_own_out = False
         self._traffic: Traffic | None = None
         self._own: list[Level] = []  # keys with the vessel's number, only in the process that learned
 

@@ -37,6 +37,7 @@ class PlaceDetector:
     """``leave_own_out``: vessels of the memory are compared with others only. For calibration, in the process that learned."""
 
     name = "place"
+    leave_own_out = False
     alert_type = AlertType.ABNORMAL
     warmup_samples = 0
     rests_on_place = True
@@ -47,7 +48,6 @@ class PlaceDetector:
     def __init__(self, traffic: Traffic, usual: NDArray[np.int16], typical: float) -> None:
         """usual: (m,) ln distance of each memory point to the nearest of another vessel, in ``UNIT``; typical: mean raw score."""
         self.traffic, self.usual, self.typical = traffic, usual, typical
-        self.leave_own_out = False
         self._tree = cKDTree(_scaled(traffic.xy, traffic.uv))
         self._around = cKDTree(traffic.xy)
         self._usual = usual.astype(np.float64) * UNIT

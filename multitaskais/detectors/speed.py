@@ -43,6 +43,7 @@ class SpeedDetector:
     """``leave_own_out``: vessels of the memory are compared with others only. For calibration, in the process that learned."""
 
     name = "speed"
+    leave_own_out = False
     alert_type = AlertType.SPEED
     warmup_samples = STEPS
     rests_on_place = True
@@ -62,7 +63,6 @@ class SpeedDetector:
 
     def __init__(self, traffic: Traffic) -> None:
         self.traffic = traffic
-        self.leave_own_out = False
         speed = np.hypot(traffic.uv[:, 0], traffic.uv[:, 1])
         self._tree = cKDTree(_features(traffic.xy, traffic.uv, speed))
         self._log = np.log(speed + 1.0)
