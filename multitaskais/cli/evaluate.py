@@ -23,6 +23,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
     p.add_argument("--draws", type=int, default=200, help="of the bootstrap (default 200)")
     p.add_argument("--no-plots", action="store_true", help="figures only (matplotlib is not needed)")
+    p.add_argument("--card", action="store_true", help="write card/card.md of these figures into the model folder")
+    p.add_argument("--notes", default="", help="a paragraph at the head of that card")
     p.add_argument("--json", action="store_true", help="print report.json")
     p.set_defaults(run=run)
 
@@ -48,6 +50,12 @@ def run(args: argparse.Namespace) -> int:
 
         plots = all_plots(result, figures["fused"], model.region)
     written = files.write(figures, plots, args.out)
+    if args.card:
+        from ..evaluation.card import card
+
+        folder = modelfolder.find(args.model) / "card"
+        folder.mkdir(exist_ok=True)
+        (folder / "card.md").write_text(card(model, files.plain(figures), args.notes))
     if args.json:
         print(json.dumps(files.plain(figures)))
         return 0

@@ -1,0 +1,83 @@
+"""A model's card: what it was made from, what it finds among vessels it has not seen, and where it must not be used."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ..modelfolder import Model
+
+_FIGURES = (
+    ("auroc", "AUROC"),
+    ("average_precision", "average precision"),
+    ("recall_at_1pct", "recall at 1 %"),
+    ("recall_at_5pct", "recall at 5 %"),
+    ("recall", "recall as shipped"),
+    ("clean_flagged", "clean flagged as shipped"),
+)
+
+CAVEATS = """- Only in its box, and for traffic like that of its period: it knows no season, no new lane, no works at sea.
+- Places where few vessels were seen are `little_known`: detectors that rest on place say nothing there.
+- The memory of places holds thinned samples of the training vessels under random numbers. Live, a vessel's own past is not left
+  out of it: a vessel that did the same strange thing in the training period looks normal.
+- Unseen vessels can show up to twice the share of flagged tracks that the budget names.
+- An alert says that a track is unusual, not that anything is wrong. It is no means of collision avoidance or of evidence."""
+
+
+def card(model: Model, figures: Mapping[str, Any] | None, notes: str = "") -> str:
+    """Markdown. ``figures`` are those of ``evaluate``'s report.json, None when the model has not been evaluated."""
+    made, region = model.made_from, model.region
+    day = [time.strftime("%Y-%m-%d", time.gmtime(made[k])) for k in ("first_t", "last_t") if k in made]
+    lines = [
+        f"# Model {model.name}",
+        "",
+        f"Version `{model.version}`. Box {region.lat_min:g}..{region.lat_max:g} N, {region.lon_min:g}..{region.lon_max:g} E; bins"
+        f" {region.lat_bin_deg:g} deg, {region.lon_bin_deg:g} deg, {region.sog_bin_knots:g} kn, {region.cog_bin_deg:g} deg;"
+        f" cells of {region.cell_deg:g} deg. Detectors: {', '.join(model.panel.names)}.",
+        "",
+    ]
+    if notes:
+        lines += [notes, ""]
+    lines += ["## Made from", ""]
+    if day:
+        lines.append(f"- Period: {' to '.join(dict.fromkeys(day))} (UTC).")
+    lines += [f"- {key.replace('_', ' ')}: {made[key]}" for key in sorted(made) if key not in ("first_t", "last_t")]
+    lines += [f"- {line}" for line in model.credits]
+    lines.append(
+        f"- Budget of false alarms: {model.budget.track_share:.1%} of normal tracks."
+        if model.budget.alerts_per_vessel_day is None
+        else f"- Budget of false alarms: {model.budget.alerts_per_vessel_day:g} alerts per vessel-day."
+    )
+    if figures is not None:
+        lines += ["", *_evaluation(figures)]
+    return "\n".join([*lines, "", "## Limits", "", CAVEATS, ""])
+
+
+def _evaluation(figures: Mapping[str, Any]) -> list[str]:
+    fused = figures["fused"]
+    lines = [
+        f"## Found in {figures['labelled']}",
+        "",
+        f"{figures['clean_tracks']} clean tracks ({figures['clean_vessel_days']:.0f} vessel-days) and {figures['abnormal_tracks']} with an injected"
+        f" anomaly; not judged: {', '.join(f'{n} {r}' for r, n in figures['not_judged'].items()) or 'none'}."
+        f" {fused['alerts_per_vessel_day']:.3f} alerts per clean vessel-day; median {fused['median_hours_to_alert'] or float('nan'):.1f} h from the first"
+        f" abnormal report to the alert; cause named right in {fused['causes']['named_right'] or float('nan'):.0%}.",
+        "",
+        "| | " + " | ".join(label for _, label in _FIGURES) + " |",
+        "|---|" + "---|" * len(_FIGURES),
+    ]
+    rows = {"**fused**": fused, **{f"`{k}` alone": v for k, v in sorted(figures["detectors"].items())}}
+    lines += [_row(name, block) for name, block in rows.items()]
+    lines += ["", "By kind (fused):", "", "| kind | AUROC | recall at 1 % | recall at 5 % | recall as shipped |", "|---|---|---|---|---|"]  # fmt: skip
+    for kind, b in sorted(fused["per_kind"].items()):
+        lines.append(f"| {kind} | " + " | ".join(_number(b.get(k)) for k in ("auroc", "recall_at_1pct", "recall_at_5pct", "recall")) + " |")  # fmt: skip
+    return lines
+
+
+def _row(name: str, block: Mapping[str, Any]) -> str:
+    return f"| {name} | " + " | ".join(_number(block.get(key)) for key, _ in _FIGURES) + " |"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
