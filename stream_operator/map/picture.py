@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from multitaskais.config import TrackRules
 from multitaskais.records import Reason
 from multitaskais.tracks.clock import PartitionClock
-from multitaskais.tracks.screen import CODE, screen
+from multitaskais.tracks.screen import CODE, REASONS, screen
 
 from .. import wire
 from . import incoming, replay
@@ -88,7 +88,7 @@ class Picture:
             self._ships.take(reports[codes == 0])
             bad, counts = np.unique(codes[codes > 0], return_counts=True)
             for code, n in zip(bad.tolist(), counts.tolist(), strict=True):
-                name = next(reason for reason, c in CODE.items() if c == code)
+                name = str(REASONS[code])
                 self.health.not_shown[name] = self.health.not_shown.get(name, 0) + n
             self._arrived(len(records))
 
@@ -119,7 +119,7 @@ class Picture:
 
     def _count(self, reasons: Sequence[Reason]) -> None:
         for reason in reasons:
-            self.health.not_shown[reason] = self.health.not_shown.get(reason, 0) + 1
+            self.health.not_shown[str(reason)] = self.health.not_shown.get(str(reason), 0) + 1
 
     # ---------------------------------------------------------------- what pages get
 

@@ -1,16 +1,16 @@
 // The map's canvas: ground, tracks, ships and names, each only when it has to be drawn again.
 //
-// Ground and tracks are drawn into pictures larger than the window, a few milliseconds a frame; while the map moves, the last
-// picture is moved with it. Only the marks of ships are drawn each time.
+// Ground and tracks are drawn into one picture larger than the window, a few milliseconds a frame; while the map moves, the last
+// picture is moved with it. Only the marks of ships are drawn each time, on canvases of their own above it.
 import { GLIDE_MS, joined, mercX, mercY } from "./sea.js";
-import { BIG, SMALL, Sprites } from "./sprites.js";
-import { isOpen, shipName } from "./text.js";
+import { Crowd, Sprites } from "./sprites.js";
+import { shipName } from "./text.js";
 
 const MARGIN = 0.25; // of the window, on each side of a picture
 const BUDGET_MS = 6; // of one frame for pictures
 const SETTLED_MS = 120; // the map stands still for so long before its pictures are drawn anew
 const TRACKS_EVERY_MS = 3000; // wakes grow
-const MANY = 1500; // ships in sight; above, marks glide at half the rate
+const MANY = 500; // ships in sight; above, they are small, written as pixels, and glide at half the rate
 const NAMES = 70; // at most on the map at a time
 
 class Layer {
@@ -23,11 +23,8 @@ class Layer {
     this.key = null;
   }
 
-  /** Begin to draw for `view` by `draw(ctx, view)`, a generator. */
-  begin(view, ratio, key, draw) {
-    const to = view.snapshot();
-    to.width = Math.round(to.width * (1 + 2 * MARGIN));
-    to.height = Math.round(to.height * (1 + 2 * MARGIN));
+  /** Begin to draw for the window `to` by `draw(ctx, to)`, a generator. */
+  begin(to, ratio, key, draw) {
     const w = Math.round(to.width * ratio), h = Math.round(to.height * ratio);
     if (this.back.width !== w || this.back.height !== h) {
       this.back.width = w;
@@ -66,14 +63,19 @@ class Layer {
 
 export class Chart {
   /** `scene` answers: ships(clock) -> iterable of {ship, x, y, state, course}, selected, alerts(), focus (an open story or null). */
-  constructor(canvas, view, ground, scene) {
+  constructor(canvas, above, view, ground, scene) {
     this.canvas = canvas;
     this.ctx = canvas.getContext("2d", { alpha: false });
+    this.crowd = new Crowd(above[0]);
+    this.topCanvas = above[1];
+    this.top = above[1].getContext("2d");
     this.view = view;
     this.ground = ground;
     this.scene = scene;
     this.layers = { ground: new Layer(), tracks: new Layer() };
-    this.dirty = true;
+    this.dirty = true; // ships
+    this.stale = true; // the picture below them
+    this.drawnFor = "";
     this.glideUntil = 0;
     this.lastFrame = 0;
     this.placed = []; // ships as last drawn: [ship, px, py, state]
@@ -100,10 +102,12 @@ export class Chart {
   resize() {
     const box = this.canvas.parentElement.getBoundingClientRect();
     this.ratio = window.devicePixelRatio || 1;
-    this.canvas.width = Math.round(box.width * this.ratio);
-    this.canvas.height = Math.round(box.height * this.ratio);
+    for (const c of [this.canvas, this.crowd.canvas, this.topCanvas]) {
+      c.width = Math.round(box.width * this.ratio);
+      c.height = Math.round(box.height * this.ratio);
+    }
     this.view.resize(box.width, box.height);
-    this.dirty = true;
+    this.dirty = this.stale = true;
   }
 
   /** Ships have moved (they glide for a moment), or what is selected has changed. */
@@ -130,13 +134,20 @@ export class Chart {
     const moving = flying || clock - this.view.moved < SETTLED_MS;
     this.#renew(clock, moving);
     const deadline = performance.now() + BUDGET_MS;
-    if (this.layers.ground.work(deadline)) this.dirty = true;
-    if (!this.layers.ground.job && this.layers.tracks.work(deadline)) this.dirty = true;
+    if (this.layers.ground.work(deadline)) this.layers.tracks.key = null;
+    else if (this.layers.tracks.work(deadline)) this.stale = true;
     const gliding = clock < this.glideUntil && clock - this.lastFrame > (this.inSight > MANY ? 60 : 30);
-    if (this.dirty || flying || moving || gliding) {
+    const v = this.view, now = `${v.x} ${v.y} ${v.zoom}`;
+    if (this.stale || now !== this.drawnFor) {
+      this.dirty = true;
+      this.stale = false;
+      this.drawnFor = now;
+      this.#below();
+    }
+    if (this.dirty || gliding) {
       this.dirty = false;
       this.lastFrame = clock;
-      this.#draw(clock);
+      this.#ships(clock);
       this.onFrame();
     }
   }
@@ -148,10 +159,11 @@ export class Chart {
     const { ground, tracks } = this.layers;
     const bare = !ground.view || this.#uncovered(ground.view);
     if (ground.key !== where && !ground.job && (!moving || bare))
-      ground.begin(v, this.ratio, where, (ctx, to) => this.ground.draw(ctx, to, this.colours));
-    const old = clock - tracks.since > TRACKS_EVERY_MS;
-    if (!tracks.job && (tracks.key !== where ? !moving || (tracks.view && this.#uncovered(tracks.view)) : old && this.scene.live))
-      tracks.begin(v, this.ratio, where, (ctx, to) => this.#tracks(ctx, to));
+      ground.begin(wider(v), this.ratio, where, (ctx, to) => this.ground.draw(ctx, to, this.colours));
+    // Tracks are drawn over a copy of the ground, for the window that the ground was drawn for.
+    const old = clock - tracks.since > TRACKS_EVERY_MS && this.scene.live && !moving;
+    if (ground.view && !ground.job && !tracks.job && (tracks.key !== ground.key || old))
+      tracks.begin(ground.view, this.ratio, ground.key, (ctx, to) => this.#tracks(ctx, to));
   }
 
   #uncovered(pic) {
@@ -161,18 +173,18 @@ export class Chart {
     return x - w > 0 || y - h > 0 || x + w < this.view.width || y + h < this.view.height || k > 3;
   }
 
-  #draw(clock) {
+  #below() {
     const { ctx, view, colours } = this;
     ctx.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     ctx.fillStyle = colours.sea;
     ctx.fillRect(0, 0, view.width, view.height);
-    this.layers.ground.put(ctx, view);
     this.layers.tracks.put(ctx, view);
-    this.#ships(clock);
   }
 
   #ships(clock) {
-    const { ctx, view, sprites, scene } = this;
+    const { top: ctx, view, sprites, scene } = this;
+    ctx.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    ctx.clearRect(0, 0, view.width, view.height);
     const placed = [], loud = [];
     const s = view.scale, dx = view.width / 2 - view.x * s, dy = view.height / 2 - view.y * s;
     for (const { ship, x, y, state, course } of scene.ships(clock)) {
@@ -181,8 +193,11 @@ export class Chart {
       (state === 2 || ship.mmsi === scene.selected ? loud : placed).push([ship, px, py, state, course]);
     }
     this.inSight = placed.length + loud.length;
-    const sheet = this.inSight > 900 || view.zoom < 6.5 ? sprites.small : sprites.big;
-    for (const p of placed) sprites.put(ctx, sheet, p[3], p[4], p[1], p[2]);
+    const many = this.inSight > MANY;
+    const sheet = many || view.zoom < 6.5 ? sprites.small : sprites.big;
+    if (many) this.crowd.draw(placed, sprites, sheet);
+    else this.crowd.clear();
+    if (!many) for (const p of placed) sprites.put(ctx, sheet, p[3], p[4], p[1], p[2]);
     const ring = sheet === sprites.small ? 9 : 15;
     for (const p of loud) {
       if (p[3] === 2) this.#ring(p[1], p[2], ring);
@@ -194,7 +209,7 @@ export class Chart {
   }
 
   #ring(x, y, r) {
-    const { ctx, colours } = this;
+    const { top: ctx, colours } = this;
     ctx.beginPath();
     ctx.arc(x, y, r, 0, 7);
     ctx.globalAlpha = 0.22;
@@ -207,7 +222,7 @@ export class Chart {
   }
 
   #brackets(x, y) {
-    const { ctx, colours } = this;
+    const { top: ctx, colours } = this;
     ctx.beginPath();
     for (const [a, b] of [[-1, -1], [1, -1], [1, 1], [-1, 1]]) {
       ctx.moveTo(x + a * 20, y + b * 12);
@@ -221,7 +236,7 @@ export class Chart {
 
   /** Names where there is room: the selected and the abnormal first, others when few are in sight. */
   #names(placed, loud) {
-    const { ctx, view, colours, scene } = this;
+    const { top: ctx, view, colours, scene } = this;
     const wanted = loud.slice(-NAMES);
     wanted.sort((a, b) => (b[0].mmsi === scene.selected) - (a[0].mmsi === scene.selected));
     if (view.zoom >= 9.5 && placed.length < 160) wanted.push(...placed.slice(0, NAMES));
@@ -246,6 +261,7 @@ export class Chart {
   // ---------------------------------------------------------------- tracks
 
   *#tracks(ctx, to) {
+    ctx.drawImage(this.layers.ground.front, 0, 0, to.width, to.height);
     const s = to.scale, dx = to.width / 2 - to.x * s, dy = to.height / 2 - to.y * s;
     const at = (x, y) => [x * s + dx, y * s + dy];
     const { colours, scene } = this;
@@ -272,7 +288,7 @@ export class Chart {
       if (a.trail.length < 3) continue;
       ctx.beginPath();
       trail(ctx, at, a.trail);
-      stroke(ctx, colours.abnormal, isOpen(a) ? 3.5 : 2, isOpen(a) ? 0.9 : 0.45);
+      stroke(ctx, colours.abnormal, a.open ? 3.5 : 2, (a.open ? 0.9 : 0.4) * (a.faint ? 0.5 : 1));
       yield;
     }
     if (scene.focus) this.#focus(ctx, at, scene.focus);
@@ -335,7 +351,13 @@ export class Chart {
   }
 }
 
-export const MARK_SIZES = { BIG, SMALL };
+/** A window with a margin around that of the view. */
+function wider(view) {
+  const to = view.snapshot();
+  to.width = Math.round(to.width * (1 + 2 * MARGIN));
+  to.height = Math.round(to.height * (1 + 2 * MARGIN));
+  return to;
+}
 
 function stroke(ctx, colour, width, alpha) {
   ctx.globalAlpha = alpha;

@@ -1,9 +1,9 @@
 // The list of alerts, newest first, and its filters.
 import { $, el } from "./dom.js";
-import { ANSWERS, SHIP_CLASSES, alertName, cause, hm, isOpen, kind, shipClass, span, stamp } from "./text.js";
+import { ANSWERS, SHIP_CLASSES, alertName, cause, hm, kind, openAt, shipClass, span, stamp } from "./text.js";
 
 const ROWS = 200; // in the document at a time
-const GROUPS = { open: ["raised", "updated"], closed: ["closed"], retracted: ["retracted"] };
+const GROUPS = ["open", "closed", "retracted"];
 
 export class AlertList {
   /** `on.open(id)`; `scene` answers bounds(), time (of the replay or now), sea. */
@@ -21,7 +21,7 @@ export class AlertList {
   }
 
   #filters() {
-    for (const name of Object.keys(GROUPS)) {
+    for (const name of GROUPS) {
       const chip = el("button", { type: "button", class: "chip", "data-status": name, "aria-pressed": this.status.has(name) }, name, el("span", { class: "n" }));
       chip.addEventListener("click", () => {
         this.status.has(name) ? this.status.delete(name) : this.status.add(name);
@@ -36,7 +36,7 @@ export class AlertList {
     $("filter-reset").addEventListener("click", () => {
       $("filter-kind").value = $("filter-ship").value = "";
       $("filter-screen").checked = false;
-      this.status = new Set(Object.keys(GROUPS));
+      this.status = new Set(GROUPS);
       for (const chip of $("filter-status").children) chip.setAttribute("aria-pressed", "true");
       this.refresh();
     });
@@ -57,6 +57,12 @@ export class AlertList {
     return true;
   }
 
+  /** Its status at the time that is shown. */
+  #group(a) {
+    if (a.status === "retracted") return "retracted";
+    return openAt(a, this.scene.time) ? "open" : "closed";
+  }
+
   get onScreenOnly() {
     return $("filter-screen").checked;
   }
@@ -67,11 +73,10 @@ export class AlertList {
     this.#kinds(kinds);
     $("challenger-label").hidden = ![...this.sea.alerts.values()].some((a) => a.challenger);
     for (const chip of $("filter-status").children) {
-      const n = all.filter((a) => GROUPS[chip.dataset.status].includes(a.status)).length;
+      const n = all.filter((a) => this.#group(a) === chip.dataset.status).length;
       chip.lastChild.textContent = String(n);
     }
-    const statuses = new Set([...this.status].flatMap((s) => GROUPS[s]));
-    const list = all.filter((a) => statuses.has(a.status)).sort((a, b) => b.first_decided_at - a.first_decided_at || (a.alert_id < b.alert_id ? -1 : 1));
+    const list = all.filter((a) => this.status.has(this.#group(a))).sort((a, b) => b.first_decided_at - a.first_decided_at || (a.alert_id < b.alert_id ? -1 : 1));
     const key = list.slice(0, this.shown).map((a) => `${a.alert_id}${a.revision}${a.status}${a.answers}`).join() + Math.floor(this.scene.time / 60) + this.shown;
     $("list-count").textContent = String(list.length);
     if (key === this.seen) return;
@@ -101,10 +106,10 @@ export class AlertList {
   }
 
   #row(a) {
-    const age = this.scene.time - a.first_decided_at;
+    const group = this.#group(a), age = this.scene.time - a.first_decided_at;
     const what = shipClass(a.ship_type ?? this.sea.ships.get(a.vessel)?.type ?? -1);
     const row = el("li", {
-      class: `alert ${isOpen(a) ? "open" : a.status}`, role: "option", tabindex: "0", "data-id": a.alert_id, "data-status": a.status,
+      class: `alert ${group}`, role: "option", tabindex: "0", "data-id": a.alert_id, "data-status": group,
       "aria-selected": a.alert_id === this.selected,
     },
       el("div", { class: "line" },
@@ -115,7 +120,7 @@ export class AlertList {
         el("span", { class: "badges" },
           a.challenger && el("span", { class: "badge" }, "challenger"),
           a.answer && el("span", { class: `badge answer-${a.answer}`, title: "the last answer of an officer" }, ANSWERS[a.answer]),
-          a.status !== "raised" && a.status !== "updated" && el("span", { class: "badge" }, a.status),
+          group !== "open" && el("span", { class: "badge" }, group),
           el("span", { class: "score", title: "score / threshold" }, a.score === null ? "" : `×${a.score < 100 ? a.score.toFixed(1) : "99+"}`))));
     row.addEventListener("click", () => this.on.open(a.alert_id));
     return row;

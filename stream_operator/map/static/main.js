@@ -7,15 +7,15 @@ import { Hands } from "./hands.js";
 import { Link } from "./link.js";
 import { AlertList } from "./list.js";
 import { Past } from "./past.js";
-import { STATES, Sea, mercX, mercY } from "./sea.js";
+import { GONE, STATES, Sea, mercX, mercY } from "./sea.js";
 import { mark } from "./sprites.js";
 import { Story } from "./story.js";
-import { alertName, cause, course, date, hms, isOpen, knots, mmsiText, position, reason, shipClass, shipName, span } from "./text.js";
+import { alertName, cause, course, date, hms, isOpen, openAt, knots, mmsiText, position, reason, shipClass, shipName, span } from "./text.js";
 import { showCondition } from "./banner.js";
 import { View } from "./view.js";
 
 const AT_REST_KN = 0.5; // as the sample rule for moored ships
-const FADE_S = 6 * 3600; // the abnormal part of a closed alert stays on the map for so long
+const FADE_S = 3 * 3600; // the abnormal part of a closed alert stays on the map for so long
 const STATE_NAMES = { normal: "normal", abnormal: "abnormal", not_judged: "not judged", silent: "silent" };
 
 const sea = new Sea();
@@ -49,24 +49,24 @@ const scene = {
     }
     for (const ship of sea.ships.values()) {
       const state = sea.stateOf(ship);
-      if (hidden.has(state) && ship.mmsi !== scene.selected) continue;
+      if ((hidden.has(state) || state === GONE) && ship.mmsi !== scene.selected) continue;
       const [x, y] = sea.at(ship, now);
       const resting = ship.sog !== null && ship.sog < AT_REST_KN;
-      yield { ship, x, y, state, course: resting ? null : (ship.cog ?? ship.heading) };
+      yield { ship, x, y, state: state === GONE ? 3 : state, course: resting ? null : (ship.cog ?? ship.heading) };
     }
   },
   *wakes() {
     for (const ship of sea.ships.values()) {
       const state = sea.stateOf(ship);
-      if (state !== 3 && !hidden.has(state)) yield ship;
+      if (state < 3 && !hidden.has(state)) yield ship;
     }
   },
   *alerts() {
     for (const a of sea.alerts.values()) {
       if (a.challenger || a.status === "retracted" || a.segment_start.t > clock.time) continue;
-      if (!isOpen(a) && clock.time - a.segment_end.t > FADE_S) continue;
+      if (!openAt(a, clock.time) && clock.time - a.segment_end.t > FADE_S) continue;
       if (focus?.kind === "alert" && focus.id === a.alert_id) continue; // its story draws it
-      yield a;
+      yield { trail: a.trail, open: openAt(a, clock.time), faint: focus !== null };
     }
   },
 };
@@ -81,7 +81,7 @@ function abnormalAt(t) {
   return out;
 }
 
-const chart = new Chart($("canvas"), view, new Ground(), scene);
+const chart = new Chart($("canvas"), [$("crowd"), $("above")], view, new Ground(), scene);
 const list = new AlertList(sea, scene, { open: (id) => openAlert(id) });
 const story = new Story({
   close: () => closeStory(),
@@ -146,7 +146,7 @@ function movesVisibly() {
 const chips = {};
 
 function legend() {
-  const counts = [0, 0, 0, 0];
+  const counts = [0, 0, 0, 0, 0];
   if (clock.live) for (const s of sea.ships.values()) counts[sea.stateOf(s)]++;
   else for (const { state } of past.ships(clock.t, abnormalAt(clock.t))) counts[state]++;
   for (const name of ["abnormal", "normal", "not_judged", "silent"]) {
@@ -289,7 +289,7 @@ async function tell(kind, id, fly) {
   } else {
     const ship = sea.ships.get(Number(id));
     focus = { kind, id: null, mmsi: Number(id), track: told.track, key: shipKey(ship) };
-    story.showShip(told, ship ? STATES[sea.stateOf(ship)] : "silent", sea.alertsOf(Number(id)));
+    story.showShip(told, (ship && STATES[sea.stateOf(ship)]) || "silent", sea.alertsOf(Number(id)));
     list.select(null);
   }
   if (fly) flyToFocus();

@@ -2,7 +2,9 @@
 import { isOpen } from "./text.js";
 
 export const SILENT_S = 1800; // a ship that has not been heard for so long is shown as silent
+export const GONE_S = 3 * 3600; // then its track has ended long ago: it is no longer on the map of now
 export const STATES = ["not_judged", "normal", "abnormal", "silent"]; // 0..2 are the verdict codes of the server
+export const GONE = 4;
 const TAIL_S = 1800;
 const TAIL_EVERY_S = 60;
 
@@ -133,10 +135,10 @@ export class Sea {
     if (a && isOpen(a) && !a.challenger) this.openOf.set(a.vessel, (this.openOf.get(a.vessel) || 0) + by);
   }
 
-  /** Index into STATES. An open alert is shown as abnormal also when the ship has gone silent. */
+  /** Index into STATES, or GONE. An open alert is shown as abnormal also when the ship has gone silent. */
   stateOf(s) {
     if (this.openOf.get(s.mmsi) > 0) return 2;
-    if (this.now - s.t > SILENT_S) return 3;
+    if (this.now - s.t > SILENT_S) return this.now - s.t > GONE_S ? GONE : 3;
     return s.code;
   }
 

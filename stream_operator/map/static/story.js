@@ -34,7 +34,7 @@ export class Story {
       el("p", { class: "badges" },
         el("span", { class: `badge status ${isOpen(a) ? "open" : ""}` }, isOpen(a) ? "open" : a.status),
         el("span", { class: "badge strong" }, cause(a)),
-        el("span", { class: "badge" }, kind(a.alert_type)),
+        a.alert_type !== a.cause && el("span", { class: "badge" }, kind(a.alert_type)),
         a.challenger && el("span", { class: "badge" }, "challenger model")),
       el("p", { class: "sentence" }, a.message || `${alertName(a)}: ${cause(a)}`),
       el("p", { class: "actions" },

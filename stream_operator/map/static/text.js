@@ -84,4 +84,6 @@ export const reason = (r) => REASONS[r] || (r ? String(r).replaceAll("_", " ") :
 export const shipName = (ship) => ship.name || `MMSI ${mmsiText(ship.mmsi)}`;
 export const alertName = (a) => a.ship_name || `MMSI ${mmsiText(a.mmsi)}`;
 export const isOpen = (a) => a.status === "raised" || a.status === "updated";
+/** Did it stand at a time of the replay? */
+export const openAt = (a, t) => a.first_decided_at <= t && (isOpen(a) || (a.status === "closed" && t < a.decided_at));
 export const ANSWERS = { acknowledge: "Acknowledged", normal_here: "Normal here", real: "Real" };
