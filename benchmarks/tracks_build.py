@@ -3,8 +3,7 @@
     python -m benchmarks.tracks_build [--quick]
 
 Both sides run in the same Spark (``local[2]``), in turns; the reference on fewer lines of the same archive, as it is slow, and the ratio is of lines
-a second. Before that both build the fewer lines and must write the same tracks. Beside it stands one polars process on the lines that
-ours reads: read, split, group and write alone, without decoding, as a floor.
+a second. Before that both build the fewer lines and must write the same tracks.
 """
 
 from __future__ import annotations
