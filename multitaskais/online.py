@@ -9,7 +9,7 @@ gives the same events however it is cut into runs, also when it was written to b
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,16 +19,14 @@ from numpy.typing import NDArray
 
 from .detection.lifecycle import LineInfo
 from .detection.panel import StepResult
-from .errors import StateError
 from .modelfolder import Model
-from .records import REPORT_DTYPE, Alert, Counts, Reason, Verdict
+from .records import REPORT_DTYPE, Alert, Counts, NotJudged, Reason, Verdict
+from .state import StoredLine, StoredRow, layout, read_clock, read_row, read_vessel, write_clock, write_vessel
 from .tracks.clock import PartitionClock
 from .tracks.resample import LINE_DTYPE, complete, interpolate
 from .tracks.sampler import Due, SlotSampler
 from .tracks.screen import REASONS, screen
 from .tracks.tracker import Accepted, IdentityConflict, Jump, Rejected, TrackEnded, TrackEvent, VesselTracker
-
-STATE_VERSION = 1
 
 _SHIP_TYPE = REPORT_DTYPE.names.index("ship_type")  # type: ignore[union-attr]
 _SHIP_NAME = REPORT_DTYPE.names.index("ship_name")  # type: ignore[union-attr]
@@ -43,6 +41,7 @@ class Events:
     rejected: list[tuple[int, Reason]] = field(default_factory=list)  # (index in the run, why), decided on arrival
     counts: Counts = field(default_factory=Counts)
     seen: list[Seen] = field(default_factory=list)  # when a trace is asked for
+    steps: list[ModelStep] = field(default_factory=list)  # when a timer is given
 
 
 class Seen(NamedTuple):
@@ -51,6 +50,13 @@ class Seen(NamedTuple):
     track_ids: list[str]
     samples: NDArray[np.void]
     result: StepResult
+
+
+class ModelStep(NamedTuple):
+    """One step of one model over n lines at once; for the operator's figures."""
+
+    lines: int
+    seconds: float
 
 
 class LineState(msgspec.Struct):
@@ -63,6 +69,7 @@ class LineState(msgspec.Struct):
     slot: int  # its row in the tables
     ship_type: int = -1
     ship_name: bytes = b""
+    reason: int = NotJudged.TOO_SHORT  # why its last sample has no judgement; 0 when it has one
 
 
 class VesselState(msgspec.Struct):
@@ -70,22 +77,6 @@ class VesselState(msgspec.Struct):
 
     tracker: VesselTracker
     lines: dict[int, LineState]
-
-
-class _StoredLine(msgspec.Struct, array_like=True):
-    number: int
-    track_id: str
-    sampler: SlotSampler
-    ship_type: int
-    ship_name: bytes
-    row: bytes  # LINE_DTYPE
-    judged: dict[str, bytes]  # model version -> row of its panel
-
-
-class _StoredVessel(msgspec.Struct, array_like=True):
-    version: int
-    tracker: VesselTracker
-    lines: list[_StoredLine]
 
 
 class _Step(NamedTuple):
@@ -118,12 +109,20 @@ class Fleet:
         ordered: the reports come in order of time (an archive that was read whole and sorted), so none can be ahead of its time or
             behind, and each says that the log is complete up to itself.
         trace: keep what was seen of each sample (grows with the input).
+        timer: seconds, to measure the models' steps with; nothing that is decided rests on it.
     """
 
     def __init__(
-        self, model: Model, *, challenger: Model | None = None, ordered: bool = False, trace: bool = False
+        self,
+        model: Model,
+        *,
+        challenger: Model | None = None,
+        ordered: bool = False,
+        trace: bool = False,
+        timer: Callable[[], float] | None = None,
     ) -> None:
         self.model = model
+        self._timer = timer
         self._ordered = ordered
         self.clock = PartitionClock()
         self._trace = trace
@@ -142,6 +141,17 @@ class Fleet:
     def __len__(self) -> int:
         """Vessels in the state."""
         return len(self._vessels)
+
+    def census(self) -> dict[tuple[str, str], int]:
+        """Open tracks by what was last said of them: (verdict, reason or empty) -> how many. For the operator's figures."""
+        found: dict[tuple[str, str], int] = {}
+        standing: list[bool] = np.any(self._judges[0].rows["alert"]["open"], axis=1).tolist()
+        for vessel in self._vessels.values():
+            for line in vessel.lines.values():
+                said = "abnormal" if standing[line.slot] else "not_judged" if line.reason else "normal"
+                key = said, NotJudged(line.reason).text if said == "not_judged" else ""
+                found[key] = found.get(key, 0) + 1
+        return found
 
     # ---------------------------------------------------------------- the fold
 
@@ -284,10 +294,15 @@ class Fleet:
         samples["ship_type"] = [info.ship_type for info in infos]
         self._line_rows[slots], samples = complete(self._line_rows[slots], samples, self.model.detection_rules)
         for judge in self._judges:
+            start = self._timer() if self._timer else 0.0
             rows, result = judge.model.panel.step(judge.rows[slots], samples)
+            if self._timer:
+                events.steps.append(ModelStep(len(steps), self._timer() - start))
             told.extend((steps[i].order, alert) for i, alert in judge.life.judge(rows, samples, result, infos))
             judge.rows[slots] = rows
             if judge is self._judges[0]:
+                for step, reason in zip(steps, result.reason.tolist(), strict=True):
+                    step.line.reason = reason
                 said = judge.life.verdicts(rows, samples, result, infos)
                 verdicts.update(zip(slots.tolist(), zip(numbers, said, strict=True), strict=True))
                 if self._trace:
@@ -337,26 +352,25 @@ class Fleet:
 
     def partition_state(self) -> bytes:
         """What belongs to the partition and to no vessel: its clock."""
-        return msgspec.msgpack.encode((STATE_VERSION, self.clock))
+        return write_clock(self.clock)
 
     def restore(self, vessels: Iterable[tuple[int, bytes]], partition: bytes | None) -> None:
-        """Take the states that ``snapshot`` and ``partition_state`` gave; raises ``StateError`` when they cannot be read."""
+        """Take the states that ``snapshot`` and ``partition_state`` gave, also of older versions; raises ``StateError`` when they cannot be read."""
         if partition is not None:
-            version, clock = _decode(partition, tuple[int, PartitionClock], "the partition's clock")
-            _known(version)
-            self.clock = clock
+            self.clock = read_clock(partition)
         for mmsi, blob in vessels:
-            stored = _decode(blob, _StoredVessel, f"vessel {mmsi}")
-            _known(stored.version)
+            stored = read_vessel(mmsi, blob)
             vessel = self._vessels[mmsi] = VesselState(stored.tracker, {})
             for s in stored.lines:
-                line = LineState(mmsi, s.number, s.track_id, s.sampler, self._new_slot(), s.ship_type, s.ship_name)
+                line = LineState(
+                    mmsi, s.number, s.track_id, s.sampler, self._new_slot(), s.ship_type, s.ship_name, s.reason
+                )
                 vessel.lines[s.number] = line
-                self._line_rows[line.slot] = np.frombuffer(s.row, LINE_DTYPE)[0]
+                self._line_rows[line.slot] = read_row(s.row, LINE_DTYPE, f"vessel {mmsi}")
                 for judge in self._judges:
                     # A model that the state does not know begins with this line as with a new one.
                     if (row := s.judged.get(judge.model.version)) is not None:
-                        judge.rows[line.slot] = np.frombuffer(row, judge.model.panel.row_dtype)[0]
+                        judge.rows[line.slot] = read_row(row, judge.model.panel.row_dtype, f"vessel {mmsi}")
             self._deadlines.append((stored.tracker.next_deadline(self.model.track_rules), mmsi))
         heapq.heapify(self._deadlines)
 
@@ -364,35 +378,23 @@ class Fleet:
         if vessel is None:
             return None
         lines = [
-            _StoredLine(
+            StoredLine(
                 line.number,
                 line.track_id,
                 line.sampler,
                 line.ship_type,
                 line.ship_name,
-                self._line_rows[line.slot].tobytes(),
-                {judge.model.version: judge.rows[line.slot].tobytes() for judge in self._judges},
+                StoredRow(layout(LINE_DTYPE), self._line_rows[line.slot].tobytes()),
+                {
+                    judge.model.version: StoredRow(layout(judge.rows.dtype), judge.rows[line.slot].tobytes())
+                    for judge in self._judges
+                },
+                line.reason,
             )
             for line in vessel.lines.values()
         ]
-        return msgspec.msgpack.encode(_StoredVessel(STATE_VERSION, vessel.tracker, lines))
+        return write_vessel(vessel.tracker, lines)
 
 
 def _info(line: LineState, decided_at: float) -> LineInfo:
     return LineInfo(line.mmsi, line.ship_name, line.ship_type, line.track_id, decided_at)
-
-
-def _known(version: int) -> None:
-    if version != STATE_VERSION:
-        raise StateError(
-            f"a vessel state has version {version}, this program reads {STATE_VERSION}: run the program that wrote it, or start anew under another APP_ID"
-        )
-
-
-def _decode(blob: bytes, kind: type, what: str):
-    try:
-        return msgspec.msgpack.decode(blob, type=kind)
-    except msgspec.DecodeError as e:
-        raise StateError(
-            f"the stored state of {what} cannot be read ({e}): replay the log under another APP_ID"
-        ) from None
