@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from multitaskais import batch, modelfolder, state
+from multitaskais import modelfolder, state
 from multitaskais.config import REGIONS
 from multitaskais.errors import StateError
 from multitaskais.online import Fleet
@@ -106,8 +106,8 @@ def test_a_row_of_another_layout_is_refused_even_when_it_is_as_long():
 
 def test_a_timer_tells_the_steps_of_the_model_and_changes_nothing(model, log):
     ticks = iter(range(10**9))
-    timed = Fleet(model, timer=lambda: float(next(ticks)))
+    timed = Fleet(model, trace=True, timer=lambda: float(next(ticks)))
     events = timed.advance(log)
     assert [a.as_dict() for a in events.alerts] == [a.as_dict() for a in Fleet(model).advance(log).alerts]
     assert {s.seconds for s in events.steps} == {1.0}
-    assert sum(s.lines for s in events.steps) == len(batch.run(model, log, trace=True, finish=False).trace)
+    assert [s.lines for s in events.steps] == [len(seen.samples) for seen in events.seen]
