@@ -17,7 +17,8 @@ KEPT_WITHIN_S = 10.0  # then the officer is told that it was not kept; it is not
 class Answers:
     """Writes to the feedback topic. ``poll`` must be called now and then (``keep`` does)."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, kept_within_s: float = KEPT_WITHIN_S) -> None:
+        self._within_s = kept_within_s
         self._topic = settings.feedback_topic
         config = kafka.client(
             settings,
@@ -25,8 +26,8 @@ class Answers:
             enable_idempotence=True,
             partitioner=kafka.PARTITIONER,
             linger_ms=0,
-            delivery_timeout_ms=int(1000 * KEPT_WITHIN_S),
-            request_timeout_ms=5000,
+            delivery_timeout_ms=int(1000 * kept_within_s),
+            request_timeout_ms=int(500 * kept_within_s),
         )
         self._producer = Producer(kafka.quiet(config))
 
@@ -44,7 +45,7 @@ class Answers:
             )
         except (BufferError, KafkaException) as e:
             return str(e)
-        for _ in range(int(KEPT_WITHIN_S * 1.5 / 0.02)):
+        for _ in range(int(self._within_s * 1.5 / 0.02)):
             self._producer.poll(0)  # calls delivered() here, in this thread
             if done.done():
                 return done.result()

@@ -287,12 +287,12 @@ def test_a_new_alert_shows_within_seconds_and_a_broker_that_restarts_is_survived
     new = {**day.alerts[-1].as_dict(), "alert_id": "made-live-1", "revision": 1, "status": "raised"}
     send_json(live_map.settings, live_map.settings.alert_topic, new["mmsi"], new)
     page.wait_for_selector('li.alert[data-id="made-live-1"]', timeout=8000)
-    map_broker.kill()
-    until(page, "document.querySelector('#banner').innerText.includes('broker does not answer')", within=20)
+    map_broker.stop()
+    until(page, "document.querySelector('#banner').innerText.includes('broker does not answer')", within=40)
     assert "old" in page.locator("#banner").inner_text()
     page.screenshot(path=SCREENSHOTS / "broker-away.png")
     map_broker.start()
-    until(page, "!document.querySelector('#banner').innerText.includes('broker')", within=20)
+    until(page, "!document.querySelector('#banner').innerText.includes('broker')", within=40)
     send_json(live_map.settings, live_map.settings.alert_topic, new["mmsi"], {**new, "alert_id": "made-live-2"})
     page.wait_for_selector('li.alert[data-id="made-live-2"]', timeout=15000)
 
@@ -301,7 +301,7 @@ def test_a_map_that_restarts_is_found_again_and_meanwhile_the_page_says_so(live_
     page = open_page(live_map.url)
     page.wait_for_selector("li.alert")
     assert live_map.stop() == 0
-    until(page, "document.querySelector('#banner').innerText.includes('No connection')", within=15)
+    until(page, "document.querySelector('#banner').innerText.includes('No connection')", within=30)
     assert page.locator("li.alert").count() > 0  # what was known stays
     live_map.start()
-    until(page, "!map.link.isLost && map.sea.alerts.size > 0 && map.sea.health.caught_up", within=25)
+    until(page, "!map.link.isLost && map.sea.alerts.size > 0 && map.sea.health.caught_up", within=40)

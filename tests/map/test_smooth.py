@@ -16,6 +16,7 @@ from .scene import producer, send_reports
 pytestmark = pytest.mark.broker
 
 SHIPS = 5000
+WAKE = 6  # positions behind each
 LONG_MS = 100.0
 
 FRAMES = """
@@ -53,8 +54,8 @@ def test_five_thousand_moving_ships_make_no_long_frame(map_broker, start_map, br
     settings = own_settings(map_broker.bootstrap)
     p = producer(settings)
     start = time.time() - 1700
-    for k in range(12):  # half an hour of wakes
-        send_reports(p, settings, reports_of(start + 140 * k, k))
+    for k in range(WAKE):  # half an hour of wakes
+        send_reports(p, settings, reports_of(start + 1700 / WAKE * k, k))
     assert p.flush(60) == 0
     m = start_map(settings)
     m.wait(lambda s: len(s["ships"]) == SHIPS and s["health"]["caught_up"])
@@ -65,7 +66,7 @@ def test_five_thousand_moving_ships_make_no_long_frame(map_broker, start_map, br
     settled = threading.Event()
 
     def sail() -> None:
-        k = 12
+        k = WAKE
         while not settled.wait(1.0):
             send_reports(p, settings, reports_of(time.time(), k))
             p.flush(10)
@@ -75,9 +76,9 @@ def test_five_thousand_moving_ships_make_no_long_frame(map_broker, start_map, br
     thread.start()
     try:
         until(page, f"map.sea.ships.size === {SHIPS}")
-        page.wait_for_timeout(2500)
+        page.wait_for_timeout(2000)
         page.screenshot(path=SCREENSHOTS / "5000-ships.png")
-        frames = np.array(page.evaluate(FRAMES, 6))
+        frames = np.array(page.evaluate(FRAMES, 5))
     finally:
         settled.set()
         thread.join()

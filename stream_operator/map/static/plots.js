@@ -38,7 +38,7 @@ export function scoreChart(steps, revisions, from, until, told) {
   }
   out.append(svg("line", { x1: LEFT, x2: W - RIGHT, y1: H - BOTTOM, y2: H - BOTTOM, class: "axis" }));
   out.append(svg("line", { x1: LEFT, x2: W - RIGHT, y1: y(1), y2: y(1), class: "threshold" }));
-  out.append(label(W - RIGHT, y(1) - 4, "threshold", "end", "threshold-text"));
+  out.append(label(LEFT + 3, y(1) - 4, "threshold", "start", "threshold-text"));
   if (told >= t0 && told <= t1) {
     out.append(svg("line", { x1: x(told), x2: x(told), y1: TOP, y2: H - BOTTOM, class: "told" }));
     const right = x(told) > W / 2;
