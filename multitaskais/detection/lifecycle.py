@@ -171,7 +171,7 @@ class AlertLife:
         a = row["alert"][_JUMP]
         before, after = jump.before, jump.after
         t = after[1]
-        score = float(min(max(jump.excess_knots / self._jump_knots, 1.0), MAX_SCORE))
+        score = 1.0 + math.log(max(jump.excess_knots / self._jump_knots, 1.0))  # as `over_limit`
         if fresh := not a["open"]:
             _open(a, info, t, before[1:4])
         a["quiet"] = 0

@@ -24,7 +24,7 @@ from .calibration import Calibration
 from .cells import CellGrid
 from .classes import vessel_class
 from .protocol import Detector
-from .threshold import N_TYPES, TYPE_INDEX, TYPES, Thresholds
+from .threshold import N_TYPES, TYPE_INDEX, TYPES, Thresholds, over_limit
 
 LITTLE_KNOWN_VESSELS = 10  # METHOD 10.6: with fewer other vessels around, a place is little known
 CONTRADICTION_KNOTS = 2.5  # METHOD 10.4: in 4 of 6 slots; recall 1.00 at less than 1 % of clean tracks
@@ -228,7 +228,7 @@ class Panel:
         ratio = surprise / self.thresholds.by_type[self.types]
         for k, traits in enumerate(self.traits):
             if traits.alert_at is not None:
-                ratio[:, k] = self.calibrations[k].score_of_region(said[:, k]) / traits.alert_at
+                ratio[:, k] = over_limit(self.calibrations[k].score_of_region(said[:, k]), traits.alert_at)
         for k in np.unique(self.types):
             type_score[:, k] = np.fmax.reduce(ratio[:, self.types == k], axis=1)
         if self.decision == "a_contrario":

@@ -35,6 +35,15 @@ _TAIL_FLOOR = 0.05  # least scale of that tail, in z
 _KNOTS = np.linspace(0.0, _TAIL_FROM, 9)
 
 
+def over_limit(score: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
+    """Score of a rule with a limit of its own (knots) -> score / threshold: linear below the limit, 1 + ln(score / limit) above it.
+
+    The scores of all other alert types are logarithms (``Surprise``); without this, the largest of all would always be the rule's.
+    """
+    ratio = np.asarray(score, np.float64) / limit
+    return np.where(ratio > 1.0, 1.0 + np.log(np.maximum(ratio, 1.0)), ratio)
+
+
 @dataclass(frozen=True)
 class Surprise:
     """Windowed score -> -ln(share of normal tracks that reach it); empirical up to the 80 % quantile, then exponential."""
