@@ -39,6 +39,7 @@ class AlertBook:
         self._max = alerts_max
         self._entries: dict[str, Entry] = {}
         self._early: dict[str, list[Answer]] = {}  # answers that were read before their alert
+        self._open: dict[int, set[str]] = {}  # vessel -> its open alerts
         self.changed: set[str] = set()
 
     def __len__(self) -> int:
@@ -49,6 +50,10 @@ class AlertBook:
 
     def of_vessel(self, mmsi: int) -> list[Entry]:
         return [e for e in self._entries.values() if int(e.alert.mmsi) == mmsi]
+
+    def goes_on(self, mmsi: int) -> None:
+        """The vessel is still abnormal: its open alerts are told again, with the track until now."""
+        self.changed |= self._open.get(mmsi, set())
 
     def newest(self, n: int) -> list[Entry]:
         """Newest first, by when they were first raised."""
@@ -84,12 +89,22 @@ class AlertBook:
         )
         self._entries[alert.alert_id] = entry  # at the end: the order of the dict is that of the last revisions
         self.changed.add(alert.alert_id)
+        self._mark(alert)
         gone = []
         while len(self._entries) > self._max:
             gone.append(oldest := next(iter(self._entries)))
-            del self._entries[oldest]
+            self._mark(self._entries.pop(oldest).alert, gone=True)
             self.changed.discard(oldest)
         return gone
+
+    def _mark(self, alert: AlertRecord, gone: bool = False) -> None:
+        mine = self._open.setdefault(int(alert.mmsi), set())
+        if alert.is_open and not gone:
+            mine.add(alert.alert_id)
+        else:
+            mine.discard(alert.alert_id)
+            if not mine:
+                del self._open[int(alert.mmsi)]
 
     def answer(self, answer: Answer) -> None:
         entry = self._entries.get(answer.alert_id)

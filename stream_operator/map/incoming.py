@@ -79,6 +79,10 @@ class AlertRecord(msgspec.Struct):
     model_version: Short = ""
     challenger: bool = False
 
+    @property
+    def is_open(self) -> bool:
+        return self.status in ("raised", "updated")
+
 
 class VerdictRecord(msgspec.Struct):
     """A vessel's verdict as it lies in the topic (``Verdict.as_dict``)."""

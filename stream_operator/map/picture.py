@@ -32,6 +32,7 @@ from .ships import Limits, Ship, Ships
 
 TAIL_S = 1800.0  # the wake that is drawn behind a ship
 AROUND_S = 6 * 3600.0  # of the track before and after an alert's segment
+ABNORMAL = incoming.VERDICT_CODE["abnormal"]
 PATH_POINTS = 40  # of the abnormal part of a track on the map; the story has all of them
 LIST_MAX = 2000  # alerts that a page gets
 DELTAS_MAX = 120  # a page that was away for so many seconds is brought up to date, a longer absence starts anew
@@ -96,7 +97,12 @@ class Picture:
         self._one(value, incoming.alert, lambda a: self._gone_alerts.extend(self._book.take(a)))
 
     def verdict(self, value: bytes | None) -> None:
-        self._one(value, incoming.verdict, self._ships.judge)
+        def take(v: incoming.VerdictRecord) -> None:
+            self._ships.judge(v)
+            if v.verdict == "abnormal":
+                self._book.goes_on(int(v.mmsi))
+
+        self._one(value, incoming.verdict, take)
 
     def answer(self, value: bytes | None) -> None:
         self._one(value, incoming.answer, self._book.answer)
@@ -233,18 +239,27 @@ class Picture:
             return self._head()
 
     def _told(self, entry: Entry) -> dict[str, Any]:
-        """An alert as pages get it: with the abnormal part of the track, as far as it is held."""
+        """An alert as pages get it: with the abnormal part of the track, as far as it is held.
+
+        Revisions are rare (once an hour); an open alert's part goes on to the vessel's last abnormal step.
+        """
         a = entry.alert
         ship = self._ships.get(int(a.mmsi))
+        until = a.segment_end.t
+        if ship is not None and a.is_open:
+            side = _side(a.track_id)
+            until = max([until, *(s.t for s in ship.steps if s.code == ABNORMAL and _side(s.track_id) == side)])
         ends = [
             (p.t, p.lat, p.lon) for p in (a.segment_start, a.segment_end) if p.lat is not None and p.lon is not None
         ]
         points = ends
         if ship is not None and len(ends) == 2:
-            rows = ship.past.between(ends[0][0], ends[1][0])
+            rows = ship.past.between(ends[0][0], until)
+            if until > ends[1][0] and len(rows):
+                ends[1] = rows[["t", "lat", "lon"]][-1].tolist()
             rows = rows[:: max(1, math.ceil(len(rows) / PATH_POINTS))]
             points = [ends[0], *rows[["t", "lat", "lon"]].tolist(), ends[1]]
-        return {**entry.as_dict(), "path": _steps(np.array(points, float).reshape(-1, 3))}
+        return {**entry.as_dict(), "abnormal_until": until, "path": _steps(np.array(points, float).reshape(-1, 3))}
 
     def _head(self) -> dict[str, Any]:
         now, wall = self.now, self._clock()

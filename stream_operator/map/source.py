@@ -20,7 +20,7 @@ from .picture import Picture
 
 log = logging.getLogger("stream_operator.map")
 
-RUN = 5000  # records at once
+RUN = 20_000  # records at once; many of one ship in one run cost little more than one
 LOOK_EVERY_S = 10.0  # for new partitions and missing topics; also whether the broker answers when nothing comes
 CALL_S = 5.0
 ALERT_DAYS = 7.0  # of alerts and answers at the start

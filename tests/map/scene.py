@@ -10,6 +10,7 @@ import numpy as np
 from confluent_kafka import Producer
 
 from multitaskais.config import REGIONS
+from multitaskais.detection.classes import class_name
 from multitaskais.records import Alert, AlertType, Cause, DetectorScore, Place, Shares, Status, Verdict, alert_id
 from multitaskais.simulate import SimulationSettings, simulate
 from stream_operator import kafka, wire
@@ -98,7 +99,7 @@ def _life(mmsi, about, label, part, now, track_id, peak, rng) -> list[Alert]:
         detectors=(DetectorScore("vrnn", float(4 + 3 * rng.random())), DetectorScore("place", 3.1), DetectorScore("cells", 1.2)),
         track_id=track_id, segment_start=place(first - 3000), segment_end=place(first), decided_at=first + 120, score=1.1,
         log10_nfa=-1.4 - 3 * float(rng.random()) if alert_type is AlertType.ABNORMAL else None, share=Shares(*share.tolist()),
-        message=f"{name or 'Vessel'} (cargo, MMSI {mmsi}) {what}, near 48°30.5'N 005°12.0'W; 9.8 kn on 032°. "
+        message=f"{name or 'Vessel'} ({class_name(ship_type) or 'other'}, MMSI {mmsi}) {what}, near 48°30.5'N 005°12.0'W; 9.8 kn on 032°. "
         "Ships here usually make 11 to 16 kn on 045° or 225°. Of normal tracks about 1 in 240 looks like this.",
         model_version="brittany-1",
     )  # fmt: skip

@@ -168,6 +168,22 @@ def test_the_story_has_the_track_around_the_segment_and_the_score_of_each_step()
     assert (np.diff(path[:, 0]) >= 0).all()
 
 
+def test_an_open_alert_goes_on_to_the_last_abnormal_step_and_a_closed_one_ends_with_its_segment():
+    picture = feed(Picture(), [raw(227000001, T - 3600 + 60 * i, lat=47 + i / 1000) for i in range(120)])
+    picture.alert(value(ALERT))
+    picture.tick()
+    for i, verdict in enumerate(("abnormal", "abnormal", "normal")):
+        picture.verdict(
+            wire.encode_verdict(Verdict(227000001, "227000001-x", T + 600 * (i + 1), verdict, None, 1.2, "m-1"))[1]
+        )
+    (told,) = json.loads(picture.tick()[1])["alerts"]
+    path = np.cumsum(np.array(told["path"]).reshape(-1, 3), axis=0)
+    assert (told["abnormal_until"], path[-1][0]) == (T + 1200, T + 1200)
+    picture.alert(value(replace(ALERT, revision=2, status=Status.CLOSED)))
+    (told,) = json.loads(picture.tick()[1])["alerts"]
+    assert told["abnormal_until"] == T
+
+
 def test_state_and_deltas_lead_to_the_same_picture():
     picture = feed(Picture(), [raw(227000001, T)])
     state = json.loads(picture.state())

@@ -64,7 +64,7 @@ const scene = {
   *alerts() {
     for (const a of sea.alerts.values()) {
       if (a.challenger || a.status === "retracted" || a.segment_start.t > clock.time) continue;
-      if (!openAt(a, clock.time) && clock.time - a.segment_end.t > FADE_S) continue;
+      if (!openAt(a, clock.time) && clock.time - a.abnormal_until > FADE_S) continue;
       if (focus?.kind === "alert" && focus.id === a.alert_id) continue; // its story draws it
       yield { trail: a.trail, open: openAt(a, clock.time), faint: focus !== null };
     }
@@ -76,7 +76,7 @@ function abnormalAt(t) {
   const out = new Set();
   for (const a of sea.alerts.values()) {
     if (a.challenger || a.status === "retracted") continue;
-    if (a.segment_start.t <= t && (t <= a.segment_end.t || (isOpen(a) && t <= sea.now))) out.add(a.vessel);
+    if (a.segment_start.t <= t && (t <= a.abnormal_until || (isOpen(a) && t <= sea.now))) out.add(a.vessel);
   }
   return out;
 }
@@ -282,7 +282,7 @@ async function tell(kind, id, fly) {
   if (turn !== asked) return;
   if (kind === "alert") {
     const a = told.alert;
-    focus = { kind, id, mmsi: Number(a.mmsi), track: told.track, from: a.segment_start.t, until: a.segment_end.t, key: storyKey(a) };
+    focus = { kind, id, mmsi: Number(a.mmsi), track: told.track, from: a.segment_start.t, until: a.abnormal_until, key: storyKey(a) };
     if (!focus.track.length) focus.track = [a.segment_start, a.segment_end].filter((p) => p.lat !== null).map((p) => [p.t, p.lat, p.lon]);
     story.showAlert(told);
     list.select(id);
@@ -297,7 +297,7 @@ async function tell(kind, id, fly) {
   chart.tracksChanged();
 }
 
-const storyKey = (a) => `${a.revision} ${a.status} ${a.answers}`;
+const storyKey = (a) => `${a.revision} ${a.status} ${a.answers} ${a.abnormal_until}`;
 const shipKey = (s) => (s ? `${Math.floor(s.t / 30)} ${sea.stateOf(s)}` : "");
 
 /** A new revision or answer shows at once. */

@@ -43,7 +43,7 @@ export class Story {
         el("button", { type: "button", id: "copy-link", onclick: (e) => copyLink(e.currentTarget) }, "Copy link")),
       this.#answerForm(a, story.answers),
       el("h3", {}, "Score of each step"),
-      scoreChart(story.steps, story.revisions, a.segment_start.t, a.segment_end.t, a.first_decided_at) ?? el("p", { class: "faint" }, "No scores are held for this track."),
+      scoreChart(story.steps, story.revisions, a.segment_start.t, a.abnormal_until, a.first_decided_at) ?? el("p", { class: "faint" }, "No scores are held for this track."),
       el("p", { class: "faint" }, "Score / threshold of the place; from 1 on a step is strange. Diamonds: revisions of the alert. Shaded: the abnormal part."),
       a.share && [
         el("h3", {}, "What is strange"),
@@ -57,7 +57,7 @@ export class Story {
       facts([
         ["Decided", stamp(a.decided_at)],
         a.first_decided_at !== a.decided_at && ["First raised", stamp(a.first_decided_at)],
-        ["Abnormal part", `${stamp(a.segment_start.t)} to ${stamp(a.segment_end.t)} (${span(a.segment_end.t - a.segment_start.t)})`],
+        ["Abnormal part", `${stamp(a.segment_start.t)} to ${stamp(a.abnormal_until)} (${span(a.abnormal_until - a.segment_start.t)})${isOpen(a) ? ", goes on" : ""}`],
         a.segment_start.lat !== null && ["From", position(a.segment_start.lat, a.segment_start.lon)],
         a.segment_end.lat !== null && ["To", position(a.segment_end.lat, a.segment_end.lon)],
         ["Score", a.score === null ? "–" : `${number(a.score)} × the threshold`],
