@@ -1,0 +1,338 @@
+"""Documentation is true: its code runs, and what it names exists."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from stream_operator.metrics import Metrics
+from stream_operator.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+BIN = Path(sys.executable).parent
+
+_FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.S | re.M)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_CODE = re.compile(r"`([^`\n]+)`")
+_COMMAND = re.compile(
+    r"(?:^|[\s`'(\"$])(multitaskais (?!import\b)[a-z]+|python -m (?:stream_operator|tracks_builder|benchmarks)(?:\.\w+)?(?: [a-z]+)?)(?![\w.])([^`\n]*)"
+)
+_OPTION = re.compile(r"(?<=\s)--[a-z][a-z-]*")
+_METRIC = re.compile(r"\bmultitaskais_[a-z_]+\b")
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def blocks(page: Path, info: str) -> list[str]:
+    return [body for said, body in _FENCE.findall(page.read_text()) if said.strip() == info]
+
+
+def prose(page: Path) -> str:
+    return _FENCE.sub("", page.read_text())
+
+
+def with_blocks(info: str) -> list[Path]:
+    return [p for p in PAGES if blocks(p, info)]
+
+
+# ---------------------------------------------------------------- what can be run, runs
+
+
+def shell(page: Path, folder: Path) -> None:
+    """The page's ``bash run`` blocks, as one script in an empty folder beside the Spark job."""
+    (folder / "tracks_builder").symlink_to(ROOT / "tracks_builder")
+    env = {
+        **os.environ,
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+        "PYSPARK_PYTHON": sys.executable,
+    }
+    script = "set -euo pipefail\n" + "\n".join(blocks(page, "bash run"))
+    done = subprocess.run(["bash", "-c", script], cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{name(page)}: {done.stderr[-2000:]}"
+
+
+def _marked(page: Path):
+    uses_spark = any("spark-submit" in block for block in blocks(page, "bash run"))
+    return pytest.param(page, id=name(page), marks=[pytest.mark.spark] if uses_spark else [])
+
+
+@pytest.mark.parametrize("page", [_marked(p) for p in PAGES if blocks(p, "python") or blocks(p, "bash run")])
+def test_the_code_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+    if blocks(page, "bash run"):
+        shell(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "page"}
+    for block in blocks(page, "python"):
+        exec(compile(block, name(page), "exec"), names)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
+def test_a_notebook_runs(notebook, tmp_path):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    nb = nbformat.read(notebook, 4)
+    nbclient.NotebookClient(nb, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    pictures = [o for c in nb.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
+    assert len(pictures) == 2
+
+
+def test_the_example_detector_is_found_by_its_entry_point_and_joins_a_model(tmp_path, monkeypatch):
+    import numpy as np
+
+    from multitaskais import modelfolder
+    from multitaskais.calibrate import fit_model, installed
+
+    detector, check = blocks(ROOT / "docs" / "detectors.md", "python")
+    entry_points = blocks(ROOT / "docs" / "detectors.md", "toml")[0]
+    assert '[project.entry-points."multitaskais.detectors"]\nturn = "my_package.turn:TurnDetector"' in entry_points
+    # What installing such a package leaves behind.
+    package, metadata = tmp_path / "my_package", tmp_path / "my_package-1.0.dist-info"
+    package.mkdir()
+    metadata.mkdir()
+    (package / "turn.py").write_text(detector)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my_package\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[multitaskais.detectors]\nturn = my_package.turn:TurnDetector\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    names: dict = {"__name__": "page"}
+    exec(detector, names)
+    exec(check, names)
+    samples = names["samples"]
+    dev = np.isin(samples["mmsi"], np.unique(samples["mmsi"])[::4])
+    model = fit_model(samples[~dev], samples[dev], names["region"], name="with-turn", detectors=("cells", "turn"))
+    saved = modelfolder.save(model, tmp_path / "model")
+
+    assert "turn" in installed()
+    assert modelfolder.load(tmp_path / "model").panel.names == ("cells", "turn")
+    assert saved.version.startswith("with-turn-")
+
+
+# ---------------------------------------------------------------- alerts
+
+
+def example() -> dict:
+    return json.loads(blocks(ROOT / "docs" / "alerts.md", "json")[0])
+
+
+def test_the_example_of_an_alert_keeps_the_schema():
+    jsonschema.validate(example(), json.loads((ROOT / "docs" / "alert.schema.json").read_text()))
+
+
+@pytest.mark.broker
+def test_the_reader_in_python_reads_committed_alerts_from_a_broker(tmp_path, monkeypatch):
+    from confluent_kafka import Producer
+
+    from stream_operator import devbroker
+    from stream_operator.topics import Admin
+
+    if (reason := devbroker.missing()) is not None:
+        pytest.skip(reason)
+    monkeypatch.setenv("KAFKA_CACHE", os.environ.get("KAFKA_CACHE", str(ROOT / ".cache" / "kafka")))
+    names: dict = {"__name__": "page"}
+    exec(blocks(ROOT / "docs" / "alerts.md", "python")[0], names)
+    alert = example()
+    with devbroker.DevBroker(tmp_path) as broker:
+        Admin(Settings(bootstrap_servers=broker.bootstrap)).create()
+        producer = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": "docs"})
+        producer.init_transactions(30)
+        for message, end in (
+            ("never said", producer.abort_transaction),
+            (alert["message"], producer.commit_transaction),
+        ):
+            producer.begin_transaction()
+            producer.produce("ais.alerts", json.dumps(alert | {"message": message}).encode(), alert["mmsi"].encode())
+            producer.flush(30)
+            end(30)
+        reader = names["alerts"](broker.bootstrap)
+        got = next(reader)
+        reader.close()
+    assert got == alert
+    assert names["line"](got) == f"raised   {alert['score']:6.2f}  {alert['message']}"
+
+
+# ---------------------------------------------------------------- what is named, exists
+
+
+@pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS], ids=name)
+def test_every_relative_link_leads_somewhere(page):
+    text = prose(page) if page.suffix == ".md" else page.read_text()
+    for target in _LINK.findall(text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{name(page)} links to {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.M)
+            slugs = {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
+            assert anchor in slugs, f"{name(page)} links to {target}: there is no such heading"
+
+
+@functools.cache
+def tracked() -> frozenset[str]:
+    skip = {".venv", ".git", ".cache", "out", "__pycache__"}
+    files = (p for p in ROOT.rglob("*") if not skip & set(p.relative_to(ROOT).parts))
+    return frozenset(p.relative_to(ROOT).as_posix() for p in files)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_file_of_the_repository_that_is_named_exists(page):
+    rooms = ("multitaskais/", "stream_operator/", "tracks_builder/", "tests/", "docs/", "docker/", "benchmarks/")
+    for code in _CODE.findall(prose(page)):
+        path = code.split()[0].rstrip("/")
+        if code.startswith(rooms) and "*" not in path and "NNNN" not in path and path not in tracked():
+            assert (page.parent / path).exists(), f"{name(page)} names {code}"
+
+
+@functools.cache
+def defined(file: str) -> frozenset[str]:
+    tree = ast.parse((ROOT / file).read_text())
+    return frozenset(
+        n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
+    )
+
+
+def test_the_walk_of_a_report_names_functions_where_they_are():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = re.findall(r"`([\w/]+\.py)`: `([\w.]+)`", text)
+    assert len(named) > 10
+    for file, function in named:
+        missing = set(function.split(".")) - defined(file)
+        assert not missing, f"{file} has no {function}"
+
+
+def test_the_tests_that_are_named_exist():
+    known = {t for file in (ROOT / "tests").rglob("test_*.py") for t in re.findall(r"def (test_\w+)", file.read_text())}
+    for page in PAGES:
+        for test in re.findall(r"`(test_\w{8,})`", prose(page)):
+            assert test in known, f"{name(page)} names {test}"
+
+
+@functools.cache
+def help_of(command: str) -> str:
+    if command.startswith("multitaskais"):
+        argv = [str(BIN / "multitaskais"), *command.split()[1:], "--help"]
+    else:
+        argv = [sys.executable, *command.split()[1:], "--help"]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, f"`{command} --help` ends with {done.returncode}: {done.stderr[-300:]}"
+    return done.stdout
+
+
+def commands(page: Path) -> set[tuple[str, str]]:
+    found = set()
+    for line in page.read_text().replace("\\\n", " ").splitlines():
+        for command, rest in _COMMAND.findall(line):
+            rest = re.split(r"[|;#]|&&|\s{4,}", rest)[0]
+            found |= {(command.strip(), option) for option in _OPTION.findall(" " + rest)} | {(command.strip(), "")}
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_and_their_options_exist(page):
+    for command, option in sorted(commands(page)):
+        assert option in help_of(command), f"{name(page)}: `{command}` has no {option}"
+
+
+def test_both_programs_tell_all_their_commands():
+    for command, some in (("multitaskais", "detect"), ("python -m stream_operator", "alerts")):
+        assert some in help_of(command)
+        for page in PAGES:
+            for said, _ in commands(page):
+                if said.startswith(command + " "):
+                    assert said.split()[-1] in help_of(command), f"{name(page)}: {said}"
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    for page in PAGES:
+        for target in re.findall(r"(?:^    |`)make ([a-z-]+)", page.read_text(), re.M):
+            assert target in targets, f"{name(page)} names make {target}"
+
+
+def test_the_table_of_settings_is_that_of_the_code():
+    assert Settings.table() in (ROOT / "docs" / "operator.md").read_text()
+
+
+def test_the_columns_of_the_tracks_table_are_those_of_the_code():
+    pytest.importorskip("pyspark")
+    from tracks_builder import schemas
+
+    said = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "tracks.md").read_text(), re.M)
+    assert said == [f.name for f in schemas.TRACKS_SCHEMA.fields]
+
+
+def test_detectors_in_the_docs_are_those_that_are_installed():
+    from multitaskais.calibrate import installed
+
+    table = (ROOT / "docs" / "detectors.md").read_text().split("## An example")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.M)) == list(installed())
+
+
+def test_traits_in_the_docs_are_those_of_the_panel():
+    from multitaskais.detection.panel import Traits
+
+    table = (ROOT / "docs" / "detectors.md").read_text().split("## What a detector may say")[1]
+    said = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", table, re.M))
+    for trait, default in Traits.__dataclass_fields__.items():
+        assert said[trait] == str(default.default)
+
+
+# ---------------------------------------------------------------- metrics
+
+
+def metric_names() -> set[str]:
+    out = set()
+    for family in Metrics().registry.collect():
+        kinds = {
+            "counter": ("_total", "_created"),
+            "histogram": ("_bucket", "_sum", "_count"),
+            "gauge": ("",),
+        }
+        out |= {family.name + suffix for suffix in kinds[family.type]}
+    return out
+
+
+@pytest.mark.parametrize(
+    "file", [*PAGES, ROOT / "docs" / "grafana-dashboard.json", ROOT / "docs" / "alert-rules.yml"], ids=name
+)
+def test_every_metric_that_is_named_exists(file):
+    images = {"multitaskais_base", "multitaskais_stream", "multitaskais_tracks", "multitaskais_broker"}
+    named = set(_METRIC.findall(file.read_text())) - images
+    assert named <= metric_names(), f"{name(file)} names {sorted(named - metric_names())}"
+
+
+def test_the_dashboard_shows_every_metric():
+    shown = set(_METRIC.findall((ROOT / "docs" / "grafana-dashboard.json").read_text()))
+    families = {f.name for f in Metrics().registry.collect()} - {
+        "multitaskais_position_offset",  # the lag says the same
+        "multitaskais_durable_offset",
+    }
+    missing = {f for f in families if not any(m.startswith(f) for m in shown)}
+    assert not missing
+
+
+def test_labels_in_queries_are_labels_of_the_metric():
+    labels = {
+        "multitaskais_alerts_total": {"status", "alert_type", "challenger"},
+        "multitaskais_reports_rejected_total": {"reason"},
+        "multitaskais_verdicts_total": {"verdict", "reason"},
+    }
+    for file in ("grafana-dashboard.json", "alert-rules.yml"):
+        text = (ROOT / "docs" / file).read_text().replace('\\"', '"')
+        for metric, inside in re.findall(r"(multitaskais_[a-z_]+)\{([^}]*)\}", text):
+            used = set(re.findall(r"(\w+)(?:=~|!~|!=|=)\"", inside)) - {"job"}
+            assert used <= labels.get(metric, set()), f"{file}: {metric} has no {sorted(used)}"
