@@ -3,6 +3,7 @@
 Exit codes: 0 well, 1 not.
 """
 
+import itertools
 import os
 import sys
 import urllib.request
@@ -19,17 +20,13 @@ def page(words: list[str]) -> str | None:
         return None
     bind, port, default = PAGES[command]
     host, number = os.environ.get(bind, ""), os.environ.get(port, default)
-    for flag, word in zip(words, words[1:], strict=False):
+    for flag, word in itertools.pairwise(words):
         host, number = (word if flag == "--bind" else host), (word if flag == "--port" else number)
     host = "127.0.0.1" if host in ANY else host
     return f"http://{f'[{host}]' if ':' in host else host}:{number}/health"
 
 
-def main() -> int:
-    with open("/proc/1/cmdline", "rb") as f:
-        words = f.read().decode(errors="replace").split("\0")
-    if (url := page(words[words.index("stream_operator") + 1 :] if "stream_operator" in words else [])) is None:
-        return 0
+def ask(url: str) -> int:
     try:
         # No proxy: this is our own host, whatever the environment says of others.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -38,6 +35,14 @@ def main() -> int:
     except OSError as e:
         print(f"{url}: {e}", file=sys.stderr)
         return 1
+
+
+def main() -> int:
+    with open("/proc/1/cmdline", "rb") as f:
+        words = f.read().decode(errors="replace").split("\0")
+    words = words[words.index("stream_operator") + 1 :] if "stream_operator" in words else []
+    url = page(words)
+    return 0 if url is None else ask(url)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,240 @@
+"""Laws of the Dockerfiles, the compose file and what they call, that need no docker."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from multitaskais import __version__
+from stream_operator.settings import Settings
+
+yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: pip install '.[test]'")
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCKER = ROOT / "docker"
+RECIPES = {p.parent.name: p.read_text() for p in sorted(DOCKER.glob("*/Dockerfile"))}
+
+
+def last_stage(recipe: str) -> str:
+    return recipe[recipe.rindex("\nFROM ") :]
+
+
+def load(path: Path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_four_images_have_a_recipe():
+    assert set(RECIPES) == {"base", "stream", "tracks", "broker"}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_ends_with_an_unprivileged_user_on_top_of_a_stage_that_leaves_the_user_open(name):
+    end = last_stage(RECIPES[name])
+    assert end.startswith("\nFROM any-user\n")
+    assert re.search(r"^ARG UID=[1-9]\d*$", end, re.M)
+    assert end.rstrip().endswith("USER $UID")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_has_labels_a_health_check_and_a_first_process_that_hears_signals(name):
+    recipe = RECIPES[name]
+    assert f"ARG VERSION={__version__}\n" in recipe
+    assert "org.opencontainers.image.version=$VERSION" in recipe
+    assert "org.opencontainers.image.revision=$REVISION" in recipe
+    assert "\nHEALTHCHECK " in recipe
+    assert 'ENTRYPOINT ["tini", "--", ' in recipe
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_can_be_read_by_the_old_builder_and_names_no_host(name):
+    assert "--mount" not in RECIPES[name]  # BuildKit's alone
+    assert "://" not in RECIPES[name]
+
+
+@pytest.mark.parametrize("name", ["base", "stream", "tracks"])
+def test_pip_installs_what_the_constraints_say_and_keeps_no_cache(name):
+    text = RECIPES[name] + (DOCKER / "base" / "extra.sh").read_text()
+    installs = [line for line in text.splitlines() if re.search(r"-m pip .*\b(install|wheel)\b", line)]
+    assert installs
+    for line in installs:
+        assert "--no-cache-dir" in line
+        assert re.search(r"-c constraints\.txt|--no-deps", line)
+
+
+def test_the_operator_needs_neither_spark_nor_tensorflow_and_the_tracks_no_tensorflow():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert "extra.sh stream " in RECIPES["stream"]
+    assert "extra.sh tracks " in RECIPES["tracks"]
+    assert not re.search("spark|tensorflow", " ".join(extras["stream"]))
+    assert not re.search("tensorflow", " ".join(extras["tracks"]))
+
+
+def test_the_context_leaves_out_what_images_are_not_made_of():
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert lines[0] == "*"
+    let_in = {line[1:] for line in lines if line.startswith("!")}
+    assert let_in == {
+        "multitaskais", "stream_operator", "tracks_builder", "docker", "pyproject.toml", "constraints.txt", "README.md",
+        ".git/HEAD", ".git/packed-refs", ".git/refs/heads",
+    }  # fmt: skip
+
+
+# ---------------------------------------------------------------- what the recipes call
+
+
+def commit(git: Path) -> str:
+    done = subprocess.run(["sh", DOCKER / "base" / "commit.sh", git], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path) -> Path:
+    who = ["-c", "user.name=n", "-c", "user.email=e@e", "-c", "core.hooksPath=/dev/null"]
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "one"], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def head(repository: Path) -> str:
+    return subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=repository, text=True).strip()
+
+
+@pytest.mark.parametrize("then", [[], ["git", "pack-refs", "--all"], ["git", "checkout", "-q", "--detach"]])
+def test_the_commit_is_found_on_a_branch_in_packed_refs_and_detached(repository, then):
+    if then:
+        subprocess.run(then, cwd=repository, check=True)
+    assert commit(repository / ".git") == head(repository)
+
+
+def test_sources_without_history_have_an_unknown_commit(tmp_path):
+    assert commit(tmp_path) == "unknown"
+
+
+def requirements(extras: str) -> subprocess.CompletedProcess[str]:
+    script = [sys.executable, DOCKER / "base" / "requirements.py", ROOT / "pyproject.toml", extras]
+    return subprocess.run(script, capture_output=True, text=True)
+
+
+def test_an_extra_adds_its_packages_and_nothing_else():
+    plain, train = (requirements(e).stdout.splitlines() for e in ("", "train"))
+    assert any(line.startswith("numpy") for line in plain)
+    assert [line for line in train if line not in plain] == [
+        *tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["train"]
+    ]
+
+
+def test_an_unknown_extra_stops_the_build_with_the_list_of_extras():
+    done = requirements("trian")
+    assert done.returncode == 1
+    assert "'trian'" in done.stderr
+    assert "train" in done.stderr
+
+
+healthcheck = load(DOCKER / "stream" / "healthcheck.py")
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "url"),
+    [
+        (["worker"], {}, "http://127.0.0.1:6066/health"),
+        (["worker"], {"HEALTH_BIND": "0.0.0.0", "HEALTH_PORT": "7000"}, "http://127.0.0.1:7000/health"),
+        (["worker"], {"HEALTH_BIND": "::1"}, "http://[::1]:6066/health"),
+        (["map"], {"MAP_BIND": "0.0.0.0"}, "http://127.0.0.1:8080/health"),
+        (["map", "--port", "81", "--bind", "10.0.0.5"], {}, "http://10.0.0.5:81/health"),
+        (["alerts", "--follow"], {}, None),
+        (["feed", "/data"], {}, None),
+    ],
+)
+def test_the_health_check_asks_the_page_of_the_command(monkeypatch, words, variables, url):
+    for name in ("HEALTH_BIND", "HEALTH_PORT", "MAP_BIND", "MAP_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert healthcheck.page(words) == url
+
+
+def test_the_health_check_knows_the_defaults_of_the_settings():
+    for name, default in ((port, default) for _, port, default in healthcheck.PAGES.values()):
+        assert str(getattr(Settings(), name.lower())) == default
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1), (None, 1)])
+def test_the_health_check_is_well_only_when_the_page_says_so(status, code):
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/health"
+        if status is None:
+            server.shutdown()
+            server.server_close()
+        assert healthcheck.ask(url) == code
+        server.shutdown()
+
+
+# ---------------------------------------------------------------- compose
+
+
+def test_compose_runs_hardened_containers_with_settings_that_the_operator_takes():
+    compose = yaml.safe_load((DOCKER / "compose.yml").read_text())
+    services = compose["services"]
+    assert {"broker", "topics", "worker", "feed", "map"} <= set(services)
+    known = {name.upper() for name in Settings.__dataclass_fields__}
+    for name, service in services.items():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        if name != "broker":
+            assert set(service["environment"]) <= known
+    # What the host opens is open to the host alone.
+    assert [p for s in services.values() for p in s.get("ports", [])] == ["127.0.0.1:${MAP_PORT:-8080}:8080"]
+
+
+@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is not installed")
+def test_compose_says_that_the_map_needs_a_token():
+    command = ["docker-compose", "-f", DOCKER / "compose.yml", "config"]
+    env = {k: v for k, v in os.environ.items() if k != "MAP_TOKEN"}
+    without = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert without.returncode != 0
+    assert "MAP_TOKEN" in without.stderr
+    with_it = subprocess.run(command, env={**env, "MAP_TOKEN": "0123456789abcdef"}, capture_output=True, text=True)
+    assert with_it.returncode == 0, with_it.stderr
+
+
+# ---------------------------------------------------------------- the package that goes in
+
+
+def test_the_wheel_holds_every_file_of_the_packages(tmp_path):
+    names = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
+    inside = [n for n in names if n.split("/")[0] in ("multitaskais", "stream_operator", "tracks_builder")]
+    source = tmp_path / "source"
+    for name in [*inside, "pyproject.toml", "README.md"]:
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, source / name)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, source]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    assert {n for n in inside if (ROOT / n).is_file()} <= set(zipfile.ZipFile(wheel).namelist())
