@@ -100,7 +100,9 @@ class Settings:
         2097152, "Largest vessel state (bytes); `topics` allows records of this size.", least=65536
     )
     session_timeout_s: float = _field(
-        10.0, "A worker that is not heard from for so long loses its partitions.", least=6
+        10.0,
+        "A worker that is not heard from for so long loses its partitions (the broker's group.min.session.timeout.ms, 6 s unless changed, is the least).",
+        least=1,
     )
     transaction_timeout_s: float = _field(
         180.0,

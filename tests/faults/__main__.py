@@ -40,8 +40,10 @@ POISON = [
 class Bed:
     """Broker, proxy, two workers, and a feeder that never stops while faults happen."""
 
-    def __init__(self, folder: Path, rng: random.Random, core: str, rate: float, model: str) -> None:
-        self.folder, self.rng, self.rate = folder, rng, rate
+    def __init__(
+        self, folder: Path, rng: random.Random, core: str, rate: float, model: str, session_timeout_s: float
+    ) -> None:
+        self.folder, self.rng, self.rate, self.session_timeout_s = folder, rng, rate, session_timeout_s
         port = devbroker.free_port()
         self.broker = devbroker.DevBroker(folder / "broker", advertised_port=port)
         self.broker.start()
@@ -56,7 +58,7 @@ class Bed:
 
     def begin(self, traffic: Traffic) -> None:
         self.settings = own_settings(self.broker.bootstrap, model=self.model)
-        self.settings = replace(self.settings, core=self.core, run_size=300, session_timeout_s=6.0)
+        self.settings = replace(self.settings, core=self.core, run_size=300, session_timeout_s=self.session_timeout_s)
         Admin(self.settings).create()
         self.traffic = traffic
         self.feeding = threading.Event()
@@ -289,7 +291,7 @@ def main() -> int:
     survived: Counter[str] = Counter()
     exact = True
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        bed = Bed(Path(folder), rng, args.core, args.rate, args.model)
+        bed = Bed(Path(folder), rng, args.core, args.rate, args.model, 3.0 if args.short else 6.0)
         try:
             for first in range(0, count, args.per_round):
                 faults = script[first : first + args.per_round]

@@ -1,16 +1,20 @@
 """What the log calls for, and what the operator made durable.
 
-The run without faults is the same core folded over each partition's log in one go, in this process, without Kafka.
+The run without faults is the same core folded over each partition's log in one go, in this process, without Kafka: each revision,
+verdict and state must be equal. The product's core is also held against ``multitaskais.batch`` over all reports in order of time:
+the last revision of each alert and the last verdict of each vessel must be equal (contract, "Equality").
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from multitaskais import batch, modelfolder
 from stream_operator import core, wire
 from stream_operator.checkpoint import restore
 from stream_operator.settings import Settings
@@ -24,6 +28,7 @@ class Truth:
     verdicts: dict[str, str] = field(default_factory=dict)
     dead: Counter[tuple] = field(default_factory=Counter)  # (partition, offset, reason)
     states: dict[int, bytes] = field(default_factory=dict)
+    log: list[np.ndarray] = field(default_factory=list)  # the reports of each partition
 
 
 def truth(settings: Settings) -> Truth:
@@ -35,6 +40,7 @@ def truth(settings: Settings) -> Truth:
     for number, records in log.items():
         fold = open_core({}.items(), None)
         decoded = wire.decode(records, settings.record_max_bytes)
+        out.log.append(decoded.reports)
         for i, reason in decoded.bad:
             out.dead[number, records[i].offset, str(reason)] += 1
         done = 0
@@ -69,6 +75,8 @@ class Differences:
     verdicts_wrong: int
     dead_letters_wrong: int
     states_wrong: int
+    batch_alerts_differ: int
+    batch_verdicts_differ: int
     examples: list[str]
 
     @property
@@ -95,6 +103,7 @@ def compare(settings: Settings) -> tuple[Truth, Differences]:
         states |= restored.vessels
         left += end - (restored.offset or 0)
     missing, extra = want.alerts - alerts, alerts - want.alerts
+    batch_alerts, batch_verdicts = against_batch(settings, want.log, alerts, verdicts)
     twice = sum(n for a, n in extra.items() if a in want.alerts)
     return want, Differences(
         reports_not_read=left,
@@ -104,5 +113,32 @@ def compare(settings: Settings) -> tuple[Truth, Differences]:
         verdicts_wrong=len(set(want.verdicts.items()) ^ set(verdicts.items())),
         dead_letters_wrong=sum(((want.dead - dead) + (dead - want.dead)).values()),
         states_wrong=sum(want.states.get(k) != states.get(k) for k in want.states.keys() | states.keys()),
-        examples=[f"missing {a}" for a in list(missing)[:3]] + [f"extra {a}" for a in list(extra)[:3]],
+        batch_alerts_differ=len(batch_alerts),
+        batch_verdicts_differ=len(batch_verdicts),
+        examples=[f"batch {a}" for a in [*batch_alerts, *batch_verdicts][:3]]
+        + [f"missing {a}" for a in list(missing)[:3]]
+        + [f"extra {a}" for a in list(extra)[:3]],
     )
+
+
+def last_revisions(values: Iterable[dict]) -> set[str]:
+    """The last revision of each alert, without what another order of arrival may change."""
+    last: dict[str, dict] = {}
+    for a in values:
+        if a["alert_id"] not in last or a["revision"] > last[a["alert_id"]]["revision"]:
+            last[a["alert_id"]] = a
+    return {canonical({k: v for k, v in a.items() if k not in ("revision", "decided_at")}) for a in last.values()}
+
+
+def against_batch(
+    settings: Settings, log: list[np.ndarray], alerts: Iterable[str], verdicts: dict[str, str]
+) -> tuple[list[str], list[str]]:
+    """What differs from ``multitaskais.batch.run`` over the same reports; nothing for a core that is not the product's."""
+    if settings.core != "stream_operator.core:fleet":
+        return [], []
+    result = batch.run(modelfolder.load(settings.model), np.concatenate(log))
+    want = last_revisions(json.loads(wire.encode_alert(a)[1]) for a in result.alerts)
+    told = {v.track_id: canonical(json.loads(wire.encode_verdict(v)[1])) for v in result.verdicts}
+    differ = [v for v in verdicts.values() if told.get(json.loads(v)["track_id"]) != v]
+    missing = {str(v.mmsi) for v in result.verdicts} - verdicts.keys()
+    return sorted(want ^ last_revisions(json.loads(a) for a in alerts)), differ + sorted(missing)

@@ -1,4 +1,4 @@
-"""The short form of ``make faults``: a handful of faults, compared with a run without them."""
+"""The short form of ``make faults``: a handful of faults, compared with a run without them and with batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def test_a_handful_of_faults_changes_nothing_that_anyone_can_read():
     if (reason := devbroker.missing()) is not None:
         pytest.skip(reason)
-    command = [sys.executable, "-m", "tests.faults", "--short", "--core", "tests.stream.standin:make"]
+    command = [sys.executable, "-m", "tests.faults", "--short", "--rate", "1000"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         out, _ = process.communicate(timeout=380)

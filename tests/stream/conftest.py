@@ -13,7 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trustme
 from confluent_kafka import Producer
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from stream_operator import devbroker, kafka
 from stream_operator.settings import Settings
@@ -25,13 +27,31 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 _numbers = itertools.count()
 
 
+USER, PASSWORD = "watch", "right-one"  # of the TLS listener
+
+
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory):
-    """A real Kafka of one node."""
+def authority(tmp_path_factory) -> tuple[Path, Path]:
+    """(the broker's key and certificate, the certificate of who signed it), PEM files."""
+    folder = tmp_path_factory.mktemp("authority")
+    ca = trustme.CA()
+    certificate = ca.issue_cert("localhost")
+    key = load_pem_private_key(certificate.private_key_pem.bytes(), None)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    store, signer = folder / "broker.pem", folder / "ca.pem"
+    store.write_bytes(pem + b"".join(c.bytes() for c in certificate.cert_chain_pems))
+    ca.cert_pem.write_to_path(str(signer))
+    return store, signer
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory, authority):
+    """A real Kafka of one node, with a plain listener and one with TLS and SASL/SCRAM."""
     if (reason := devbroker.missing()) is not None:
         pytest.skip(reason)
     os.environ.setdefault("KAFKA_CACHE", str(ROOT / ".cache" / "kafka"))
-    with devbroker.DevBroker(tmp_path_factory.mktemp("kafka")) as b:
+    security = devbroker.Security(USER, PASSWORD, *authority)
+    with devbroker.DevBroker(tmp_path_factory.mktemp("kafka"), security=security) as b:
         yield b
 
 
@@ -56,7 +76,7 @@ def own_settings(bootstrap: str, **more) -> Settings:
         core="tests.stream.standin:make",
         partitions=4,
         checkpoint_interval_s=0.3,
-        session_timeout_s=6.0,
+        session_timeout_s=3.0,
         **more,
     )
 

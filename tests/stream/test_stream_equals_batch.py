@@ -1,0 +1,143 @@
+"""A whole simulated day through the real broker: live says what batch says on the same reports, though workers die on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from multitaskais import batch, modelfolder
+from multitaskais.config import REGIONS
+from multitaskais.records import Status
+from multitaskais.simulate import SimulationSettings, simulate
+from stream_operator import alerts, feed, wire
+from stream_operator.topics import Admin
+
+from .conftest import own_settings, producer, wait_until
+from .reading import drain
+from .test_schema import VALID
+
+pytestmark = pytest.mark.broker
+
+START = 1_767_225_600.0  # 2026-01-01
+MODEL = "brittany"
+LATENESS_S = 119.0  # reports come up to so late; 120 s is allowed
+
+
+@pytest.fixture(scope="module")
+def reports():
+    """A day of 50 ships, 12 of them abnormal, in the order of time."""
+    settings = SimulationSettings(START, 1, 50, 12)
+    found = simulate(REGIONS[MODEL], settings, np.random.default_rng(11)).reports
+    return found[np.argsort(found["t"], kind="stable")]
+
+
+@pytest.fixture(scope="module")
+def from_batch(reports):
+    return batch.run(modelfolder.load(MODEL), reports)
+
+
+@pytest.fixture
+def live_settings(broker):
+    settings = replace(own_settings(broker.bootstrap), core="stream_operator.core:fleet", model=MODEL)
+    Admin(settings).create()
+    return settings
+
+
+def send(settings, reports) -> None:
+    p = producer(settings)
+    for row in reports.tolist():
+        key, value = wire.encode_report(row)
+        p.produce(settings.topic, value, key)
+        p.poll(0)
+    for partition in range(settings.partitions):
+        key, value = wire.encode_watermark(float(reports["t"].max()) + feed.GAP_S + 121.0)
+        p.produce(settings.topic, value, key, partition)
+    p.flush()
+
+
+def wait_for_the_end(settings, result) -> tuple[list[dict], dict[str, dict]]:
+    """All that was told, once every alert is closed and every vessel has its last verdict; else what there was after a while."""
+    vessels = {str(v.mmsi): v.t for v in result.verdicts}  # of a vessel its last track comes last
+    told: list[dict] = []
+    verdicts: dict[str, dict] = {}
+
+    def done() -> bool:
+        told[:] = drain(settings, settings.alert_topic)
+        verdicts.update((v["mmsi"], v) for v in drain(settings, settings.verdict_topic))
+        open_ = [a for a in alerts.last_revisions(told) if a["status"] not in ("closed", "retracted")]
+        return (
+            len({a["alert_id"] for a in told}) >= len({a.alert_id for a in result.alerts})
+            and not open_
+            and {m: v["t"] for m, v in verdicts.items()} == vessels
+        )
+
+    with contextlib.suppress(AssertionError):  # the comparison says what differs
+        wait_until(done, within=60, every=0.5)
+    return told, verdicts
+
+
+def on_the_wire(result) -> list[dict]:
+    return [json.loads(wire.encode_alert(a)[1]) for a in result.alerts]
+
+
+def revisions(told: list[dict]) -> dict[str, list[dict]]:
+    found = defaultdict(list)
+    for a in told:
+        found[a["alert_id"]].append(a)
+    return {i: sorted(rows, key=lambda a: a["revision"]) for i, rows in found.items()}
+
+
+def last(told: list[dict]) -> dict[str, dict]:
+    """What another order of arrival within the lateness may not change (contract, "Equality")."""
+    return {
+        i: {k: v for k, v in rows[-1].items() if k not in ("revision", "decided_at")}
+        for i, rows in revisions(told).items()
+    }
+
+
+def last_verdicts(result) -> dict[str, dict]:
+    found = (json.loads(wire.encode_verdict(v)[1]) for v in sorted(result.verdicts, key=lambda v: v.t))
+    return {v["mmsi"]: v for v in found}
+
+
+def test_a_day_through_the_broker_gives_every_revision_of_batch_though_workers_are_killed(
+    live_settings, start_worker, reports, from_batch
+):
+    settings = live_settings
+    send(settings, reports)
+    for point in ("produced:3", "committed:2"):
+        worker = start_worker(settings, FAULT_POINT=point)
+        assert worker.process.wait(60) == -signal.SIGKILL, worker.text()
+    worker = start_worker(settings)
+    told, verdicts = wait_for_the_end(settings, from_batch)
+    assert worker.end() == 0
+    assert sum(a["status"] == "raised" for a in told) >= 6
+    assert len({(a["alert_id"], a["revision"]) for a in told}) == len(told)
+    for alert in told:
+        VALID.validate(alert)
+    assert revisions(told) == revisions(on_the_wire(from_batch))
+    assert verdicts == last_verdicts(from_batch)
+
+
+def test_a_day_that_arrives_late_and_twice_gives_the_last_revisions_of_batch(
+    live_settings, start_worker, reports, from_batch
+):
+    settings = live_settings
+    rng = np.random.default_rng(2)
+    late = reports[np.argsort(reports["t"] + rng.uniform(0, LATENESS_S, len(reports)), kind="stable")]
+    twice = np.repeat(late, np.where(rng.random(len(late)) < 0.1, 2, 1))
+    send(settings, twice)
+    worker = start_worker(settings)
+    told, verdicts = wait_for_the_end(settings, from_batch)
+    assert worker.end() == 0
+    assert last(told) == last(on_the_wire(from_batch))
+    assert {m: (v["t"], v["verdict"], v["reason"], v["score"]) for m, v in verdicts.items()} == {
+        m: (v["t"], v["verdict"], v["reason"], v["score"]) for m, v in last_verdicts(from_batch).items()
+    }
+    assert {a.status for a in from_batch.alerts} >= {Status.RAISED, Status.CLOSED}
