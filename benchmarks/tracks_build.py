@@ -8,11 +8,8 @@ a second. Before that both build the fewer lines and must write the same tracks.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import shutil
-import statistics
 import sys
 import tempfile
 import time
@@ -21,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from .cdv_archive import Archive, write
+from .harness import Result, of_rates
 
 FULL_LINES, FULL_REFERENCE_LINES, FULL_ROUNDS = 5_000_000, 200_000, 3
-QUICK_LINES, QUICK_REFERENCE_LINES, QUICK_ROUNDS = 400_000, 20_000, 1
-GOAL = 30.0
+QUICK_LINES, QUICK_REFERENCE_LINES, QUICK_ROUNDS = 100_000, 10_000, 1
+GOAL, GOAL_POLARS = 30.0, 1 / 3
+GROWTH = (1_000_000, 5_000_000)  # lines
 KEYS = ("track_id", "mmsi", "t", "lat", "lon")
 
 
@@ -42,15 +41,14 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def run(quick: bool = False) -> dict[str, Any]:
-    """Median, least and greatest ratio over the rounds, and the lines a second of both sides."""
+def run(quick: bool = False) -> list[Result]:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     from pyspark.sql import SparkSession
 
     from multitaskais.config import REGIONS
     from tracks_builder import job
 
-    from .reference import rdd_tracks
+    from .reference import polars_tracks, rdd_tracks
 
     lines, few, rounds = (
         (QUICK_LINES, QUICK_REFERENCE_LINES, QUICK_ROUNDS) if quick else (FULL_LINES, FULL_REFERENCE_LINES, FULL_ROUNDS)
@@ -66,6 +64,7 @@ def run(quick: bool = False) -> dict[str, Any]:
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("ERROR")
+    growth: list[tuple[str, int, float]] = []
     try:
         large = write(folder / "large", lines=lines)
         small = write(folder / "small", lines=few, vessels=20)
@@ -76,33 +75,49 @@ def run(quick: bool = False) -> dict[str, Any]:
         def reference() -> None:
             rdd_tracks.run(spark, small.glob, box, str(folder / "reference"))
 
+        def polars() -> None:
+            polars_tracks.run(large.glob, box, folder / "polars.parquet")
+
         ours(small)  # also warms both sides up
         reference()
         if rows_of(folder / "ours") != rows_of(folder / "reference"):
             raise AssertionError("the two sides do not give the same tracks")
-        rates: list[tuple[float, float]] = []
+        polars_tracks.run(small.glob, box, folder / "polars.parquet")
+        rdd, single = [], []
         for _ in range(rounds):
-            rates.append((large.lines / seconds(lambda: ours(large)), small.lines / seconds(reference)))
+            mine = large.lines / seconds(lambda: ours(large))
+            rdd.append((mine, small.lines / seconds(reference)))
+            single.append((mine, large.lines / seconds(polars)))
+        sizes = () if quick else GROWTH
+        for n in sizes:
+            for skew in (0.0, 1 / 3) if n == GROWTH[-1] else (0.0,):
+                shutil.rmtree(folder / "grown", ignore_errors=True)
+                archive = write(folder / "grown", lines=n, skewed_share=skew)
+                what = f"{archive.lines:,} lines" + (", a third of them of one vessel" if skew else "")
+                growth.append((what, archive.lines, archive.lines / seconds(lambda a=archive: ours(a))))  # type: ignore[misc]
     finally:
         spark.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    ratios = [ours_rate / reference_rate for ours_rate, reference_rate in rates]
-    return {
-        "name": "tracks_build",
-        "claim": f"archive to Parquet tracks, {large.lines:,} lines, local[2]",
-        "reference": f"RDD groupByKey with pyais, {small.lines:,} lines",
-        "unit": "lines/s",
-        "ours": statistics.median(r[0] for r in rates),
-        "theirs": statistics.median(r[1] for r in rates),
-        "ratio": statistics.median(ratios),
-        "ratio_min": min(ratios),
-        "ratio_max": max(ratios),
-        "goal": GOAL,
-        "rounds": rounds,
-    }
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tracks_build", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few lines, one round")
-    print(json.dumps(run(parser.parse_args().quick), indent=2))
+    work, unit = f"archive to Parquet tracks, {large.lines:,} lines, `local[2]`", "lines/s"
+    out = [
+        of_rates(
+            "tracks_build/rdd", rdd, work=work, unit=unit, goal=None if quick else GOAL,
+            reference=f"RDD `groupByKey` with pyais, {small.lines:,} lines",
+            same=f"tracks of {small.lines:,} lines equal, row by row",
+        ),
+        of_rates(
+            "tracks_build/polars", single, work="the same", unit=unit, goal=None if quick else GOAL_POLARS,
+            reference="one polars process: decode, sort, cut, write, and nothing else",
+        ),
+    ]  # fmt: skip
+    if growth:
+        nan = float("nan")
+        plain = [g for g in growth if "vessel" not in g[0]]
+        ratio = growth[-1][2] / growth[0][2]
+        notes = tuple(f"{what}: {rate:,.0f} lines/s" for what, _, rate in growth)
+        figures = {
+            "x": [g[1] for g in plain], "y": [g[2] for g in plain], "x_label": "lines of the archive", "y_label": "lines/s",
+        }  # fmt: skip
+        what = "lines/s of the last archive / of the first (below)"
+        out.append(Result("tracks_build/growth", what, "its own first size", unit, nan, nan, ratio, ratio, ratio, 1, notes=notes, figures=figures))  # fmt: skip
+    return out

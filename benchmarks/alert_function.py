@@ -1,0 +1,192 @@
+"""Claim: a track of 24 h and 3,000 fixes goes through the alert function (resample, steps, verdict) 1,000 times as fast as with a model that is rebuilt on each call.
+
+    python -m benchmarks.alert_function TRACKS --model M --out DIR [--per-month] [--jobs N]
+
+runs every track of a tracks folder: ``tracks.csv`` (one row a track), ``summary.json`` (seconds a track, verdicts, reasons, vessels in
+10 minutes, cores needed; with --per-month also each month and year), ``seconds.png``, ``length.png``, ``vessels.png``. It goes on where it was
+stopped. Seconds are of a core: a track's own resampling, and its share (by samples) of the steps that it made together with others.
+Each track starts from nothing, also after a cut at 24 h, and jumps and two ships on one MMSI were told apart when tracks were built.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multitaskais.config import DetectionRules
+from multitaskais.detection import replay
+from multitaskais.detection.calibration import Calibration, fit
+from multitaskais.detection.cells import CellGrid
+from multitaskais.detection.panel import Panel
+from multitaskais.detection.threshold import N_TYPES, TYPE_INDEX, Surprise, Thresholds
+from multitaskais.model.noise import noise_table
+from multitaskais.records import AlertType, NotJudged
+from multitaskais.tracks.resample import resample_track
+from multitaskais.training_data import samples_of
+
+from .harness import Result, compare, require
+from .workload import learnt, model, one_track, random_vrnn, region, voyages
+
+FIXES, HOURS, TOGETHER = 3_000, 24.0, 256
+LOG10_EPS = -1.0
+GOALS = {"shipped": 1_000.0, "S=16": 80.0}
+ROUNDS = 5
+NO_SAMPLE = "no_sample"
+
+
+class Outcome(NamedTuple):
+    """Of one track."""
+
+    samples: int
+    seconds: float  # of a core
+    verdict: str  # normal | abnormal | not_judged
+    reason: str  # of its last sample when no sample was judged
+
+
+def alert_function(
+    panel: Panel,
+    tracks: Sequence[NDArray[np.void]],
+    rules: DetectionRules,
+    clock: Callable[[], float] = time.process_time,
+) -> list[Outcome]:
+    """Whole tracks (reports of one line each, in time order) -> verdicts, as detection gives them to samples of these tracks."""
+    own, samples = [], []
+    for i, track in enumerate(tracks):
+        began = clock()
+        found = resample_track(track, rules)
+        found["mmsi"] = i  # lines are told apart by it; the panel knows no names
+        samples.append(found)
+        own.append(clock() - began)
+    began = clock()
+    result = replay.run_panel(panel, np.concatenate(samples)) if samples else None
+    lengths = [len(s) for s in samples]
+    a_sample = (clock() - began) / max(1, sum(lengths))
+    out, start = [], 0
+    for length, seconds in zip(lengths, own, strict=True):
+        here = slice(start, start + length)
+        start += length
+        if not length or result is None:
+            out.append(Outcome(0, seconds, "not_judged", NO_SAMPLE))
+            continue
+        abnormal = bool((result.score[here] >= 1.0).any())
+        judged = abnormal or bool(result.judged[here].any())
+        verdict = "abnormal" if abnormal else "normal" if judged else "not_judged"
+        reason = "" if judged else NotJudged(int(result.reason[here][-1])).text
+        out.append(Outcome(length, seconds + a_sample * length, verdict, reason))
+    return out
+
+
+# ---------------------------------------------------------------- the claim
+
+
+def vrnn_alone(samples: int) -> tuple[Panel, dict[int, NDArray[np.float64]]]:
+    """A panel of the VRNN and the a-contrario rule, and for each cell the log-likelihoods that its threshold rests on."""
+    detector, rules = random_vrnn(samples), DetectionRules()
+    lines, _, _ = samples_of(voyages(30, 10.0, 120.0, seed=5), region(), all_tracks=True)
+    score, _ = replay.run_detector(detector, lines)
+    grid = CellGrid.of(region())
+    calibration, _ = fit(score, lines, grid, low_quantile=rules.low_quantile)
+    by_type = np.full(N_TYPES, np.inf)
+    by_type[TYPE_INDEX[AlertType.ABNORMAL]] = 1.0
+    thresholds = Thresholds((Surprise((0.0,) * 9, 1.0),), by_type, LOG10_EPS, 1, 0.0, 0.0)
+    panel = Panel([detector], [calibration], thresholds, rules, decision="a_contrario")
+    return panel, _behind(calibration, grid, score, lines)
+
+
+def _behind(
+    calibration: Calibration, grid: CellGrid, score: NDArray[np.float64], samples: NDArray[np.void]
+) -> dict[int, NDArray[np.float64]]:
+    """The smallest larger cell with two different values counts for a cell (METHOD 10: back-off)."""
+    cell = grid.index(samples["lat"], samples["lon"])
+    use = np.isfinite(score) & (cell >= 0)
+    out: dict[int, NDArray[np.float64]] = {}
+    levels = [*grid.groups, np.zeros(grid.n_cells, np.int64)]
+    values = -score[use]
+    for c in range(grid.n_cells):
+        for group in levels:
+            mine = values[group[cell[use]] == group[c]]
+            if len(mine) > 1 and np.ptp(mine) > 0:
+                out[c] = mine
+                break
+    return out
+
+
+def run(quick: bool = False) -> list[Result]:
+    import tensorflow as tf
+
+    from .reference import rebuilt_model
+    from .reference.resample import fixes_of
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    hours, fixes = (HOURS, FIXES) if not quick else (8.0, 1_000)
+    tracks = [one_track(fixes, hours, seed) for seed in range(TOGETHER)]
+    rules, out = DetectionRules(), []
+    shipped, which = model()
+    if "vrnn" not in shipped.panel.names:
+        shipped, which = learnt(), "a model learnt from seeded ships, VRNN with random weights"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for samples in (1,) if quick else (1, 16):
+            panel, known = vrnn_alone(samples)
+            detector = panel.detectors[0]
+            detector.weights.save(folder / "weights.npz")  # type: ignore[attr-defined]
+            np.save(folder / "noise.npy", noise_table(0, samples, 100))
+            (folder / "cells.pickle").write_bytes(pickle.dumps(known))
+            track = fixes_of(tracks[0])
+
+            def theirs(track: list = track) -> tuple[bool, float]:
+                return rebuilt_model.alert_function(track, folder, region(), LOG10_EPS)
+
+            n_check = 2 if quick else 5
+            expected = [
+                rebuilt_model.alert_function(fixes_of(t), folder, region(), LOG10_EPS) for t in tracks[:n_check]
+            ]
+            found = alert_function(panel, tracks[:n_check], rules)
+            for ours, (abnormal, best) in zip(found, expected, strict=True):
+                require((ours.verdict == "abnormal") == abnormal, f"a verdict ({ours.verdict}, log10 NFA {best:.3f})")
+            cases = [(f"S={samples}", f"VRNN and a-contrario rule, S = {samples}", panel)]
+            if samples == 1:
+                cases.append(("shipped", "the whole panel, as shipped", shipped.panel))
+            for case, what, judge in cases:
+                result = compare(
+                    f"alert_function/{case}",
+                    work=f"a track of {hours:g} h and {fixes:,} fixes: {what} ({TOGETHER} together)",
+                    reference=f"VRNN and a-contrario rule, rebuilt on each call, S = {samples}",
+                    unit="tracks/s",
+                    ours=partial(alert_function, judge, tracks, rules),
+                    theirs=theirs,
+                    units=float(TOGETHER),
+                    their_units=1.0,
+                    rounds=1 if quick else ROUNDS,
+                    goal=GOALS.get(case),
+                    same=f"verdicts of {n_check} tracks for S = 1 and 16 (the whole panel is another judgement: no such test)",
+                    notes=(which,) if case == "shipped" else (),
+                )
+                alone = alert_function(judge, tracks[:1], rules)[0].seconds
+                notes = (f"{1e3 / result.ours:.2f} ms a track; {1e3 * alone:.0f} ms when it is judged alone",)
+                out.append(_with_notes(result, result.notes + notes))
+    return out
+
+
+def _with_notes(result: Result, notes: tuple[str, ...]) -> Result:
+    return Result(**{f: getattr(result, f) for f in Result.__dataclass_fields__} | {"notes": notes})
+
+
+def main(argv: list[str] | None = None) -> int:
+    from .alert_function_archive import main as archive_main
+
+    return archive_main(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

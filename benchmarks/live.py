@@ -1,0 +1,230 @@
+"""Claim: through a real broker one worker (Faust agent, transactions, durable state) reaches half the rate of the same core on a plain consumer and ten times that of a stock Faust agent.
+
+All three read the same topic in catch-up, each as a process of its own with the same core and model; also with a core that does next to
+nothing, which shows what moving the records alone costs. Latency is from the moment a report was sent to the moment its alert is durable
+and read, at a steady rate. Rates are by the clock on the wall: the broker and the processes share this machine's cores.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
+from numpy.typing import NDArray
+
+from stream_operator import devbroker, kafka, wire
+from stream_operator.settings import Settings
+from stream_operator.topics import Admin
+
+from .harness import Result, of_rates, require
+from .workload import MODEL, voyages
+
+REPORTS, STOCK_REPORTS, ROUNDS = 400_000, 60_000, 3
+QUICK_REPORTS, QUICK_STOCK_REPORTS = 20_000, 4_000
+GOAL_PLAIN, GOAL_STOCK = 0.5, 10.0
+LATENCY_RATE, LATENCY_S, QUICK_LATENCY_S = 500.0, 60.0, 8.0
+LIMIT_S = 300.0
+TRIES = 3
+CORES = {
+    "real": "stream_operator.core:fleet",
+    "stand-in": "benchmarks.reference.standin_core:make",
+}
+
+
+def fleet_reports(n: int) -> NDArray[np.void]:
+    """Some hundred vessels that report each minute, as on a coast."""
+    vessels = max(50, min(400, n // 250))
+    return voyages(vessels, n / vessels / 60.0, 60.0, seed=11)[:n]
+
+
+def send(settings: Settings, reports: NDArray[np.void]) -> None:
+    producer = Producer(kafka.client(settings, partitioner=kafka.PARTITIONER, linger_ms=20, compression_type="lz4"))
+    for i, row in enumerate(reports.tolist()):
+        key, value = wire.encode_report(row)
+        while True:
+            try:
+                producer.produce(settings.topic, value, key)
+                break
+            except BufferError:
+                producer.poll(0.1)
+        if i % 1000 == 0:
+            producer.poll(0)
+    producer.flush()
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    values = {n: getattr(settings, n) for n in Settings.__dataclass_fields__}
+    return {**os.environ, "OMP_NUM_THREADS": "1"} | {
+        k.upper(): str(v) for k, v in values.items() if v not in (None, "")
+    }
+
+
+@contextmanager
+def worker(settings: Settings, log: Path) -> Iterator[Settings]:
+    """``python -m stream_operator worker``."""
+    settings = replace(settings, health_port=devbroker.free_port())
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stream_operator", "worker"], env=environment(settings), stdout=out, stderr=out
+        )
+    try:
+        yield settings
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def reports_folded(settings: Settings) -> float:
+    """What the worker's own counter says; 0 while it does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{settings.health_port}/metrics", timeout=5) as answer:
+            for line in answer.read().decode().splitlines():
+                if line.startswith("multitaskais_reports_total "):
+                    return float(line.split()[1])
+    except OSError:
+        pass
+    return 0.0
+
+
+def worker_rate(settings: Settings, expected: int, log: Path) -> float:
+    """Reports per second from the last look at which nothing was folded yet to the one at which all were."""
+    with worker(settings, log) as at:
+        began = time.monotonic()
+        deadline = began + LIMIT_S
+        while time.monotonic() < deadline:
+            done, now = reports_folded(at), time.monotonic()
+            if not done:
+                began = now
+            elif done >= expected:
+                return done / max(now - began, 1e-3)
+            time.sleep(0.02)
+    raise RuntimeError(f"the worker did not fold {expected} reports in {LIMIT_S:.0f} s: {log.read_text()[-1000:]}")
+
+
+def process_rate(module: str, settings: Settings, expected: int) -> float:
+    command = [sys.executable, "-m", f"benchmarks.reference.{module}", str(expected)]
+    for attempt in range(TRIES):
+        # Another group each time; a broker that has just started may have no coordinator for it yet, which ends a stock agent.
+        at = environment(replace(settings, app_id=f"{settings.app_id}-{attempt}"))
+        done = subprocess.run(command, env=at, capture_output=True, text=True, timeout=LIMIT_S)
+        if lines := [x for x in done.stdout.splitlines() if x.startswith("{")]:
+            found = json.loads(lines[-1])
+            return found["records"] / max(found["seconds"], 1e-3)
+        time.sleep(2)
+    raise RuntimeError(f"{module} ended with {done.returncode}: {(done.stdout + done.stderr)[-1000:]}")
+
+
+def settings_for(broker: devbroker.DevBroker, name: str, core: str) -> Settings:
+    settings = Settings(
+        app_id=f"bench-{name}", bootstrap_servers=broker.bootstrap, core=CORES[core], model=MODEL,
+        topic=f"{name}.dynamic", alert_topic=f"{name}.alerts", verdict_topic=f"{name}.verdicts", dead_topic=f"{name}.dead",
+        feedback_topic=f"{name}.feedback", partitions=4, log_level="WARNING",
+    )  # fmt: skip
+    Admin(settings).create()
+    return settings
+
+
+def catch_up(broker: devbroker.DevBroker, folder: Path, core: str, quick: bool) -> list[Result]:
+    n, few = (QUICK_REPORTS, QUICK_STOCK_REPORTS) if quick else (REPORTS, STOCK_REPORTS)
+    reports = fleet_reports(n)
+    many, some = settings_for(broker, f"{core}-many", core), settings_for(broker, f"{core}-some", core)
+    send(many, reports)
+    send(some, reports[:few])
+    against_plain, against_stock = [], []
+    for i in range(1 if quick else ROUNDS):
+        again = replace(many, app_id=f"{many.app_id}-{i}")
+        Admin(again).create()
+        ours = worker_rate(again, len(reports), folder / f"{core}-{i}.log")
+        plain = process_rate("plain_consumer", again, len(reports))
+        stock = process_rate("stock_faust", replace(some, app_id=f"{some.app_id}-{i}"), few)
+        against_plain.append((ours, plain))
+        against_stock.append((ours, stock))
+    goal = core == "real" and not quick
+    what = "the model's core" if core == "real" else "a core that only counts"
+    common = {"work": f"{len(reports):,} reports in catch-up, one worker, {what}", "unit": "reports/s"}
+    return [
+        of_rates(f"live/{core} plain", against_plain, reference="a plain consumer, no transactions", goal=GOAL_PLAIN if goal else None, **common),  # type: ignore[arg-type]
+        of_rates(f"live/{core} stock", against_stock, reference="a stock Faust agent with `take`", goal=GOAL_STOCK if goal else None, **common),  # type: ignore[arg-type]
+    ]  # fmt: skip
+
+
+def latency(broker: devbroker.DevBroker, folder: Path, seconds: float) -> Result:
+    """Ships that jump: the alert's ``decided_at`` is the time of the report that let it be decided; when was that one sent?"""
+    settings = settings_for(broker, "latency", "real")
+    vessels = 50
+    reports = voyages(vessels, LATENCY_RATE * seconds / vessels * 30.0 / 3600.0, 30.0, seed=12)
+    # Each ship says now and then, for one report, that it is 30 km to the north (or south): an impossible displacement.
+    rng = np.random.default_rng(0)
+    odd = np.flatnonzero(rng.random(len(reports)) < 0.03)
+    reports["lat"][odd] += np.where(reports["lat"][odd] > 48.5, -0.3, 0.3)
+    sent: dict[tuple[str, float], float] = {}
+    waits: list[float] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        consumer = Consumer(kafka.reader(settings) | {"enable.partition.eof": False})
+        consumer.assign([TopicPartition(settings.alert_topic, p, OFFSET_END) for p in range(settings.partitions)])
+        while not stop.is_set():
+            for m in consumer.consume(100, 0.02):
+                if m.error() is None:
+                    alert, now = json.loads(m.value()), time.monotonic()
+                    if (was := sent.get((alert["mmsi"], alert["decided_at"]))) is not None:
+                        waits.append(now - was)
+        consumer.close()
+
+    reader = threading.Thread(target=read)
+    with worker(settings, folder / "latency.log"):
+        reader.start()
+        producer = Producer(kafka.client(settings, partitioner=kafka.PARTITIONER, linger_ms=5))
+        time.sleep(8)  # the worker has its partitions, the reader its place
+        began = time.monotonic()
+        for i, row in enumerate(reports.tolist()):
+            if (ahead := i / LATENCY_RATE - (time.monotonic() - began)) > 0:
+                producer.poll(0)
+                time.sleep(ahead)
+            key, value = wire.encode_report(row)
+            sent[(str(row[0]), row[1])] = time.monotonic()
+            producer.produce(settings.topic, value, key)
+        producer.flush()
+        time.sleep(3)
+        stop.set()
+        reader.join()
+    require(len(waits) > 0, "no alert was seen whose report was sent")
+    nan = float("nan")
+    p50, p99 = (float(np.quantile(waits, q)) for q in (0.5, 0.99))
+    return Result(
+        "live/latency", f"report sent to alert read, {LATENCY_RATE:.0f} reports/s, median", "-", "s", nan, nan, p50,
+        min(waits), max(waits), len(waits), None, True, "",
+        (f"p50 {p50:.2f} s, p99 {p99:.2f} s over {len(waits)} alert revisions; a checkpoint comes each {settings.checkpoint_interval_s:g} s, half of that is waited on average",),
+        {"p50_s": p50, "p99_s": p99},
+    )  # fmt: skip
+
+
+def run(quick: bool = False) -> list[Result]:
+    if reason := devbroker.missing():
+        raise RuntimeError(reason)
+    out: list[Result] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with devbroker.DevBroker(folder / "kafka") as broker:
+            out += catch_up(broker, folder, "real", quick)
+            if not quick:
+                out += catch_up(broker, folder, "stand-in", quick)
+            out.append(latency(broker, folder, QUICK_LATENCY_S if quick else LATENCY_S))
+    return out

@@ -1,0 +1,98 @@
+"""Claim: the whole panel (all detectors, calibration, windows, decision) costs at most three times the VRNN's step alone, at 1,024 vessels."""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+import statistics
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multitaskais.detection.panel import Panel
+from multitaskais.modelfolder import Model
+from multitaskais.training_data import samples_of
+
+from .harness import Result, seconds
+from .workload import learnt, model, voyages
+
+VESSELS, ROUNDS, GOAL = 1024, 7, 3.0
+WARM_STEPS = 14  # past the warm-up, so that all is judged
+
+
+def warm(panel: Panel, model: Model, vessels: int) -> tuple[NDArray[np.void], NDArray[np.void]]:
+    """Rows of so many lines after ``WARM_STEPS`` samples each, and their next samples."""
+    reports = voyages(vessels, (WARM_STEPS + 1.5) / 6, 300.0, seed=9)
+    samples, _, _ = samples_of(reports, model.region, model.track_rules, model.detection_rules, all_tracks=True)
+    rows = panel.initial(vessels)
+    by_step = [samples[samples["n"] == k] for k in range(WARM_STEPS + 1)]
+    n = min(len(s) for s in by_step)
+    rows = rows[:n]
+    for k in range(WARM_STEPS):
+        rows, _ = panel.step(rows, by_step[k][:n])
+    return rows, by_step[WARM_STEPS][:n]
+
+
+def run(quick: bool = False) -> list[Result]:
+    found, which = model()
+    if "vrnn" not in found.panel.names:
+        found, which = (
+            learnt(),
+            "a model learnt from seeded ships, VRNN with random weights (the shipped one has no VRNN)",
+        )
+    panel = found.panel
+    rows, samples = warm(panel, found, VESSELS)
+    n = len(samples)
+    vrnn = panel.detectors[panel.names.index("vrnn")]
+    state = rows["state_vrnn"].copy()
+    panel.step(rows, samples)
+    pairs = []
+    for _ in range(2 if quick else ROUNDS):
+        alone = seconds(lambda: vrnn.step(state, samples))
+        pairs.append((seconds(lambda: panel.step(rows, samples)), alone))
+    ratios = [whole / alone for whole, alone in pairs]
+    whole, alone = (statistics.median(p[i] for p in pairs) for i in (0, 1))
+    shares = ", ".join(
+        f"{d.name} {1e6 * seconds(partial(d.step, _state(d, rows), samples)) / n:.1f}" for d in panel.detectors
+    )
+    return [
+        Result(
+            "panel_cost",
+            f"one step of the whole panel, {n:,} vessels",
+            "the VRNN's step alone",
+            "vessel-steps/s",
+            n / whole,
+            n / alone,
+            statistics.median(ratios),
+            min(ratios),
+            max(ratios),
+            len(pairs),
+            GOAL,
+            at_most=True,
+            notes=(
+                which,
+                f"us a vessel-step: panel {1e6 * whole / n:.1f}; its detectors: {shares}; the rest is calibration, windows and decision",
+                f"most time in: {hot(lambda: panel.step(rows, samples))}",
+            ),
+            figures={"panel_us": 1e6 * whole / n, "vrnn_us": 1e6 * alone / n},
+        )
+    ]
+
+
+def _state(detector, rows: NDArray[np.void]) -> NDArray[np.void]:
+    if detector.state_dtype.itemsize:
+        return rows[f"state_{detector.name}"].copy()
+    return detector.initial(len(rows))
+
+
+def hot(work, n: int = 5) -> str:
+    """Where the time goes, in words."""
+    profile = cProfile.Profile()
+    profile.enable()
+    work()
+    profile.disable()
+    stats = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    total = sum(v[2] for v in stats.values())
+    first = sorted(stats.items(), key=lambda kv: -kv[1][2])[:n]
+    return ", ".join(f"{k[2].strip('<>')} {v[2] / total:.0%}" for k, v in first)

@@ -1,0 +1,69 @@
+"""The same core in a stock Faust agent: ``take`` on a topic, the fold in the agent, ``send`` for what was found.
+
+    python -m benchmarks.reference.stock_faust EXPECTED        # settings from the environment, as the worker's
+
+Faust as its documentation shows it: its own consumer, at least once, no state that outlives the process. Prints one JSON line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import defaultdict
+
+import faust
+
+from stream_operator import core, wire
+from stream_operator.settings import Settings
+
+TAKE, WITHIN_S = 1000, 0.1
+
+
+def main(expected: int) -> None:
+    settings = Settings.load()
+    open_core = core.load(settings)
+    app = faust.App(
+        f"{settings.app_id}.stock",
+        broker=f"kafka://{settings.bootstrap_servers}",
+        value_serializer="raw",
+        consumer_auto_offset_reset="earliest",
+        web_enabled=False,
+        datadir=tempfile.mkdtemp(prefix="stock-faust-"),
+        topic_partitions=settings.partitions,
+    )
+    source = app.topic(settings.topic, value_serializer="raw", key_serializer="raw")
+    alerts = app.topic(settings.alert_topic, value_serializer="raw", key_serializer="raw")
+    verdicts = app.topic(settings.verdict_topic, value_serializer="raw", key_serializer="raw")
+    cores: dict[int, core.Core] = defaultdict(lambda: open_core([], None))
+    began, done = 0.0, 0
+
+    @app.agent(source)
+    async def judge(stream) -> None:
+        nonlocal began, done
+        async for batch in stream.take_events(TAKE, WITHIN_S):
+            began = began or time.monotonic()
+            by_partition: dict[int, list[wire.Raw]] = defaultdict(list)
+            for event in batch:
+                m = event.message
+                by_partition[m.partition].append(wire.Raw(m.offset, m.key, m.value))
+            for number, records in by_partition.items():
+                events = cores[number].advance(wire.decode(records).reports)
+                for alert in events.alerts:
+                    key, value = wire.encode_alert(alert)
+                    await alerts.send(key=key, value=value)
+                for verdict in events.verdicts:
+                    key, value = wire.encode_verdict(verdict)
+                    await verdicts.send(key=key, value=value)
+            done += len(batch)
+            if done >= expected:
+                print(json.dumps({"seconds": time.monotonic() - began, "records": done}), flush=True)
+                os._exit(0)
+
+    faust.Worker(app, override_logging=False, redirect_stdouts=False, quiet=True, loglevel="ERROR").execute_from_commandline()  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

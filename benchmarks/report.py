@@ -1,0 +1,107 @@
+"""Results as a table for the terminal, and as the page ``docs/performance.md``."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from .harness import Result
+
+_HEAD = ("what", "reference in the same run", "ours", "reference", "ratio", "min-max", "goal", "")
+
+EARLIER = (  # METHOD 9: its published figures
+    ("alert function, mean a track, one core", "2.08 s (min 1.49, max 3.75)"),
+    ("tracks per second and core", "0.5"),
+    ("one year of tracks from raw archives", "32 cores x 6 h"),
+    ("vessels in 10 minutes off Brittany", "mean 50, p99 193, max 387"),
+)
+
+
+def number(x: float) -> str:
+    """Four digits that count, thousands parted; a dash for none."""
+    if not math.isfinite(x):
+        return "-"
+    if abs(x) >= 1000:
+        return f"{x:,.0f}"
+    return f"{x:.3g}"
+
+
+def _cells(r: Result) -> tuple[str, ...]:
+    limit = "-" if r.goal is None else f"{'<=' if r.at_most else '>='} {number(r.goal)}"
+    verdict = {True: "met", False: "**missed**", None: ""}[r.met]
+    rate = f"{number(r.ours)} {r.unit}" if math.isfinite(r.ours) else ""
+    their = f"{number(r.theirs)} {r.unit}" if math.isfinite(r.theirs) else ""
+    unit = f" {r.unit}" if r.at_most and not math.isfinite(r.ours) else "x" if math.isfinite(r.ours) else ""
+    spread = f"{number(r.ratio_min)}-{number(r.ratio_max)}" if r.rounds > 1 else ""
+    return r.work, r.reference, rate, their, f"{number(r.ratio)}{unit}", spread, limit, verdict
+
+
+def table(results: Iterable[dict[str, Any]]) -> str:
+    """Aligned text of some results."""
+    rows = [_HEAD, *(_cells(Result.from_dict(r)) for r in results)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    notes = [f"    {r['name']}: {note}" for r in results for note in r["notes"]]
+    return "\n".join([*lines, *notes])
+
+
+def markdown(results: Iterable[dict[str, Any]]) -> str:
+    rows = ["| " + " | ".join(_HEAD) + " |", "|" + "---|" * len(_HEAD)]
+    rows += ["| " + " | ".join(_cells(Result.from_dict(r))) + " |" for r in results]
+    return "\n".join(rows)
+
+
+def claim_of(name: str) -> str:
+    """First line of the benchmark's docstring."""
+    doc = importlib.import_module(f".{name}", __package__).__doc__ or name
+    return doc.split("\n\n")[0].replace("\n", " ")
+
+
+def page(runs: dict[str, Any], names: Iterable[str]) -> str:
+    """The page, from the last run of each benchmark; one that was not run is named as such."""
+    out = [
+        "# Performance",
+        "",
+        "<!-- made by `python -m benchmarks --docs docs/performance.md`; do not edit by hand -->",
+        "",
+        "Every claim is a ratio against a named reference that ran in the same run, in turns with ours, after both were asserted to give",
+        "the same answer. Rates are medians over the rounds and belong to the machine below; the ratios hold better than the rates.",
+        "The references are in `benchmarks/reference/`, plain and readable. One core and one BLAS thread, unless the row says otherwise.",
+        "",
+        "    make bench                              # all, and the table",
+        "    python -m benchmarks decode --plot      # one, with figures",
+        "    python -m benchmarks --docs docs/performance.md",
+        "",
+    ]
+    machines = {json.dumps({k: v for k, v in r["machine"].items() if k != "load_1min"}) for r in runs.values()}
+    for text in sorted(machines):
+        m = json.loads(text)
+        loads = [r["machine"]["load_1min"] for r in runs.values()]
+        versions = ", ".join(f"{k} {v}" for k, v in m["versions"].items())
+        out += [
+            f"**Machine**: {m['processor']}, {m['cores']} cores, {m['memory_gb']} GB; {m['system']}; {versions}. Other work on it: load average "
+            f"{min(loads)} to {max(loads)} at the end of a benchmark" + (" (not a quiet machine: rates are low, and ratios spread).", ".")[max(loads) < 1.5 * m["cores"]],
+            "",
+        ]  # fmt: skip
+    judged = [r for run in runs.values() for r in run["results"] if r["met"] is not None]
+    missed = [r for r in judged if not r["met"]]
+    out += [f"{len(judged) - len(missed)} of {len(judged)} goals are met.", ""]
+    for name in names:
+        out += [f"## {name}", "", claim_of(name), ""]
+        if name not in runs:
+            out += ["Not run.", ""]
+            continue
+        run = runs[name]
+        out += [markdown(run["results"]), ""]
+        same = sorted({r["same"] for r in run["results"] if r["same"]})
+        out += [f"Asserted first: {'; '.join(same)}.", ""] if same else []
+        notes = [f"- `{r['name']}`: {note}" for r in run["results"] for note in r["notes"]]
+        out += [*notes, ""] if notes else []
+        out += [f"({run['when']}, {run['seconds']:.0f} s)", ""]
+        if name == "alert_function":
+            out += ["The earlier operator, as published:", "", "| | |", "|---|---|"]
+            out += [f"| {a} | {b} |" for a, b in EARLIER] + [""]
+    return "\n".join(out).rstrip() + "\n"

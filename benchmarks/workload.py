@@ -1,0 +1,97 @@
+"""Seeded ships and a model for benchmarks of what comes after decoding."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multitaskais import modelfolder
+from multitaskais.calibrate import fit_model
+from multitaskais.config import KNOT_MPS, DetectionRules, Region
+from multitaskais.detectors.vrnn import VrnnDetector
+from multitaskais.errors import ModelNotFound
+from multitaskais.model.weights import Sizes, VrnnWeights
+from multitaskais.modelfolder import Model
+from multitaskais.records import REPORT_DTYPE
+from multitaskais.training_data import samples_of
+
+T0 = 1_500_000_000.0  # 2017-07-14, a multiple of 600
+M_PER_DEG = 111_195.0
+LANES = 6
+BOX = (47.6, 49.4, -6.9, -4.1)  # inside the Brittany box
+MODEL = os.environ.get("BENCH_MODEL", "brittany")  # a shipped model's name, or a folder
+
+
+def voyages(
+    vessels: int, hours: float, every_s: float, seed: int = 0, first_mmsi: int = 227_000_000
+) -> NDArray[np.void]:
+    """(n,) reports of ships on a few straight lanes, in time order: what they say is what they make, but for the air's rounding."""
+    rng = np.random.default_rng(seed)
+    n = max(2, int(hours * 3600 / every_s))
+    reports = np.zeros((vessels, n), REPORT_DTYPE)
+    dt = rng.uniform(0.8, 1.2, (vessels, n)) * every_s
+    t = np.cumsum(dt, axis=1) - dt[:, :1] + rng.uniform(0, every_s, (vessels, 1))
+    sog = rng.uniform(6, 16, (vessels, 1)) + rng.normal(0, 0.1, (vessels, n))
+    # The lanes are the same for every seed, so that one seed's ships are usual to a model that learnt from another's.
+    lanes = np.random.default_rng(LANES)
+    lane = np.arange(vessels)[:, None] % LANES
+    heading = lanes.uniform(0, 360, LANES)[lane]
+    made = np.cumsum(sog * KNOT_MPS * dt, axis=1) + rng.uniform(0, 400e3, (vessels, 1))
+    # A triangle wave in both axes: ships turn round inside the box.
+    for name, low, high, across in (("lat", *BOX[:2], np.cos), ("lon", *BOX[2:], np.sin)):
+        scale = M_PER_DEG * (np.cos(np.radians(48.5)) if name == "lon" else 1.0)
+        start = lanes.uniform(0, high - low, LANES)[lane] + rng.normal(0, 0.005, (vessels, 1))
+        x = start + made * across(np.radians(heading)) / scale
+        phase = np.mod(x, 2 * (high - low))
+        reports[name] = np.round(low + np.where(phase > high - low, 2 * (high - low) - phase, phase), 6)
+    north = np.diff(reports["lat"], axis=1) * M_PER_DEG
+    east = np.diff(reports["lon"], axis=1) * M_PER_DEG * np.cos(np.radians(reports["lat"][:, 1:]))
+    course = np.degrees(np.arctan2(east, north)) % 360.0
+    reports["cog"] = np.round(np.concatenate([course[:, :1], course], axis=1), 1) % 360.0
+    reports["sog"] = np.round(sog, 1)
+    reports["t"] = np.round(T0 + t)
+    reports["mmsi"] = first_mmsi + np.arange(vessels)[:, None]
+    reports["heading"], reports["msg_type"], reports["ship_type"] = np.nan, 1, 70
+    flat = reports.reshape(-1)
+    return flat[np.argsort(flat["t"], kind="stable")]
+
+
+def one_track(fixes: int, hours: float, seed: int = 0) -> NDArray[np.void]:
+    """(fixes,) reports of one ship, at different whole seconds."""
+    track = voyages(1, hours, hours * 3600 / fixes, seed)
+    if len(np.unique(track["t"])) < len(track):  # less than a second apart
+        track["t"] = T0 + np.arange(len(track)) * (hours * 3600 / fixes)
+    return track
+
+
+def region() -> Region:
+    return Region.load("brittany")
+
+
+def random_vrnn(samples: int = 1, seed: int = 0) -> VrnnDetector:
+    """A VRNN of the method's size with random weights: what it says means nothing, what it costs is the same."""
+    sizes = Sizes.of(region())
+    weights = VrnnWeights.random(sizes, np.full(sizes.dim, 4 / sizes.dim), seed)
+    return VrnnDetector(weights, region(), DetectionRules(), samples=samples, seed=seed)
+
+
+@lru_cache(maxsize=2)
+def model(vessels: int = 60) -> tuple[Model, str]:
+    """The shipped model (or that of ``BENCH_MODEL``), else one that is learnt here from seeded ships; and which it is, in words."""
+    try:
+        found = modelfolder.load(MODEL)
+        return found, f"model {found.version}: {', '.join(found.panel.names)}"
+    except ModelNotFound:
+        return learnt(vessels), "a model learnt from seeded ships, VRNN with random weights"
+
+
+@lru_cache(maxsize=2)
+def learnt(vessels: int = 60) -> Model:
+    """All detectors on seeded ships; the VRNN has random weights."""
+    samples, _, _ = samples_of(voyages(vessels, 10.0, 120.0, seed=5), region(), all_tracks=True)
+    half = 227_000_000 + vessels // 2
+    train, dev = samples[samples["mmsi"] < half], samples[samples["mmsi"] >= half]
+    return fit_model(train, dev, region(), name="bench", trained={"vrnn": random_vrnn()})
