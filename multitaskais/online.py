@@ -94,10 +94,14 @@ class _Judge:
     def __init__(self, model: Model, capacity: int, *, challenger: bool) -> None:
         self.model = model
         self.life = model.alert_life(challenger=challenger)
+        self.fresh = model.panel.initial(1)[0]
         self.rows = model.panel.initial(capacity)
 
     def grow(self, capacity: int) -> None:
-        self.rows = np.concatenate([self.rows, self.model.panel.initial(capacity - len(self.rows))])
+        # Zeros that nobody touches take no memory; a line writes its first row when it gets the slot.
+        rows = np.zeros(capacity, self.rows.dtype)
+        rows[: len(self.rows)] = self.rows
+        self.rows = rows
 
 
 class Fleet:
@@ -339,7 +343,7 @@ class Fleet:
         slot = self._free.pop()
         self._line_rows[slot] = np.zeros((), LINE_DTYPE)
         for judge in self._judges:
-            judge.rows[slot] = judge.model.panel.initial(1)[0]
+            judge.rows[slot] = judge.fresh
         return slot
 
     # ---------------------------------------------------------------- state as bytes
