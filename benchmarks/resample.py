@@ -34,7 +34,8 @@ def check(reports: np.ndarray) -> int:
         if name == "cog":
             difference = np.minimum(difference, 360.0 - difference)
         limit = SAME_MISMATCH if name == "mismatch" else SAME_DEG
-        require(bool(np.nanmax(difference) <= limit), f"{name} differs by {np.nanmax(difference):g}")
+        worst = float(np.nan_to_num(difference).max(initial=0.0))
+        require(worst <= limit, f"{name} differs by {worst:g}")
         require(np.array_equal(np.isnan(ours[name]), np.isnan(theirs[:, k])), f"where {name} is missing")
     return len(ours)
 

@@ -21,7 +21,7 @@ from .cdv_archive import Archive, write
 from .harness import Result, of_rates
 
 FULL_LINES, FULL_REFERENCE_LINES, FULL_ROUNDS = 5_000_000, 200_000, 3
-QUICK_LINES, QUICK_REFERENCE_LINES, QUICK_ROUNDS = 100_000, 10_000, 1
+QUICK_LINES, QUICK_REFERENCE_LINES, QUICK_ROUNDS = 30_000, 3_000, 1
 GOAL, GOAL_POLARS = 30.0, 1 / 3
 GROWTH = (1_000_000, 5_000_000)  # lines
 KEYS = ("track_id", "mmsi", "t", "lat", "lon")
