@@ -291,6 +291,41 @@ def test_traits_in_the_docs_are_those_of_the_panel():
         assert said[trait] == str(default.default)
 
 
+def sources() -> list[Path]:
+    return [
+        f
+        for room in ("multitaskais", "stream_operator", "tracks_builder", "benchmarks")
+        for f in (ROOT / room).rglob("*.py")
+    ]
+
+
+def test_every_section_of_the_method_that_the_code_cites_exists():
+    text = (ROOT / "docs" / "method.md").read_text()
+    known = set()
+    for number, body in re.findall(r"^## (\d+)\. .*?\n(.*?)(?=^## |\Z)", text, re.S | re.M):
+        known |= {number} | {f"{number}.{item}" for item in re.findall(r"^(\d+)\. ", body, re.M)}
+    cited = {n for f in sources() for n in re.findall(r"METHOD (\d+(?:\.\d+)?)", f.read_text())}
+    assert cited
+    assert cited <= known
+
+
+def test_every_section_of_the_contract_that_the_code_cites_exists():
+    text = (ROOT / "docs" / "contract.md").read_text()
+    known = set(re.findall(r"^## (.*)$", text, re.M)) | set(re.findall(r"\*\*(\w[\w ]*):\*\*", text))
+    cited = {s for f in sources() for s in re.findall(r"contract(?:'s)?,? \"([A-Z][^\"]*)\"", f.read_text())}
+    assert cited
+    assert cited <= known
+
+
+def test_the_reference_is_made_from_docstrings(tmp_path):
+    make = [sys.executable, str(ROOT / "docs" / "make_api.py"), "--out", str(tmp_path)]
+    done = subprocess.run(make, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "## fit_model" in (tmp_path / "multitaskais.calibrate.md").read_text()
+    assert "### Fleet.advance" in (tmp_path / "multitaskais.online.md").read_text()
+    assert len(list(tmp_path.glob("multitaskais.*.md"))) == (tmp_path / "index.md").read_text().count("\n- ")
+
+
 # ---------------------------------------------------------------- metrics
 
 
@@ -330,6 +365,7 @@ def test_labels_in_queries_are_labels_of_the_metric():
         "multitaskais_alerts_total": {"status", "alert_type", "challenger"},
         "multitaskais_reports_rejected_total": {"reason"},
         "multitaskais_verdicts_total": {"verdict", "reason"},
+        "multitaskais_tracks_open": {"verdict", "reason"},
     }
     for file in ("grafana-dashboard.json", "alert-rules.yml"):
         text = (ROOT / "docs" / file).read_text().replace('\\"', '"')
