@@ -30,19 +30,22 @@ class Layer {
       this.back.width = w;
       this.back.height = h;
     }
-    const ctx = this.back.getContext("2d");
+    const ctx = this.back.getContext("2d", { willReadFrequently: true });
     ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
     ctx.clearRect(0, 0, to.width, to.height);
     this.key = key;
     this.since = performance.now();
-    this.job = { to, steps: draw(ctx, to) };
+    this.job = { to, ctx, steps: draw(ctx, to) };
   }
 
   /** Go on until `deadline`; true when a new picture is ready. */
   work(deadline) {
     if (!this.job) return false;
     do {
-      if (this.job.steps.next().done) {
+      const { done } = this.job.steps.next();
+      // A browser only notes what is drawn, until somebody looks: look now, or it would all be drawn at once, in one long frame.
+      this.job.ctx.getImageData(0, 0, 1, 1);
+      if (done) {
         [this.front, this.back] = [this.back, this.front];
         this.view = this.job.to;
         this.job = null;
@@ -265,10 +268,10 @@ export class Chart {
     const s = to.scale, dx = to.width / 2 - to.x * s, dy = to.height / 2 - to.y * s;
     const at = (x, y) => [x * s + dx, y * s + dy];
     const { colours, scene } = this;
-    ctx.lineJoin = ctx.lineCap = "round";
     if (scene.live) {
       ctx.strokeStyle = colours.wake;
-      ctx.lineWidth = 1.2;
+      ctx.lineWidth = 1;
+      ctx.lineJoin = "bevel";
       let n = 0;
       ctx.beginPath();
       for (const ship of scene.wakes()) {
@@ -284,6 +287,7 @@ export class Chart {
       }
       ctx.stroke();
     }
+    ctx.lineJoin = ctx.lineCap = "round";
     for (const a of scene.alerts()) {
       if (a.trail.length < 3) continue;
       ctx.beginPath();

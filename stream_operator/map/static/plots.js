@@ -44,9 +44,12 @@ export function scoreChart(steps, revisions, from, until, told) {
     const right = x(told) > W / 2;
     out.append(label(x(told) + (right ? -4 : 4), TOP + 8, "raised", right ? "end" : "start"));
   }
+  // After a fast replay only some steps have been told: they are joined all the same, but not over a real hole.
+  const gaps = scored.slice(1).map(([t], i) => t - scored[i][0]).sort((a, b) => a - b);
+  const hole = Math.min(5400, Math.max(1900, 2.5 * (gaps[gaps.length >> 1] ?? 0)));
   let d = "", last = null;
   for (const [t, , s] of scored) {
-    d += `${last !== null && t - last < 1900 ? "L" : "M"}${x(t).toFixed(1)} ${y(s).toFixed(1)}`;
+    d += `${last !== null && t - last < hole ? "L" : "M"}${x(t).toFixed(1)} ${y(s).toFixed(1)}`;
     last = t;
   }
   out.append(svg("path", { d, class: "line" }));
