@@ -2,7 +2,8 @@
 
 Vessels stand in three groups that never mix: *train* teaches the detectors, *dev* says what their scores are like on ships they
 have not seen and sets the thresholds, *test* is looked at once, by ``evaluate``. A detector that can leave a vessel's own data out
-(``leave_own_out``) learns from train and dev and is calibrated on both: more vessels, and each as if it had not been seen.
+(``leave_own_out``) learns from all tracks of train and dev and is calibrated on both: more vessels, and each as if it had not been
+seen.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def fit_model(
     region: Region,
     *,
     name: str,
+    memory: NDArray[np.void] | None = None,
     track_rules: TrackRules | None = None,
     rules: DetectionRules | None = None,
     detectors: Sequence[str] | None = None,
@@ -60,6 +62,8 @@ def fit_model(
 
     Args:
         train, dev: ``SAMPLE_DTYPE`` of normal tracks, each sorted by line (``mmsi``, ``n``); of different vessels.
+        memory: samples of all tracks of these vessels, short ones too: what detectors that can leave a vessel out learn from (METHOD
+            10.6: more vessels help steadily); train and dev when None.
         detectors: names of entry points, in the panel's order; all installed ones that need no training of their own, and those of
             ``trained``, when None.
         trained: detectors that took hours to train, ready or as the folder they were saved in; they are not fitted again.
@@ -77,21 +81,22 @@ def fit_model(
     grid = CellGrid.of(region)
 
     both = np.concatenate([train, dev])
+    memory = both if memory is None else memory
     panel_detectors: list[Detector] = []
     calibrations: list[Calibration] = []
     z = np.full((len(both), len(names)), np.nan)
     for k, wanted in enumerate(names):
-        detector = _detector(wanted, trained.get(wanted), train, both, region, rules)
+        detector = _detector(wanted, trained.get(wanted), train, memory, region, rules)
         tell(f"{wanted}: learnt")
-        cal, z[:, k] = _calibrate(detector, both, len(train), grid, rules)
+        cal, z[:, k] = _calibrate(detector, both, len(train), memory, grid, rules)
         panel_detectors.append(detector)
         calibrations.append(cal)
         tell(f"{wanted}: calibrated")
 
     panel = Panel(panel_detectors, calibrations, None, rules)
     windowed = _windowed(panel, both, z)
-    # Without any detector that stays honest on its own vessels, only the development tracks tell anything.
-    first = 0 if all(_honest(d) or n in trained for d, n in zip(panel_detectors, names, strict=True)) else len(train)
+    # A detector that cannot leave a vessel out (a trained network) is too calm on the train tracks: then dev alone is to be believed.
+    first = 0 if all(_honest(d) for d in panel_detectors) else len(train)
     thresholds = _choose(panel, both[first:], windowed[first:], _nfa(panel, both[first:]), budget)
     tell(f"thresholds: {thresholds.flagged:.1%} of {thresholds.n_tracks} normal tracks flagged")
     facts = {
@@ -145,14 +150,14 @@ def _detector(
     name: str,
     ready: Detector | Path | None,
     train: NDArray[np.void],
-    both: NDArray[np.void],
+    memory: NDArray[np.void],
     region: Region,
     rules: DetectionRules,
 ) -> Detector:
-    """Ready, or learnt from the train vessels; from those of dev too when it can leave a vessel out while it is calibrated."""
+    """Ready, or learnt from the train tracks; from all there is when it can leave a vessel out while it is calibrated."""
     cls = detector_class(name)
     if ready is None:
-        return cls.fit(both if _honest(cls) else train, region, rules)
+        return cls.fit(memory if _honest(cls) else train, region, rules)
     return cls.load(ready, region, rules) if isinstance(ready, Path) else ready
 
 
@@ -162,12 +167,17 @@ def _honest(detector: Detector | type[Detector]) -> bool:
 
 
 def _calibrate(
-    detector: Detector, both: NDArray[np.void], n_train: int, grid: CellGrid, rules: DetectionRules
+    detector: Detector,
+    both: NDArray[np.void],
+    n_train: int,
+    memory: NDArray[np.void],
+    grid: CellGrid,
+    rules: DetectionRules,
 ) -> tuple[Calibration, NDArray[np.float64]]:
     """The calibration, and (len(both),) z of the samples, train then dev, with each vessel's own data left out of its cells.
 
-    A detector that cannot leave a vessel out is calibrated on dev alone. Its z of the train vessels are then too calm, by the
-    little that it has overfitted; they are used beside the others' when thresholds are set after fusion.
+    A detector that cannot leave a vessel out is calibrated on dev alone; its z of the train vessels are too calm, by what it has
+    overfitted.
     """
     traits, honest = Traits.of(detector), _honest(detector)
     if honest:
@@ -186,7 +196,7 @@ def _calibrate(
     z[first:] = part
     if traits.rests_on_place:
         # Vessels around are counted on what the detector remembers.
-        cal = replace(cal, vessels=_around(both if honest else both[:n_train], grid))
+        cal = replace(cal, vessels=_around(memory if honest else both[:n_train], grid))
         z[cal.vessels[np.maximum(cell, 0)] < LITTLE_KNOWN_VESSELS] = np.nan
     return cal, z
 

@@ -136,10 +136,11 @@ def load_samples(
     rules: DetectionRules | None = None,
     archive_format: str | None = None,
     phase_s: float = 0.0,
+    all_tracks: bool = False,
 ) -> TrainingSamples:
-    """Samples of the chosen tracks (METHOD 2) of an archive. Raises ``InputError`` when none is left."""
+    """Samples of the chosen tracks (METHOD 2), or of all, of an archive. Raises ``InputError`` when none is left."""
     reports, counts = load_reports(paths, region, archive_format)
-    samples, line, tracks = samples_of(reports, region, track_rules, rules, phase_s)
+    samples, line, tracks = samples_of(reports, region, track_rules, rules, phase_s, all_tracks)
     if not len(samples):
         left_out = ", ".join(f"{name} {n}" for name, n in tracks.items() if n) or "no track at all"
         raise InputError(

@@ -61,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
     budget = Budget(args.budget or Budget().track_share, args.alerts_per_vessel_day)
     found = load_samples(args.tracks, region, track_rules, rules, args.format)
     train, dev = (found.of(s, args.split_seed).samples for s in (Split.TRAIN, Split.DEV))
+    everything = load_samples(args.tracks, region, track_rules, rules, args.format, all_tracks=True)
+    memory = np.concatenate([everything.of(s, args.split_seed).samples for s in (Split.TRAIN, Split.DEV)])
     vessels = {"train": len(np.unique(train["mmsi"])), "dev": len(np.unique(dev["mmsi"]))}
     say(f"{len(train)} samples of {vessels['train']} vessels to learn from, {len(dev)} of {vessels['dev']} to judge by")
     if vessels["dev"] < MIN_DEV_VESSELS:
@@ -76,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
             train,
             dev,
             region,
+            memory=memory,
             name=args.name or args.model.resolve().name.lower(),
             track_rules=track_rules,
             rules=rules,
