@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 import time
 
@@ -76,24 +78,27 @@ def test_five_thousand_moving_ships_make_no_long_frame(map_broker, start_map, br
         until(page, f"map.sea.ships.size === {SHIPS}")
         page.wait_for_timeout(2000)
         page.screenshot(path=SCREENSHOTS / "5000-ships.png")
-        # A machine that is busy with other things lets any page wait, now and then: a page that is slow is slow each time, and
-        # slower than an empty one beside it.
-        rounds = []
-        while not any(rounds) and len(rounds) < 5:
-            control, frames = (np.array(p.evaluate(FRAMES, seconds)) for p, seconds in ((empty, 1), (page, 4)))
-            rounds.append(told(frames, control))
+        browser.start_tracing(page=page, categories=["toplevel"])
+        frames = np.array(page.evaluate(FRAMES, 5))
+        trace = json.loads(browser.stop_tracing())["traceEvents"]
+        control = np.array(empty.evaluate(FRAMES, 1))
     finally:
         settled.set()
         thread.join()
         empty.close()
-    assert any(rounds)
-
-
-def told(frames: np.ndarray, control: np.ndarray) -> bool:
-    """Print what was measured (ms); True when no frame was long."""
+    # Processor time of each task of the page's main thread and of the compositor: a machine that is busy with other things makes
+    # frames late, but no task dearer.
+    threads = {(e["pid"], e["tid"]): e["args"]["name"] for e in trace if e["name"] == "thread_name"}
+    cost = {
+        name: [e["tdur"] / 1000 for e in trace if "tdur" in e and threads.get((e["pid"], e["tid"])) == name]
+        for name in ("CrRendererMain", "VizCompositorThread")
+    }
+    main, viz = (np.sort(c) for c in cost.values())
     q50, q95, q99 = np.percentile(frames, [50, 95, 99])
     print(
-        f"\n{SHIPS} ships, all moving each second, panned and zoomed: {len(frames)} frames, ms: median {q50:.0f}, 95 % {q95:.0f}, 99 % {q99:.0f}, "
-        f"longest {frames.max():.0f}, over {LONG_MS:.0f} ms: {(frames > LONG_MS).sum()}; an empty page beside it: median {np.median(control):.0f}, longest {control.max():.0f}"
+        f"\n{SHIPS} ships, all moving each second, panned and zoomed: dearest task of the page {main[-1]:.0f} ms of processor time, of the compositor {viz[-1]:.0f} ms; "
+        f"{len(frames)} frames, ms: median {q50:.0f}, 95 % {q95:.0f}, 99 % {q99:.0f}, longest {frames.max():.0f} (an empty page beside it: {control.max():.0f}); load {os.getloadavg()[0]:.0f}"
     )
-    return bool(frames.max() <= max(LONG_MS, 1.5 * control.max()) and q50 <= max(50.0, 2 * np.median(control)))
+    assert len(main) > 100
+    assert main[-1] < LONG_MS
+    assert viz[-1] < LONG_MS
