@@ -4,6 +4,7 @@ worker    judge reports as they come (the Faust worker)
 topics    create the topics, check and mend them
 feed      send an archive, standard input or a TCP stream to the source topic
 alerts    read alerts as a table, JSON lines, GeoJSON or for kepler.gl
+replay    judge a time range of the log again, into a file or other topics
 dead      show or replay dead letters
 settings  the table of all settings
 broker    a development Kafka on this machine
@@ -24,6 +25,7 @@ MODULES = {
     "feed": ".feed",
     "alerts": ".alerts",
     "dead": ".dead",
+    "replay": ".replay",
     "broker": ".devbroker.cli",
     "map": ".map",
 }

@@ -59,7 +59,7 @@ def read(
         consumer.close()
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, option: str = "--since") -> float:
     """``90``, ``90s``, ``15m``, ``2h``, ``7d`` -> s."""
     number, unit = (text[:-1], UNITS_S[text[-1]]) if text[-1:] in UNITS_S else (text, 1)
     try:
@@ -67,7 +67,7 @@ def seconds(text: str) -> float:
             return value
     except ValueError:
         pass
-    raise ConfigError(f"--since {text}: give a time such as 90s, 15m, 2h or 7d")
+    raise ConfigError(f"{option} {text}: give a time such as 90s, 15m, 2h or 7d")
 
 
 def iso(t: float) -> str:

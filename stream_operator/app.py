@@ -106,6 +106,8 @@ def build(settings: Settings, open_core: OpenCore) -> faust.App:
 
     @app.page("/metrics")
     async def metrics_page(web, request) -> Response:
+        # In a thread: it waits for running folds, and the pages must not.
+        metrics.tracks(await asyncio.get_running_loop().run_in_executor(None, source.census))
         return web.bytes(metrics.text(), content_type="text/plain")
 
     return app

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
@@ -36,6 +37,9 @@ class Events(Protocol):
     def rejected(self) -> Sequence[tuple[int, Reason]]: ...
     @property
     def counts(self) -> Counts: ...
+    @property
+    def steps(self) -> Sequence[tuple[int, float]]:
+        """(lines, seconds) of each step of a model."""
 
 
 class Core(Protocol):
@@ -50,6 +54,9 @@ class Core(Protocol):
 
     def partition_state(self) -> bytes:
         """What belongs to the partition and to no vessel: its clock."""
+
+    def census(self) -> dict[tuple[str, str], int]:
+        """Open tracks by (verdict, reason or empty)."""
 
 
 class OpenCore(Protocol):
@@ -83,7 +90,7 @@ def fleet(settings: Settings) -> OpenCore:
     )
 
     def open_(vessels: Iterable[tuple[int, bytes]], partition_state: bytes | None) -> Core:
-        fleet = Fleet(model, challenger=challenger)
+        fleet = Fleet(model, challenger=challenger, timer=time.perf_counter)
         fleet.restore(vessels, partition_state)
         return fleet
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -27,6 +28,18 @@ class Metrics:
         self._checkpoint = Histogram(
             "checkpoint_seconds", "One checkpoint.", buckets=(0.005, 0.02, 0.05, 0.1, 0.5, 1, 5, 60), **prefix
         )
+        self._step = Histogram(
+            "model_step_seconds",
+            "One step of a model over all lines that were due at once.",
+            buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5),
+            **prefix,
+        )
+        self._batch = Histogram(
+            "model_step_lines", "Lines in one step of a model.", buckets=(1, 2, 5, 10, 20, 50, 100, 500, 2000), **prefix
+        )
+        self._tracks = Gauge(
+            "tracks_open", "Open tracks by what was last said of them.", ["verdict", "reason"], **prefix
+        )
         self._states = Counter("states_written", "Vessel states in checkpoints.", **prefix)
         self.skipped = Counter(
             "offsets_skipped", "Source offsets that could not be read (retention, or transaction markers).", **prefix
@@ -40,7 +53,8 @@ class Metrics:
         self.waiting = Gauge(
             "checkpoint_age_seconds", "How long the oldest result has waited for a checkpoint.", **prefix
         )
-        self._memory = Gauge("memory_peak_bytes", "Greatest resident memory so far.", **prefix)
+        self._memory = Gauge("memory_bytes", "Resident memory now.", **prefix)
+        self._peak = Gauge("memory_peak_bytes", "Greatest resident memory so far.", **prefix)
 
     def folded(self, partition: int, records: int, seconds: float) -> None:
         self._records.labels(partition).inc(records)
@@ -53,6 +67,9 @@ class Metrics:
             self._rejected.labels(str(reason)).inc(n)
         for alert in events.alerts:
             self._alerts.labels(str(alert.status), str(alert.alert_type), str(alert.challenger).lower()).inc()
+        for lines, seconds in events.steps:
+            self._step.observe(seconds)
+            self._batch.observe(lines)
         for verdict in events.verdicts:
             self._verdicts.labels(verdict.verdict, verdict.reason or "").inc()
 
@@ -63,6 +80,13 @@ class Metrics:
         self._checkpoint.observe(seconds)
         self._states.inc(states)
 
+    def tracks(self, census: dict[tuple[str, str], int]) -> None:
+        """What all partitions of this worker have open now."""
+        self._tracks.clear()
+        for key, n in census.items():
+            self._tracks.labels(*key).set(n)
+
     def text(self) -> bytes:
-        self._memory.set(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        self._memory.set(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())
+        self._peak.set(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
         return generate_latest(self.registry)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from multitaskais.records import Reason
@@ -36,6 +36,17 @@ class Run(NamedTuple):
     partition: Partition
     records: list[wire.Raw]
     next_offset: int
+
+
+def advance(core: Core, decoded: wire.Decoded) -> Iterator[tuple[int, Events]]:
+    """Move the core over a decoded run, control records where they stood: (number of the part's first report, its events)."""
+    done = 0
+    for stop, t in [*decoded.watermarks, (len(decoded.reports), None)]:
+        if stop > done:
+            yield done, core.advance(decoded.reports[done:stop])
+            done = stop
+        if t is not None:
+            yield done, core.advance_watermark(t)
 
 
 class Partition:
@@ -91,17 +102,11 @@ class Partition:
             decoded = wire.decode(run.records, self._settings.record_max_bytes)
             for i, reason in decoded.bad:
                 self._bury(run.records[i], reason)
-            done = 0
-            for stop, t in [*decoded.watermarks, (len(decoded.reports), None)]:
-                if stop > done:
-                    events = self._core.advance(decoded.reports[done:stop])
-                    for i, reason in events.rejected:
-                        if reason in SET_ASIDE:
-                            self._bury(run.records[decoded.record_of[done + i]], reason, count=False)
-                    self._take(events)
-                    done = stop
-                if t is not None:
-                    self._take(self._core.advance_watermark(t))
+            for first, events in advance(self._core, decoded):
+                for i, reason in events.rejected:
+                    if reason in SET_ASIDE:
+                        self._bury(run.records[decoded.record_of[first + i]], reason, count=False)
+                self._take(events)
             self.position = run.next_offset
             self.waiting_since = self.waiting_since or time.monotonic()
             self._metrics.folded(self.number, len(run.records), time.perf_counter() - start)
@@ -155,6 +160,11 @@ class Partition:
             self.durable = cut.offset
             self._metrics.checkpointed(self.number, time.perf_counter() - start, len(cut.vessels))
             self.on_durable(cut)
+
+    def census(self) -> dict[tuple[str, str], int]:
+        """Open tracks by (verdict, reason). Waits for a running fold."""
+        with self._fold_lock:
+            return {} if self.closed else self._core.census()
 
     def close(self) -> None:
         """Void all runs that are still queued. Waits for a running fold."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -60,6 +60,13 @@ class Source:
         """Checkpoint, leave the group, and wait for that."""
         self._stopping.set()
         self._thread.join()
+
+    def census(self) -> Counter[tuple[str, str]]:
+        """Open tracks of all partitions by (verdict, reason)."""
+        total: Counter[tuple[str, str]] = Counter()
+        for partition in list(self.partitions.values()):
+            total.update(partition.census())
+        return total
 
     # ---------------------------------------------------------------- the thread
 

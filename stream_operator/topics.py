@@ -100,10 +100,10 @@ class Admin:
         answers = self._client.describe_configs(resources, request_timeout=CALL_S)
         return [{k: e.value for k, e in answers[r].result().items()} for r in resources]
 
-    def create(self) -> list[str]:
-        """Create what is missing; returns the names."""
+    def create(self, topics: list[Topic] | None = None) -> list[str]:
+        """Create what is missing, of the operator's own topics or of those given; returns the names."""
         source = self.partitions.get(self._settings.topic, self._settings.partitions)
-        missing = [t for t in wanted(self._settings, source) if t.name not in self.partitions]
+        missing = [t for t in topics or wanted(self._settings, source) if t.name not in self.partitions]
         new = [
             NewTopic(
                 t.name,

@@ -33,6 +33,7 @@ class Events:
     verdicts: list[Verdict] = field(default_factory=list)
     rejected: list[tuple[int, Reason]] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
+    steps: list[tuple[int, float]] = field(default_factory=list)
 
 
 class CountingCore:
@@ -72,6 +73,9 @@ class CountingCore:
         out = {mmsi: struct.pack("<qd", *self.counts[mmsi]) for mmsi in self.changed}
         self.changed = set()
         return out
+
+    def census(self):
+        return {("normal", ""): len(self.counts)}
 
     def partition_state(self):
         return struct.pack("<q", self.total)

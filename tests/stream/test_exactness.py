@@ -172,6 +172,7 @@ def test_poison_goes_to_the_dead_letters_with_reason_and_origin_and_takes_no_nei
         text = answer.read().decode()
     assert 'multitaskais_reports_rejected_total{reason="bad_json"} 3.0' in text
     assert "multitaskais_reports_total 2000.0" in text
+    assert 'multitaskais_tracks_open{reason="",verdict="normal"} 20.0' in text
     assert worker.end() == 0
     assert_exact(settings, reports)
     dead = messages(settings, settings.dead_topic)

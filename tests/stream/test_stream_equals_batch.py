@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import signal
 from collections import defaultdict
 from dataclasses import replace
@@ -15,7 +16,7 @@ from multitaskais import batch, modelfolder
 from multitaskais.config import REGIONS
 from multitaskais.records import Status
 from multitaskais.simulate import SimulationSettings, simulate
-from stream_operator import alerts, feed, wire
+from stream_operator import alerts, core, feed, replay, wire
 from stream_operator.topics import Admin
 
 from .conftest import own_settings, producer, wait_until
@@ -106,8 +107,8 @@ def last_verdicts(result) -> dict[str, dict]:
     return {v["mmsi"]: v for v in found}
 
 
-def test_a_day_through_the_broker_gives_every_revision_of_batch_though_workers_are_killed(
-    live_settings, start_worker, reports, from_batch
+def test_a_day_through_the_broker_gives_every_revision_of_batch_though_workers_are_killed_and_so_does_its_replay(
+    live_settings, start_worker, reports, from_batch, tmp_path
 ):
     settings = live_settings
     send(settings, reports)
@@ -123,6 +124,12 @@ def test_a_day_through_the_broker_gives_every_revision_of_batch_though_workers_a
         VALID.validate(alert)
     assert revisions(told) == revisions(on_the_wire(from_batch))
     assert verdicts == last_verdicts(from_batch)
+    again, last_said = tmp_path / "again.jsonl", tmp_path / "verdicts.jsonl"
+    everything = replay.Range(START, math.inf, math.inf)
+    replay.replay(settings, core.load(settings), everything, sink := replay.FileSink(again, last_said))
+    sink.close()
+    assert revisions([json.loads(line) for line in again.read_text().splitlines()]) == revisions(told)
+    assert {v["mmsi"]: v for v in map(json.loads, last_said.read_text().splitlines())} == verdicts
 
 
 def test_a_day_that_arrives_late_and_twice_gives_the_last_revisions_of_batch(
