@@ -172,7 +172,8 @@ def test_all_works_by_keyboard(live_map, open_page):
 def test_the_last_24_hours_can_be_replayed(live_map, day, open_page):
     page = open_page(live_map.url, color_scheme="dark")
     page.evaluate("map.clock.goTo(map.sea.now - 6 * 3600)")
-    until(page, "map.chart.placed.length > 10", within=10)
+    until(page, "map.past.at(map.clock.t) !== null", within=20)
+    page.wait_for_timeout(500)  # and is drawn
     t = page.evaluate("map.clock.t")
     # Positions are those of the log: each ship that is drawn lies near its report at that time.
     drawn = page.evaluate(
@@ -211,6 +212,54 @@ def test_at_phone_width_nothing_is_cut_off(live_map, day, open_page):
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 390
     page.screenshot(path=SCREENSHOTS / "phone-story.png")
+
+
+@pytest.fixture(scope="module")
+def still_page(live_map, browser):
+    """One page for questions that change nothing."""
+    page = browser.new_page()
+    page.goto(live_map.url)
+    yield page
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("link", "sea", "words"),
+    [
+        ({}, {}, None),
+        (
+            {"isLost": True, "quietFor": 420},
+            {},
+            "No connection to the map's server for 7 min; trying again. What you see is 7 min old.",
+        ),
+        (
+            {},
+            {"broker": False, "quiet_s": 65, "age_s": 70},
+            "The Kafka broker does not answer; trying again. What you see is 70 s old.",
+        ),
+        ({}, {"quiet_s": 420, "age_s": 430}, "Data is 7 min old: no report has come for 7 min."),
+        ({}, {"age_s": 1200}, "Data is 20 min old: reports come late."),
+        ({}, {"age_s": 30 * 86400}, "Replay of an archive: the data are of 1 Jan 2026, not of now."),
+        (
+            {},
+            {"age_s": 30 * 86400, "quiet_s": 600},
+            "Replay of an archive, at its end: 1 Jan 2026, 00:00 UTC. Nothing new for 10 min.",
+        ),
+        (
+            {},
+            {"missing_topics": ["ais.alerts"]},
+            "Topic ais.alerts does not exist; create it with: python -m stream_operator topics",
+        ),
+        ({}, {"caught_up": False, "records": 12345}, "Reading what has been heard: 12,345 records so far."),
+    ],
+)
+def test_the_page_says_how_old_its_data_are(still_page, link, sea, words):
+    health = {"broker": True, "caught_up": True, "missing_topics": [], "records": 1, "quiet_s": 1, "age_s": 5, **sea}
+    told = still_page.evaluate(
+        "async ([link, sea]) => (await import('/static/banner.js')).condition(link, sea)",
+        [{"isLost": False, "quietFor": 0, **link}, {"health": health, "now": 1767225600}],
+    )
+    assert (told and told[0]) == words
 
 
 HOSTILE = [

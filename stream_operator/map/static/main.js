@@ -16,6 +16,7 @@ import { View } from "./view.js";
 
 const AT_REST_KN = 0.5; // as the sample rule for moored ships
 const FADE_S = 3 * 3600; // the abnormal part of a closed alert stays on the map for so long
+const REPLAY_TOLD_MS = 300; // lists and tracks follow a replay so often
 const STATE_NAMES = { normal: "normal", abnormal: "abnormal", not_judged: "not judged", silent: "silent" };
 
 const sea = new Sea();
@@ -121,16 +122,13 @@ setInterval(() => showCondition(link, sea), 1000);
 
 // ---------------------------------------------------------------- what is shown once a second
 
-let listVersion = -1;
-
 function everySecond() {
   showCondition(link, sea);
   const t = clock.time;
   $("clock-time").textContent = t ? `${hms(t)}` : "--:--:--";
   $("clock-date").textContent = t ? `UTC · ${date(t)}` : "";
   legend();
-  if (listVersion !== sea.version || list.onScreenOnly || Math.random() < 0.1) list.refresh();
-  listVersion = sea.version;
+  list.refresh();
   clock.marks(chart.colours);
   const open = [...sea.alerts.values()].filter((a) => isOpen(a) && !a.challenger).length;
   document.title = open ? `(${open}) MultitaskAIS` : "MultitaskAIS";
@@ -310,10 +308,15 @@ function refreshStory() {
   }
 }
 
+let toldAt = 0;
+
+/** Twenty times a second while a replay plays: ships each time, the rest less often. */
 function timeChanged() {
+  chart.refresh();
+  if (clock.playing && performance.now() - toldAt < REPLAY_TOLD_MS) return;
+  toldAt = performance.now();
   chart.tracksChanged();
   everySecond();
-  list.refresh();
 }
 
 // ---------------------------------------------------------------- hands and keys
@@ -442,4 +445,4 @@ new ResizeObserver(() => {
 }).observe($("stage"));
 
 // For tests and for support: what the page knows, read only in intent.
-window.map = { sea, view, chart, clock, link, hands, list };
+window.map = { sea, view, chart, clock, past, link, hands, list };

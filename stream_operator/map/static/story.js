@@ -44,7 +44,7 @@ export class Story {
       this.#answerForm(a, story.answers),
       el("h3", {}, "Score of each step"),
       scoreChart(story.steps, story.revisions, a.segment_start.t, a.abnormal_until, a.first_decided_at) ?? el("p", { class: "faint" }, "No scores are held for this track."),
-      el("p", { class: "faint" }, "Score / threshold of the place; from 1 on a step is strange. Diamonds: revisions of the alert. Shaded: the abnormal part."),
+      el("p", { class: "faint" }, "Score / threshold of the place; from 1 on a step is strange. Diamonds: revisions of the alert, with its greatest score so far. Shaded: the abnormal part."),
       a.share && [
         el("h3", {}, "What is strange"),
         bars(Object.entries(SHARE).map(([k, name]) => [name, a.share[k] ?? 0, a.share[k] === null ? "–" : `${Math.round(a.share[k] * 100)} %`])),
