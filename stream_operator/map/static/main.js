@@ -67,10 +67,17 @@ const scene = {
       if (a.challenger || a.status === "retracted" || a.segment_start.t > clock.time) continue;
       if (!openAt(a, clock.time) && clock.time - a.abnormal_until > FADE_S) continue;
       if (focus?.kind === "alert" && focus.id === a.alert_id) continue; // its story draws it
-      yield { trail: a.trail, open: openAt(a, clock.time), faint: focus !== null };
+      yield { trail: clock.live ? a.trail : upTo(a.trail, clock.t), open: openAt(a, clock.time), faint: focus !== null };
     }
   },
 };
+
+/** The part of a trail [t, x, y, ...] that a replay has come to. */
+function upTo(trail, t) {
+  let n = 0;
+  while (n < trail.length && trail[n] <= t) n += 3;
+  return trail.slice(0, n);
+}
 
 /** MMSIs with an alert that covers a moment. */
 function abnormalAt(t) {
