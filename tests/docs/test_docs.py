@@ -26,7 +26,7 @@ _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.S | re.M)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
 _COMMAND = re.compile(
-    r"(?:^|[\s`'(\"$])(multitaskais (?!import\b)[a-z]+|python -m (?:stream_operator|tracks_builder|benchmarks)(?:\.\w+)?(?: [a-z]+)?)(?![\w.])([^`\n]*)"
+    r"(?:^|[\s`'(\"$])(multitaskais (?!import\b)(?:region (?=new|list))?[a-z]+|python -m (?:stream_operator|tracks_builder|benchmarks)(?:\.\w+)?(?: [a-z]+)?)(?![\w.])([^`\n]*)"
 )
 _OPTION = re.compile(r"(?<=\s)--[a-z][a-z-]*")
 _METRIC = re.compile(r"\bmultitaskais_[a-z_]+\b")
@@ -253,7 +253,7 @@ def test_both_programs_tell_all_their_commands():
         for page in PAGES:
             for said, _ in commands(page):
                 if said.startswith(command + " "):
-                    assert said.split()[-1] in help_of(command), f"{name(page)}: {said}"
+                    assert said[len(command) :].split()[0] in help_of(command), f"{name(page)}: {said}"
 
 
 def test_make_targets_exist():
@@ -348,6 +348,17 @@ def test_every_metric_that_is_named_exists(file):
     images = {"multitaskais_base", "multitaskais_stream", "multitaskais_tracks", "multitaskais_broker"}
     named = set(_METRIC.findall(file.read_text())) - images
     assert named <= metric_names(), f"{name(file)} names {sorted(named - metric_names())}"
+
+
+def test_the_metrics_of_the_operators_page_are_those_of_the_worker():
+    table = (ROOT / "docs" / "operator.md").read_text().split("| metric | kind |")[1].split("\n\n")[0]
+    said = {
+        f"multitaskais_{m}" for row in table.splitlines() for m in re.findall(r"`([a-z_]+)[^`]*`", row.split(" | ")[0])
+    }
+    names = metric_names()
+    families = {f.name for f in Metrics().registry.collect()}
+    assert all(m in names | families for m in said), said - names - families
+    assert families <= {m.removesuffix("_total") for m in said}
 
 
 def test_the_dashboard_shows_every_metric():
