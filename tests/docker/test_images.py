@@ -101,11 +101,13 @@ def test_an_image_carries_its_own_engine_and_no_other(images):
 
 @pytest.mark.parametrize("name", ["base", "stream", "tracks"])
 def test_an_image_tells_the_commit_and_loads_its_model(images, name):
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     code = "from multitaskais import modelfolder; print(modelfolder.load('brittany').region.name)"
     commit, region = sh(images[name], f'cat /opt/multitaskais/commit; python -c "{code}"', *HARDENED).split()
     assert region == "brittany"
-    assert commit in (head, "unknown")
+    known = (
+        subprocess.run(["git", "cat-file", "-e", f"{commit}^{{commit}}"], cwd=ROOT, capture_output=True).returncode == 0
+    )
+    assert known or not (ROOT / ".git" / "HEAD").is_file()
 
 
 @pytest.mark.skipif(os.environ.get("IMAGES_BUILT") == "1", reason="IMAGES_BUILT=1: nothing is built")
@@ -145,7 +147,8 @@ def test_tracks_are_built_by_the_documented_command_and_the_same_by_any_user_on_
     assert again.equals(tracks)
 
 
-def test_a_glob_that_matches_nothing_is_one_line_and_exit_code_2(images, tmp_path):
+def test_a_glob_that_matches_nothing_is_told_in_one_line(images, tmp_path):
+    tmp_path.chmod(0o755)
     done = docker("run", "--rm", "-v", f"{tmp_path}:/data", images["tracks"], "--master", "local[1]", "main.py", "/data/*.cdv",
                   "brittany", check=False)  # fmt: skip
     assert done.returncode != 0
