@@ -155,6 +155,16 @@ def test_a_glob_that_matches_nothing_is_told_in_one_line(images, tmp_path):
     assert any("main.py: " in line and "/data/*.cdv" in line for line in done.stdout.splitlines())
 
 
+def test_an_output_that_cannot_be_written_is_told_in_one_line(images, archive, tmp_path):
+    tmp_path.chmod(0o555)
+    done = docker("run", "--rm", "--user", SOME_UID, "-v", f"{archive}:/data", "-v", f"{tmp_path}:/tmp/trajectories",
+                  images["tracks"], "--master", "local[1]", "main.py", "/data", "brittany", check=False)  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout.splitlines() == [
+        "/tmp/trajectories cannot be written by user 12345: chown the folder that is mounted there, run with --user, or give --output"
+    ]
+
+
 # ---------------------------------------------------------------- stream
 
 
