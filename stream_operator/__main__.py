@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -42,6 +44,8 @@ def worker(argv: list[str]) -> int:
     parser.add_argument("--settings", type=Path, help="TOML file of settings")
     settings = Settings.load(file=parser.parse_args(argv).settings)
     logs.set_up(settings.log_format, settings.log_level)
+    # Until Faust takes the signal over there is nothing to make durable: leave in order at once.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     for warning in Settings.near_misses():
         logs.log.warning(warning)
     open_core = core.load(settings)

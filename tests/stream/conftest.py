@@ -135,7 +135,8 @@ def start_worker(tmp_path):
 
 
 def producer(settings: Settings) -> Producer:
-    return Producer(kafka.client(settings, partitioner=kafka.PARTITIONER, linger_ms=5))
+    """Idempotent, as every feeder must be: without that a batch that is sent again comes after its successors, or twice."""
+    return Producer(kafka.client(settings, partitioner=kafka.PARTITIONER, linger_ms=5, enable_idempotence=True))
 
 
 def wait_until(what, within: float, every: float = 0.2):

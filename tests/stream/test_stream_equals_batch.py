@@ -20,7 +20,7 @@ from stream_operator import alerts, core, feed, replay, wire
 from stream_operator.topics import Admin
 
 from .conftest import own_settings, producer, wait_until
-from .reading import drain
+from .reading import drain, messages
 from .test_schema import VALID
 
 pytestmark = pytest.mark.broker
@@ -83,6 +83,14 @@ def wait_for_the_end(settings, result) -> tuple[list[dict], dict[str, dict]]:
     return told, verdicts
 
 
+def times_in_the_log(settings) -> dict[int, list[float]]:
+    found = defaultdict(list)
+    for m in messages(settings, settings.topic):
+        if m.key() != wire.WATERMARK_KEY:
+            found[m.partition()].append(json.loads(m.value())["tagblock_timestamp"])
+    return found
+
+
 def on_the_wire(result) -> list[dict]:
     return [json.loads(wire.encode_alert(a)[1]) for a in result.alerts]
 
@@ -112,6 +120,7 @@ def test_a_day_through_the_broker_gives_every_revision_of_batch_though_workers_a
 ):
     settings = live_settings
     send(settings, reports)
+    assert all(np.all(np.diff(times) >= 0) for times in times_in_the_log(settings).values())
     for point in ("produced:3", "committed:2"):
         worker = start_worker(settings, FAULT_POINT=point)
         assert worker.process.wait(60) == -signal.SIGKILL, worker.text()
