@@ -34,6 +34,8 @@ MODULES = {
 
 
 def worker(argv: list[str]) -> int:
+    # Until Faust takes the signal over there is nothing to make durable: leave in order at once.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     from . import app, core, logs, topics
     from .settings import Settings
 
@@ -44,8 +46,6 @@ def worker(argv: list[str]) -> int:
     parser.add_argument("--settings", type=Path, help="TOML file of settings")
     settings = Settings.load(file=parser.parse_args(argv).settings)
     logs.set_up(settings.log_format, settings.log_level)
-    # Until Faust takes the signal over there is nothing to make durable: leave in order at once.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     for warning in Settings.near_misses():
         logs.log.warning(warning)
     open_core = core.load(settings)

@@ -167,8 +167,14 @@ def kill_inside_a_checkpoint(bed: Bed) -> None:
 
 
 def sigterm(bed: Bed) -> None:
+    victim = bed.pick()
+    deadline = time.monotonic() + 60
+    while (
+        victim.log.exists() and not victim.text() and time.monotonic() < deadline
+    ):  # before its first line Python itself ends on the signal
+        time.sleep(0.2)
     start = time.monotonic()
-    code = bed.pick().end(signal.SIGTERM, within=30)
+    code = victim.end(signal.SIGTERM, within=30)
     assert code == 0, f"SIGTERM: exit code {code}"
     assert time.monotonic() - start < 10, "SIGTERM: more than 10 s"
     bed.wait_for_progress()
