@@ -214,6 +214,13 @@ def test_the_walk_of_a_report_names_functions_where_they_are():
         assert not missing, f"{file} has no {function}"
 
 
+def test_the_architecture_lists_every_decision():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    for page in (ROOT / "docs" / "adr").glob("*.md"):
+        title = page.read_text().splitlines()[0].split(". ", 1)[1]
+        assert f"- [{page.name[:4]}](adr/{page.name}) {title}" in text
+
+
 def test_the_tests_that_are_named_exist():
     known = {t for file in (ROOT / "tests").rglob("test_*.py") for t in re.findall(r"def (test_\w+)", file.read_text())}
     for page in PAGES:
