@@ -29,6 +29,7 @@ NAMES = (
     "training_step",
     "memory",
     "growth",
+    "world",
     "tracks_build",
     "live",
 )

@@ -13,7 +13,7 @@ from multitaskais.records import REPORT_DTYPE
 
 from .harness import Result
 from .panel_cost import hot
-from .workload import T0, learnt, model, voyages
+from .workload import T0, learnt, model, usual
 
 RUN_REPORTS = 20_000  # catch-up takes long runs
 VESSELS, REPORTS_EACH = (1_000, 10_000, 100_000), 24
@@ -33,7 +33,7 @@ def against_vessels(found: Model, sizes: tuple[int, ...]) -> list[float]:
     """Each fleet reports every 10 minutes for four hours; the second half, past the warm-up, is timed."""
     out = []
     for vessels in sizes:
-        reports = voyages(vessels, REPORTS_EACH * 600 / 3600, 600.0, seed=vessels)
+        reports = usual(vessels, REPORTS_EACH * 600 / 3600, 600.0, seed=vessels)
         fleet = Fleet(found)
         half = len(reports) // 2
         rate(fleet, reports[:half])
@@ -44,8 +44,8 @@ def against_vessels(found: Model, sizes: tuple[int, ...]) -> list[float]:
 def against_length(found: Model, length: int) -> tuple[list[int], list[float]]:
     """One vessel reports every 2 s without end, ``OTHERS`` every minute; reports/s as the long track grows."""
     seconds = 2.0 * length
-    others = voyages(OTHERS, seconds / 3600, 60.0 * max(1.0, seconds / 36_000), seed=1)
-    one = np.repeat(voyages(1, 1.0, 600.0, seed=2, first_mmsi=226_000_000)[:1], length).astype(REPORT_DTYPE)
+    others = usual(OTHERS, seconds / 3600, 60.0 * max(1.0, seconds / 36_000), seed=1)
+    one = np.repeat(usual(1, 1.0, 600.0, seed=2, first_mmsi=226_000_000)[:1], length).astype(REPORT_DTYPE)
     one["t"] = T0 + 2.0 * np.arange(length)
     # It circles round one place: it never leaves the box and never has a gap.
     angle = np.arange(length) * 2.0 * 5.0 / 3000.0
@@ -69,9 +69,9 @@ def run(quick: bool = False) -> list[Result]:
     rates = against_vessels(found, sizes)
     length = LONG // 10 if quick else LONG
     x, y = against_length(found, length)
-    reports = voyages(500, 4.0, 60.0, seed=3)
+    reports = usual(500, 4.0, 60.0, seed=3)
     dense = Fleet(found)
-    usual = rate(dense, reports)
+    each_minute = rate(dense, reports)
     slowest, fastest = min(y[1:]), max(y[1:])
     nan = float("nan")
 
@@ -90,11 +90,11 @@ def run(quick: bool = False) -> list[Result]:
                 which,
                 "; ".join(f"{n:,} vessels {r:,.0f} reports/s" for n, r in zip(sizes, rates, strict=True)),
                 "each of these reports makes a sample, which is judged: the dearest traffic there is for one report",
-                f"500 vessels that report each minute: {usual:,.0f} reports/s; most time in: {hot(lambda: rate(Fleet(found), reports[:20_000]))}",
+                f"500 vessels that report each minute: {each_minute:,.0f} reports/s; most time in: {hot(lambda: rate(Fleet(found), reports[:20_000]))}",
             ),
             {
                 "x": list(sizes), "y": rates, "x_label": "vessels", "y_label": "reports/s and core",
-                "sample_us": 1e6 / rates[-1], "minute_reports_per_s": usual,
+                "sample_us": 1e6 / rates[-1], "minute_reports_per_s": each_minute,
             },
         ),
         told(

@@ -29,7 +29,7 @@ from stream_operator.settings import Settings
 from stream_operator.topics import Admin
 
 from .harness import Result, of_rates, require
-from .workload import MODEL, voyages
+from .workload import MODEL, usual
 
 REPORTS, STOCK_REPORTS, ROUNDS = 400_000, 60_000, 3
 QUICK_REPORTS, QUICK_STOCK_REPORTS = 20_000, 4_000
@@ -45,8 +45,8 @@ CORES = {
 
 def fleet_reports(n: int) -> NDArray[np.void]:
     """Some hundred vessels that report each minute, as on a coast."""
-    vessels = max(50, min(400, n // 250))
-    return voyages(vessels, n / vessels / 60.0, 60.0, seed=11)[:n]
+    vessels = max(20, n // 240)
+    return usual(vessels, 4.1, 60.0, seed=11)[:n]
 
 
 def send(settings: Settings, reports: NDArray[np.void]) -> None:
@@ -124,8 +124,8 @@ def process_rate(module: str, settings: Settings, expected: int) -> float:
         # Another group each time; a broker that has just started may have no coordinator for it yet, which ends a stock agent.
         at = environment(replace(settings, app_id=f"{settings.app_id}-{attempt}"))
         done = subprocess.run(command, env=at, capture_output=True, text=True, timeout=LIMIT_S)
-        if lines := [x for x in done.stdout.splitlines() if x.startswith("{")]:
-            found = json.loads(lines[-1])
+        if lines := [x for x in done.stdout.splitlines() if "{" in x]:
+            found = json.loads(lines[-1][lines[-1].index("{") :])  # a terminal's escape may stand before it
             return found["records"] / max(found["seconds"], 1e-3)
         time.sleep(2)
     raise RuntimeError(f"{module} ended with {done.returncode}: {(done.stdout + done.stderr)[-1000:]}")
@@ -168,8 +168,8 @@ def catch_up(broker: devbroker.DevBroker, folder: Path, core: str, quick: bool) 
 def latency(broker: devbroker.DevBroker, folder: Path, seconds: float) -> Result:
     """Ships that jump: the alert's ``decided_at`` is the time of the report that let it be decided; when was that one sent?"""
     settings = settings_for(broker, "latency", "real")
-    vessels = 50
-    reports = voyages(vessels, LATENCY_RATE * seconds / vessels * 30.0 / 3600.0, 30.0, seed=12)
+    vessels = 100
+    reports = usual(vessels, LATENCY_RATE * seconds / vessels * 30.0 / 3600.0, 30.0, seed=12)
     # Each ship says now and then, for one report, that it is 30 km to the north (or south): an impossible displacement.
     rng = np.random.default_rng(0)
     odd = np.flatnonzero(rng.random(len(reports)) < 0.03)

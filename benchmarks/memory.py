@@ -11,7 +11,7 @@ from multitaskais.online import Fleet
 
 from .harness import Result, figure
 from .machine import give_back_freed, resident_bytes
-from .workload import learnt, model, voyages
+from .workload import learnt, model, usual
 
 VESSELS, QUICK_VESSELS = 100_000, 4_000
 BLOCK = 10_000  # vessels that are made at once: the input itself must not fill the memory
@@ -26,14 +26,14 @@ def run(quick: bool = False) -> list[Result]:
         found, which = learnt(), "a model learnt from seeded ships, VRNN with random weights"
     # The first vessels also bring what belongs to no vessel: caches, buffers of the libraries.
     fleet = Fleet(found)
-    fleet.advance(voyages(200, HOURS, EVERY_S, first_mmsi=200_000_000))
+    fleet.advance(usual(200, HOURS, EVERY_S, first_mmsi=200_000_000))
     gc.collect()
     give_back_freed()
     before = resident_bytes()
     # Blocks of vessels one after the other: to the fold they are ships heard at the same hours.
     for i, first in enumerate(range(0, vessels, BLOCK)):
         n = min(BLOCK, vessels - first)
-        reports = voyages(n, HOURS, EVERY_S, seed=i, first_mmsi=227_000_000 + first)
+        reports = usual(n, HOURS, EVERY_S, seed=i, first_mmsi=227_000_000 + first)
         fleet.clock = type(fleet.clock)()
         for start in range(0, len(reports), 20_000):
             fleet.advance(reports[start : start + 20_000])

@@ -16,11 +16,13 @@ from multitaskais.errors import ModelNotFound
 from multitaskais.model.weights import Sizes, VrnnWeights
 from multitaskais.modelfolder import Model
 from multitaskais.records import REPORT_DTYPE
+from multitaskais.simulate import SimulationSettings, simulate
 from multitaskais.training_data import samples_of
 
 T0 = 1_500_000_000.0  # 2017-07-14, a multiple of 600
 M_PER_DEG = 111_195.0
 LANES = 6
+ROUTES, SIMULATED = 300, 77  # simulated voyages, and their seed: not one of the shipped model's
 BOX = (47.6, 49.4, -6.9, -4.1)  # inside the Brittany box
 MODEL = os.environ.get("BENCH_MODEL", "brittany")  # a shipped model's name, or a folder
 
@@ -59,6 +61,59 @@ def voyages(
     return flat[np.argsort(flat["t"], kind="stable")]
 
 
+@lru_cache(maxsize=4)
+def _routes(seed: int) -> tuple[NDArray[np.float64], ...]:
+    """(3, n) seconds from the start, lat, lon of simulated voyages of clean ships."""
+    settings = SimulationSettings(vessels=ROUTES, abnormal=0)
+    reports = simulate(region(), settings, np.random.default_rng(seed)).reports
+    reports = reports[np.argsort(reports["mmsi"], kind="stable")]
+    tracks = np.split(reports, np.flatnonzero(np.diff(reports["mmsi"])) + 1)
+    out = []
+    for track in tracks:
+        _, first = np.unique(track["t"], return_index=True)
+        t = track["t"][first]
+        # Heard without a gap, so that a copy of it has none either.
+        if len(t) > 60 and t[-1] - t[0] > 2 * 3600 and np.diff(t).max() < 1200:
+            out.append(np.stack([t - t[0], track["lat"][first], track["lon"][first]]))
+    return tuple(out)
+
+
+def usual(vessels: int, hours: float, every_s: float, seed: int = 0, first_mmsi: int = 227_000_000) -> NDArray[np.void]:
+    """(n,) reports in time order of ships on the routes of simulated traffic, which the shipped Brittany model knows.
+
+    Each goes its route there and back, as long as it takes, from another point and at another moment.
+    """
+    rng = np.random.default_rng([seed, 1])
+    routes = _routes(SIMULATED)
+    n = max(2, int(hours * 3600 / every_s))
+    parts = []
+    for r, (seconds, lat, lon) in enumerate(routes):
+        mine = np.arange(r, vessels, len(routes))
+        if not len(mine):
+            continue
+        at = rng.uniform(0, every_s, (len(mine), 1)) + (np.arange(n) + rng.uniform(-0.2, 0.2, (len(mine), n))) * every_s
+        start = rng.uniform(0, 2 * seconds[-1], (len(mine), 1))
+        at = np.round(np.maximum(at, 0.0)).astype(np.float64)
+
+        def place(t: NDArray[np.float64], seconds=seconds, lat=lat, lon=lon, start=start) -> NDArray[np.float64]:
+            phase = np.mod(start + t, 2 * seconds[-1])
+            phase = np.where(phase > seconds[-1], 2 * seconds[-1] - phase, phase)
+            return np.stack([np.interp(phase, seconds, lat), np.interp(phase, seconds, lon)])
+
+        here, before, after = place(at), place(at - 30.0), place(at + 30.0)
+        north = (after[0] - before[0]) * M_PER_DEG
+        east = (after[1] - before[1]) * M_PER_DEG * np.cos(np.radians(here[0]))
+        reports = np.zeros(at.shape, REPORT_DTYPE)
+        reports["mmsi"] = first_mmsi + mine[:, None]
+        reports["t"], reports["lat"], reports["lon"] = T0 + at, np.round(here[0], 6), np.round(here[1], 6)
+        reports["sog"] = np.round(np.minimum(np.hypot(north, east) / 60.0 / KNOT_MPS, 29.9), 1)
+        reports["cog"] = np.round(np.degrees(np.arctan2(east, north)), 1) % 360.0
+        reports["heading"], reports["msg_type"], reports["ship_type"] = np.nan, 1, 70
+        parts.append(reports.reshape(-1))
+    flat = np.concatenate(parts)
+    return flat[np.argsort(flat["t"], kind="stable")]
+
+
 def one_track(fixes: int, hours: float, seed: int = 0) -> NDArray[np.void]:
     """(fixes,) reports of one ship, at different whole seconds."""
     track = voyages(1, hours, hours * 3600 / fixes, seed)
@@ -91,7 +146,7 @@ def model(vessels: int = 60) -> tuple[Model, str]:
 @lru_cache(maxsize=2)
 def learnt(vessels: int = 60) -> Model:
     """All detectors on seeded ships; the VRNN has random weights."""
-    samples, _, _ = samples_of(voyages(vessels, 10.0, 120.0, seed=5), region(), all_tracks=True)
+    samples, _, _ = samples_of(usual(vessels, 10.0, 120.0, seed=5), region(), all_tracks=True)
     half = 227_000_000 + vessels // 2
     train, dev = samples[samples["mmsi"] < half], samples[samples["mmsi"] >= half]
     return fit_model(train, dev, region(), name="bench", trained={"vrnn": random_vrnn()})
