@@ -191,10 +191,22 @@ def stop_past_the_session(bed: Bed) -> None:
 def stop_inside_a_checkpoint(bed: Bed) -> None:
     armed = bed.worker(FAULT_POINT=f"{bed.rng.choice(('begun', 'produced'))}:{bed.rng.randint(1, 5)}:STOP")
     bed.workers.append(armed)
-    time.sleep(bed.settings.session_timeout_s + 10)
+    deadline = time.monotonic() + 90
+    while not _stopped(armed) and armed.process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert _stopped(armed), "the worker did not come to the point at which it stops"
+    time.sleep(bed.settings.session_timeout_s + bed.rng.uniform(1, 4))
     armed.process.send_signal(signal.SIGCONT)
     bed.wait_for_progress()
     armed.end(within=30)
+
+
+def _stopped(worker: Worker) -> bool:
+    """Whether the process stands still (state T in /proc)."""
+    try:
+        return Path(f"/proc/{worker.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+    except OSError:
+        return False
 
 
 def kill_the_broker(bed: Bed) -> None:
