@@ -135,7 +135,7 @@ def live_map(map_broker, start_map, day) -> Map:
     return m
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop runs in this thread as long as it is open, and no other can then
 def browser():
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:

@@ -160,6 +160,9 @@ def test_all_works_by_keyboard(live_map, open_page):
     after = page.evaluate("[map.view.x, map.view.zoom]")
     assert after[0] > before[0]
     assert after[1] == pytest.approx(before[1] + 1)
+    page.keyboard.press("d")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.keyboard.press("d")
     page.keyboard.press("?")
     assert page.locator("#keys").is_visible()
     page.keyboard.press("Escape")

@@ -1,23 +1,24 @@
 // The page: joins what is known (sea), what is seen (chart, list, story) and who acts (hands, keys, link).
+import { boxOf, boxOfShips } from "./boxes.js";
 import { Chart } from "./chart.js";
 import { Clock } from "./clock.js";
 import { $, el } from "./dom.js";
 import { Ground } from "./ground.js";
 import { Hands } from "./hands.js";
+import { Legend, STATE_NAMES } from "./legend.js";
 import { Link } from "./link.js";
 import { AlertList } from "./list.js";
 import { Past } from "./past.js";
 import { GONE, STATES, Sea, mercX, mercY } from "./sea.js";
-import { mark } from "./sprites.js";
 import { Story } from "./story.js";
 import { alertName, cause, course, date, hms, isOpen, openAt, knots, mmsiText, position, reason, shipClass, shipName, span } from "./text.js";
 import { showCondition } from "./banner.js";
+import { setUpTheme } from "./theme.js";
 import { View } from "./view.js";
 
 const AT_REST_KN = 0.5; // as the sample rule for moored ships
 const FADE_S = 3 * 3600; // the abnormal part of a closed alert stays on the map for so long
 const REPLAY_TOLD_MS = 300; // lists and tracks follow a replay so often
-const STATE_NAMES = { normal: "normal", abnormal: "abnormal", not_judged: "not judged", silent: "silent" };
 
 const sea = new Sea();
 const view = new View();
@@ -134,7 +135,7 @@ function everySecond() {
   const t = clock.time;
   $("clock-time").textContent = t ? `${hms(t)}` : "--:--:--";
   $("clock-date").textContent = t ? `UTC · ${date(t)}` : "";
-  legend();
+  legend.show(countStates());
   list.refresh();
   clock.marks(chart.colours);
   const open = [...sea.alerts.values()].filter((a) => isOpen(a) && !a.challenger).length;
@@ -148,38 +149,17 @@ function movesVisibly() {
   return false;
 }
 
-const chips = {};
+const legend = new Legend($("legend"), chart.colours, (state) => {
+  hidden.has(state) ? hidden.delete(state) : hidden.add(state);
+  chart.tracksChanged();
+  return !hidden.has(state);
+});
 
-function legend() {
+function countStates() {
   const counts = [0, 0, 0, 0, 0];
   if (clock.live) for (const s of sea.ships.values()) counts[sea.stateOf(s)]++;
   else for (const { state } of past.ships(clock.t, abnormalAt(clock.t))) counts[state]++;
-  for (const name of ["abnormal", "normal", "not_judged", "silent"]) {
-    const state = STATES.indexOf(name);
-    if (!chips[name]) {
-      const icon = el("canvas", { class: "mark", "aria-hidden": "true" });
-      const count = el("span", { class: "n" });
-      const chip = el("button", { type: "button", class: "chip", "data-state": name, "aria-pressed": "true", title: `${STATE_NAMES[name]}: show or hide` }, icon, count, el("span", { class: "word" }, STATE_NAMES[name]));
-      chip.addEventListener("click", () => {
-        hidden.has(state) ? hidden.delete(state) : hidden.add(state);
-        chip.setAttribute("aria-pressed", !hidden.has(state));
-        chart.tracksChanged();
-      });
-      chips[name] = { icon, count, state };
-      $("legend").append(chip);
-      drawIcon(icon, state);
-    }
-    chips[name].count.textContent = counts[state].toLocaleString("en");
-  }
-}
-
-function drawIcon(canvas, state) {
-  const ratio = devicePixelRatio || 1;
-  canvas.width = canvas.height = 18 * ratio;
-  const ctx = canvas.getContext("2d");
-  ctx.scale(ratio, ratio);
-  ctx.translate(9, 9);
-  mark(ctx, state, false, state === 2 ? 0.68 : 0.8, chart.colours);
+  return counts;
 }
 
 function announce(text) {
@@ -197,34 +177,15 @@ function padding() {
     : { left: 0, right: 0, top: 0, bottom: stage.bottom - (told ?? listed).top };
 }
 
-function boxOf(points) {
-  const box = { x0: Infinity, y0: Infinity, x1: -Infinity, y1: -Infinity };
-  for (const [x, y] of points) {
-    box.x0 = Math.min(box.x0, x);
-    box.x1 = Math.max(box.x1, x);
-    box.y0 = Math.min(box.y0, y);
-    box.y1 = Math.max(box.y1, y);
-  }
-  return box.x0 <= box.x1 ? box : null;
-}
-
-/** The middle 98 % of the ships: a few far ones do not make the rest small. */
-function allShips() {
-  const xs = [...sea.ships.values()].map((s) => s.x).sort((a, b) => a - b), ys = [...sea.ships.values()].map((s) => s.y).sort((a, b) => a - b);
-  if (!xs.length) return null;
-  const cut = Math.floor(xs.length * 0.01), end = xs.length - 1 - cut;
-  return { x0: xs[cut], x1: xs[end], y0: ys[cut], y1: ys[end] };
-}
-
 function firstView() {
   padding();
-  const box = allShips();
+  const box = boxOfShips(sea);
   if (box) view.jump(view.fitting(box, 10));
 }
 
 function flyToAll() {
   padding();
-  const box = allShips();
+  const box = boxOfShips(sea);
   if (box) view.fly(view.fitting(box, 10));
 }
 
@@ -424,28 +385,11 @@ addEventListener("popstate", () => {
   if (!location.hash && focus) closeStory();
 });
 
-// ---------------------------------------------------------------- light and dark
-
-function toggleTheme() {
-  const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  setTheme(dark ? "light" : "dark");
-}
-
-function setTheme(theme) {
-  if (theme) document.documentElement.dataset.theme = theme;
-  try {
-    if (theme) localStorage.setItem("theme", theme);
-  } catch { /* no storage: the choice lasts as long as the page */ }
+const toggleTheme = setUpTheme($("theme"), () => {
   chart.setColours();
-  for (const { icon, state } of Object.values(chips)) drawIcon(icon, state);
+  legend.setColours(chart.colours);
   clock.marks(chart.colours);
-}
-
-$("theme").addEventListener("click", toggleTheme);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTheme(null));
-try {
-  if (localStorage.getItem("theme")) setTheme(localStorage.getItem("theme"));
-} catch { /* no storage */ }
+});
 new ResizeObserver(() => {
   padding();
   clock.marks(chart.colours);
