@@ -67,7 +67,13 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{name} failed after {took:.0f} s:\n{error}", file=sys.stderr)
             continue
         when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-        runs[name] = {"when": when, "seconds": round(took, 1), "machine": machine.describe(), "results": results}
+        runs[name] = {
+            "when": when,
+            "seconds": round(took, 1),
+            "machine": machine.describe(),
+            "quick": args.quick,
+            "results": results,
+        }
         file.write_text(json.dumps(runs, indent=1) + "\n")
         print(report.table(results), flush=True)
     if args.plot:
@@ -76,7 +82,10 @@ def main(argv: list[str] | None = None) -> int:
         for path in plots.draw(runs, args.out):
             print(path)
     if args.docs:
-        args.docs.write_text(report.page(runs, NAMES))
+        # What was only run quickly stands in for what was not run in full, and says so.
+        quick = args.out / "quick.json"
+        small: dict[str, Any] = json.loads(quick.read_text()) if quick.is_file() else {}
+        args.docs.write_text(report.page(small | runs, NAMES))
         print(args.docs)
     return 1 if failed else 0
 

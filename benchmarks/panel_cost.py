@@ -22,6 +22,10 @@ from .workload import SIMULATED, learnt, model, region
 VESSELS, QUICK_VESSELS, ROUNDS, GOAL = 1024, 256, 7, 3.0
 WARM_STEPS = 14  # past the warm-up, so that all is judged
 
+LIMITS = {
+    "panel_cost": "the neighbours of the place and speed detectors: searches in k-d trees of up to 400,000 points, which reach far where few ships were seen.",
+}
+
 
 def warm(panel: Panel, model: Model, vessels: int) -> tuple[NDArray[np.void], NDArray[np.void]]:
     """Rows of so many lines after ``WARM_STEPS`` samples each, and their next samples."""

@@ -23,6 +23,10 @@ SAME_DEG, SAME_MISMATCH = (
     0.1,
 )  # the mismatch's flat chart differs from the geodesic by less than a tenth of a knot
 
+LIMITS = {
+    "resample/month": "the mismatch of every pair of fixes (velocities by sine and cosine, medians by slot) is the work, about 100 ns a fix; the reference is one pass over the fixes, not a search through the track for each sample, and so does not slow down with length.",
+}
+
 
 def check(reports: np.ndarray) -> int:
     """Both sides give the same samples; returns how many."""
