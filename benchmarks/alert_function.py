@@ -43,7 +43,7 @@ ROUNDS = 5
 NO_SAMPLE = "no_sample"
 
 LIMITS = {
-    "alert_function/shipped": "our reference needs some 0.3 s a track, not the 2.08 s that the earlier operator published, as graphs are built faster today; the panel's steps are nine tenths of our time (see panel_cost).",
+    "alert_function/shipped": "our reference needs some 0.3 s a track, not the 2.08 s that the earlier operator published (another machine and another TensorFlow; which of them was not looked into); the panel's steps are nine tenths of our time (see panel_cost).",
     "alert_function/S=16": "the VRNN's step itself (see vrnn_step): 144 steps at S = 16 are 30 ms.",
 }
 
