@@ -69,7 +69,9 @@ class Model:
             self,
             track_rules=track_rules,
             detection_rules=detection_rules,
-            panel=Panel(panel.detectors, panel.calibrations, panel.thresholds, detection_rules, decision=panel.decision),
+            panel=Panel(
+                panel.detectors, panel.calibrations, panel.thresholds, detection_rules, decision=panel.decision
+            ),
         )
 
     def alert_life(self, *, challenger: bool = False) -> AlertLife:

@@ -56,7 +56,10 @@ SAMPLE_DTYPE = np.dtype(
         ("lon", "f8"),
         ("sog", "f8"),  # knots, NaN when missing on either side
         ("cog", "f8"),  # deg [0, 360), NaN when missing
-        ("mismatch", "f8"),  # knots; median over the slot's report pairs of |velocity made - velocity reported|, NaN without pairs
+        (
+            "mismatch",
+            "f8",
+        ),  # knots; median over the slot's report pairs of |velocity made - velocity reported|, NaN without pairs
         ("made_30min", "f8"),  # m made good in the last 3 slots (or since the start, when shorter)
         ("nav_status", "i1"),  # of the report before the sample
         ("ship_type", "i2"),
@@ -227,9 +230,7 @@ class Alert:
             "decided_at": self.decided_at,
             "score": six_digits(self.score),
             "log10_nfa": None if self.log10_nfa is None else six_digits(self.log10_nfa),
-            "share": None
-            if self.share is None
-            else {k: six_digits(v) for k, v in self.share._asdict().items()},
+            "share": None if self.share is None else {k: six_digits(v) for k, v in self.share._asdict().items()},
             "message": self.message,
             "model_version": self.model_version,
             "challenger": self.challenger,

@@ -46,9 +46,8 @@ from .settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 RECALL_FLOOR = 0.6  # contract, `out/demo/summary.json`: below it the demo has failed ...
 CLEAN_FLAGGED_MAX = 0.05  # ... and so it has when more clean tracks than this are flagged
-DEMO_SEED = (
-    20260101  # not a seed of the training, and its lanes lie beside those of the training (models/brittany/card/card.md)
-)
+# Not a seed of the training, and its lanes lie beside those of the training: models/brittany/card/card.md.
+DEMO_SEED = 20260101
 LANE_SHIFT_M = 400.0
 REAL_PER_KIND = 2
 PARTITIONS = 4

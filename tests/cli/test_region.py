@@ -37,7 +37,9 @@ def test_a_box_that_cannot_be_is_refused_in_one_line(tmp_path, capsys):
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["decode", "simulate", "train", "calibrate", "detect", "inject", "evaluate", "region"])
+@pytest.mark.parametrize(
+    "command", ["decode", "simulate", "train", "calibrate", "detect", "inject", "evaluate", "region"]
+)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])
