@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NAMESPACE ?= local
 TARGET_REF ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo dev)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
 .PHONY: help demo demo-real test test-fast lint bench faults images check setup clean
 
@@ -57,7 +58,7 @@ faults: $(READY)  ## the long fault script against a real broker and two workers
 	@$(BIN)/python -m tests.faults
 
 images:  ## the three images $(NAMESPACE)/multitaskais_{base,stream,tracks}:$(TARGET_REF)
-	docker build -f docker/base/Dockerfile . -t $(NAMESPACE)/multitaskais_base:$(TARGET_REF)
+	docker build --build-arg REVISION=$(REVISION) -f docker/base/Dockerfile . -t $(NAMESPACE)/multitaskais_base:$(TARGET_REF)
 	docker build --build-arg NAMESPACE=$(NAMESPACE) --build-arg TARGET_REF=$(TARGET_REF) -f docker/stream/Dockerfile . -t $(NAMESPACE)/multitaskais_stream:$(TARGET_REF)
 	docker build --build-arg NAMESPACE=$(NAMESPACE) --build-arg TARGET_REF=$(TARGET_REF) -f docker/tracks/Dockerfile . -t $(NAMESPACE)/multitaskais_tracks:$(TARGET_REF)
 
