@@ -81,6 +81,10 @@ def fleet(settings: Settings) -> OpenCore:
 
     model = _model(settings.model, settings)
     challenger = _model(settings.challenger, settings) if settings.challenger else None
+    if challenger is not None and challenger.region.to_dict() != model.region.to_dict():
+        raise ConfigError(
+            f"CHALLENGER={settings.challenger!r} is a model of region {challenger.region.name!r}, MODEL one of {model.region.name!r}: give two of one region"
+        )
     log.info(
         "model %s %s, region %s%s",
         model.name,

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from multitaskais.errors import ConfigError
+from stream_operator.core import fleet
 from stream_operator.settings import Settings
 
 
@@ -94,3 +95,8 @@ def test_the_command_line_ends_with_2_and_one_line_on_a_wrong_setting():
     )
     assert done.returncode == 2
     assert done.stderr == "error: PARTITIONS='x': must be a whole number\n"
+
+
+def test_a_challenger_of_another_region_is_refused():
+    with pytest.raises(ConfigError, match="CHALLENGER='gulf'"):
+        fleet(Settings(model="brittany", challenger="gulf"))
