@@ -24,10 +24,6 @@ STEPS, TRACKS, ROUNDS, GOAL = 144, 1024, 5, 20_000.0
 VALUES = 400  # log-likelihoods of a well-known cell
 LOG10_EPS = -2.0
 
-LIMITS = {
-    "decision": "nearly all of it is the search for the best segment, 24 rounds over all lines at every step. Most lines have few low steps and need as many rounds only; a rewrite by set bits gave the same numbers in a third of the time.",
-}
-
 
 class Case(NamedTuple):
     """Tracks by step: (STEPS, n) log-likelihoods and cells."""
@@ -81,7 +77,7 @@ def decide(case: Case, calibration: Calibration, rule: AContrario) -> NDArray[np
         threshold = calibration.low[cell]
         score = -log_likelihood
         judged, low = rule.push(judged, low, ~np.isnan(threshold), score > threshold)
-        best = np.fmin(best, rule.best(judged, low)[0])
+        best = np.fmin(best, rule.least(judged, low))
     return best
 
 

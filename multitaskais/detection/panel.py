@@ -177,7 +177,7 @@ class Panel:
         new["parts"] = _running_mean(rows["parts"], np.where(moored[:, None], np.nan, parts))
 
         said = self.gate(windows.window_mean(new["z"], self.steps), samples["n"])
-        nfa = self._rule.best(new["judged"], new["low"])[0] if self._nfa_of is not None else np.full(n, np.nan)
+        nfa = self._rule.least(new["judged"], new["low"]) if self._nfa_of is not None else np.full(n, np.nan)
         nfa = np.where(is_judged, nfa, np.nan)
         surprise, type_score = self._fuse(said, nfa)
         long_enough = (samples["n"] >= self.rules.warmup_samples) & (samples["n"] * STEP_S >= self.rules.min_timespan_s)

@@ -32,6 +32,7 @@ def test_every_step_has_the_nfa_of_the_best_segment_that_ends_there(track):
     for end in range(len(track)):
         judged_mask, low_mask = RULE.push(judged_mask, low_mask, np.array([judged[end]]), np.array([low[end]]))
         best, length = RULE.best(judged_mask, low_mask)
+        np.testing.assert_array_equal(RULE.least(judged_mask, low_mask), best)
         if not any(judged[max(0, end - 23) : end + 1]):
             assert np.isnan(best[0])
             continue
@@ -55,6 +56,17 @@ def test_the_segments_of_all_steps_are_all_segments_of_the_track(track):
     assert np.isnan(least) == np.isnan(everything)
     if not np.isnan(least):
         np.testing.assert_allclose(least, everything, rtol=1e-9, atol=1e-9)
+
+
+def test_the_least_nfa_from_the_tables_is_that_of_the_search_bit_for_bit():
+    rng = np.random.default_rng(3)
+    for window in (5, 24, 31):
+        rule = AContrario(window, 0.1)
+        for p_judged, p_low in ((1.0, 0.1), (1.0, 0.5), (1.0, 1.0), (0.9, 0.2), (0.5, 0.5), (0.02, 0.5)):
+            masks = np.zeros(2000, np.uint32), np.zeros(2000, np.uint32)
+            for _ in range(window + 3):
+                masks = rule.push(*masks, rng.random(2000) < p_judged, rng.random(2000) < p_low)
+                np.testing.assert_array_equal(rule.least(*masks), rule.best(*masks)[0])
 
 
 def test_the_table_is_scipys_binomial_tail():
