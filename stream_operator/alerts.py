@@ -3,17 +3,16 @@
 --format table    one line an alert (default)
          json     one JSON object a line, as on the topic
          geojson  a FeatureCollection of the segments, last revision of each alert
-         kepler   CSV for kepler.gl: start and end of the segment, time, type
+         kepler   the same as trips for kepler.gl: LineStrings of [lon, lat, altitude, Unix s]
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import sys
+import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,7 @@ def read(
             raise OperatorError(f"topic {topic} is missing; to mend it: python -m stream_operator topics")
         parts = [TopicPartition(topic, p, OFFSET_BEGINNING) for p in found.partitions]
         if since_s is not None:
-            at = int((now() - since_s) * 1000)
+            at = max(0, int((now() - since_s) * 1000))
             parts = consumer.offsets_for_times([TopicPartition(topic, p.partition, at) for p in parts], timeout=CALL_S)
         consumer.assign(parts)
         ended: set[int] = set()
@@ -63,7 +62,7 @@ def seconds(text: str, option: str = "--since") -> float:
     """``90``, ``90s``, ``15m``, ``2h``, ``7d`` -> s."""
     number, unit = (text[:-1], UNITS_S[text[-1]]) if text[-1:] in UNITS_S else (text, 1)
     try:
-        if (value := float(number) * unit) > 0:
+        if 0.0 < (value := float(number) * unit) < math.inf:
             return value
     except ValueError:
         pass
@@ -103,18 +102,42 @@ def geojson(alerts: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return {"type": "FeatureCollection", "features": features}
 
 
-KEPLER_COLUMNS = (
-    "alert_id", "revision", "status", "mmsi", "ship_name", "alert_type", "cause", "score", "decided_at",
-    "start_time", "start_lat", "start_lon", "end_time", "end_lat", "end_lon", "message",
+KEPLER_PROPERTIES = (
+    "alert_id", "revision", "status", "mmsi", "ship_name", "ship_type", "alert_type", "cause", "score",
+    "track_id", "model_version", "challenger", "message",
 )  # fmt: skip
 
 
-def kepler_row(a: dict[str, Any]) -> dict[str, Any]:
-    start, end = a["segment_start"], a["segment_end"]
-    return {**{k: a.get(k) for k in KEPLER_COLUMNS}, "decided_at": iso(a["decided_at"])} | {
-        "start_time": iso(start["t"]), "start_lat": start["lat"], "start_lon": start["lon"],
-        "end_time": iso(end["t"]), "end_lat": end["lat"], "end_lon": end["lon"],
-    }  # fmt: skip
+def trip(revisions: Sequence[dict[str, Any]]) -> list[list[float]]:
+    """``[lon, lat, 0, Unix s]`` of one alert, each time later than the one before; never fewer than two.
+
+    An alert carries the two ends of its segment and no track between them. Its revisions carry more ends as the segment grows, so
+    the trip goes from the start through every end that was told. An event of one moment stands where it was until it was decided.
+    """
+    last = revisions[-1]
+    places = {round(p["t"]): p for p in (last["segment_start"], *(a["segment_end"] for a in revisions))}
+    begin = round(last["segment_start"]["t"])
+    line = [[p["lon"], p["lat"], 0.0, t] for t, p in sorted(places.items()) if t >= begin]
+    if len(line) == 1:
+        line.append([*line[0][:3], max(round(last["decided_at"]), line[0][3] + 1)])
+    return line
+
+
+def kepler(alerts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Trips as kepler.gl reads them: a FeatureCollection of LineStrings whose coordinates have a fourth number, the Unix time."""
+    lives: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+    for a in alerts:
+        lives.setdefault((a["alert_id"], a["challenger"]), []).append(a)
+    features = []
+    for life in lives.values():
+        life.sort(key=lambda a: a["revision"])
+        said = {k: life[-1][k] for k in KEPLER_PROPERTIES} | {"decided_at": iso(life[-1]["decided_at"])}
+        line = {"type": "LineString", "coordinates": trip(life)}
+        features.append({"type": "Feature", "geometry": line, "properties": said})
+    return {"type": "FeatureCollection", "features": features}
+
+
+COLLECTIONS = {"geojson": geojson, "kepler": kepler}
 
 
 def main(argv: list[str]) -> int:
@@ -126,19 +149,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--format", choices=("table", "json", "geojson", "kepler"), default="table")
     parser.add_argument("--settings", type=Path, help="TOML file of settings")
     args = parser.parse_args(argv)
-    if args.follow and args.format == "geojson":
-        raise ConfigError("--format geojson needs an end: leave --follow out")
+    if args.follow and args.format in COLLECTIONS:
+        raise ConfigError(f"--format {args.format} needs an end: leave --follow out, or take --format json")
     settings = Settings.load(file=args.settings)
-    messages = read(settings, settings.alert_topic, seconds(args.since) if args.since else None, args.follow)
+    messages = read(settings, settings.alert_topic, None if args.since is None else seconds(args.since), args.follow)
     alerts = (json.loads(m.value()) for m in messages if m.value() is not None)
-    if args.format == "geojson":
-        print(json.dumps(geojson(alerts), ensure_ascii=False))
-    elif args.format == "kepler":
-        out = csv.DictWriter(sys.stdout, KEPLER_COLUMNS)
-        out.writeheader()
-        for a in alerts:
-            out.writerow(kepler_row(a))
-            sys.stdout.flush()
+    if args.format in COLLECTIONS:
+        print(json.dumps(COLLECTIONS[args.format](alerts), ensure_ascii=False))
     else:
         for a in alerts:
             print(table_line(a) if args.format == "table" else json.dumps(a, ensure_ascii=False), flush=True)

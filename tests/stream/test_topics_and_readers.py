@@ -1,26 +1,16 @@
-"""Topics are made right and checked; alerts and dead letters can be read and replayed."""
+"""Topics are made right and checked; dead letters can be read and replayed."""
 
 from __future__ import annotations
-
-import csv
-import io
-import json
-import os
-import subprocess
-import sys
-from dataclasses import replace
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from multitaskais.errors import OperatorError
-from multitaskais.records import Status
-from stream_operator import alerts, dead, topics, wire
+from stream_operator import dead, topics
 from stream_operator.settings import Settings
 
-from .conftest import ROOT, own_settings, producer
+from .conftest import own_settings, producer
 from .reading import messages
-from .standin import an_alert
 from .test_feed import run
 
 
@@ -60,39 +50,6 @@ def test_a_broker_that_is_not_there_is_said_in_one_line(monkeypatch):
     monkeypatch.setattr(topics, "CALL_S", 1.0)
     with pytest.raises(OperatorError, match=r"no answer from the brokers 127.0.0.1:1 .* is BOOTSTRAP_SERVERS right"):
         topics.require(Settings(bootstrap_servers="127.0.0.1:1"))
-
-
-@pytest.mark.broker
-def test_alerts_read_in_every_format(broker):
-    s = own_settings(broker.bootstrap)
-    topics.Admin(s).create()
-    first = replace(an_alert(227000001, 1.7e9, 1, 2.0), ship_name="MARION")
-    last = replace(first, revision=2, status=Status.CLOSED)
-    other = an_alert(227000002, 1.7e9, 1, 3.0)
-    p = producer(s)
-    for a in (first, last, other):
-        key, value = wire.encode_alert(a)
-        p.produce(s.alert_topic, value, key)
-    p.flush()
-
-    def out(*args: str) -> str:
-        env = {**os.environ, "BOOTSTRAP_SERVERS": s.bootstrap_servers, "ALERT_TOPIC": s.alert_topic}
-        command = [sys.executable, "-m", "stream_operator", "alerts", *args]
-        done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT, timeout=60)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    assert "MARION" in out()
-    assert len(out("--format", "json", "--since", "2h").splitlines()) == 3
-    features = json.loads(out("--format", "geojson"))["features"]
-    assert {f["properties"]["mmsi"]: f["properties"]["revision"] for f in features} == {"227000001": 2, "227000002": 1}
-    rows = list(csv.DictReader(io.StringIO(out("--format", "kepler"))))
-    assert [r["start_lat"] for r in rows] == ["48.0"] * 3
-
-
-@pytest.mark.parametrize(("text", "s"), [("90", 90), ("90s", 90), ("15m", 900), ("2h", 7200), ("7d", 604800)])
-def test_times_back(text, s):
-    assert alerts.seconds(text) == s
 
 
 @pytest.mark.broker
