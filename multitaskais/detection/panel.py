@@ -24,7 +24,7 @@ from .calibration import Calibration
 from .cells import CellGrid
 from .classes import vessel_class
 from .protocol import Detector
-from .threshold import N_TYPES, TYPE_INDEX, TYPES, Thresholds, over_limit
+from .threshold import N_TYPES, TYPE_INDEX, TYPES, Surprises, Thresholds, over_limit
 
 LITTLE_KNOWN_VESSELS = 10  # METHOD 10.6: with fewer other vessels around, a place is little known
 CONTRADICTION_KNOTS = 2.5  # METHOD 10.4: in 4 of 6 slots; recall 1.00 at less than 1 % of clean tracks
@@ -81,6 +81,34 @@ class Traits:
         return traits
 
 
+class _Norms(NamedTuple):
+    """What the calibrations of D detectors say of cells and classes, side by side, so that a line's are looked up at once."""
+
+    mean: NDArray[np.float64]  # (class rows * cells, D)
+    sd: NDArray[np.float64]
+    limit: NDArray[np.float64]  # (D,)
+    unknown: NDArray[np.bool_]  # (cells, D) the detector rests on place, and too few vessels were seen around
+    low: NDArray[np.float64] | None  # (cells,) of the detector with the a-contrario rule
+
+    @classmethod
+    def of(cls, calibrations: Sequence[Calibration], traits: Sequence[Traits]) -> _Norms:
+        return cls(
+            np.stack([c.mean.ravel() for c in calibrations], axis=1),
+            np.stack([c.sd.ravel() for c in calibrations], axis=1),
+            np.array([c.limit for c in calibrations]),
+            np.stack(
+                [
+                    (c.vessels < LITTLE_KNOWN_VESSELS) & t.rests_on_place
+                    for c, t in zip(calibrations, traits, strict=True)
+                ],
+                axis=1,
+            ),
+            next(
+                (c.low for c, t in zip(calibrations, traits, strict=True) if t.a_contrario and c.low is not None), None
+            ),
+        )
+
+
 class Panel:
     """Detectors, their calibrations and thresholds under one set of rules.
 
@@ -123,6 +151,9 @@ class Panel:
         self._nfa_of = next(
             (k for k, t in enumerate(self.traits) if t.a_contrario and calibrations[k].low is not None), None
         )
+        self._norms = _Norms.of(calibrations, self.traits)
+        self._surprises = None if thresholds is None else Surprises(thresholds.surprise)
+        self._columns = [(k, np.flatnonzero(self.types == k).tolist()) for k in np.unique(self.types).tolist()]
         self.alert_dtype = _alert_dtype(len(names))
         width = windows.RING_STEPS
         self.row_dtype = np.dtype(
@@ -151,50 +182,57 @@ class Panel:
         outside, moored = cell < 0, samples["moored"]
         here = np.where(outside, 0, cell)
 
-        z = np.full((n, n_detectors), np.nan)
+        value = np.empty((n, n_detectors))
         little_known = np.zeros(n, bool)
-        is_judged = is_low = np.zeros(n, bool)
-        parts = np.full((n, 4), np.nan)
+        parts: NDArray[np.float64] | None = None
         for k, detector in enumerate(self.detectors):
             score = self._run(detector, rows, new, samples)
-            value, calibration = np.where(moored | outside, np.nan, score[0]), self.calibrations[k]
-            if self.traits[k].rests_on_place:
-                unknown = calibration.vessels[here] < LITTLE_KNOWN_VESSELS
-                value = np.where(unknown, np.nan, value)
-                little_known |= unknown
+            value[:, k] = score[0]
             little_known |= score[1] == NotJudged.LITTLE_KNOWN
-            z[:, k] = calibration.z(value, here, class_row)
-            if k == self._nfa_of and calibration.low is not None:
-                low = calibration.low[here]
-                is_judged, is_low = ~np.isnan(value) & ~np.isnan(low), value > low
-            if score[2] is not None and np.isnan(parts).all():
+            if score[2] is not None and (parts is None or np.isnan(parts).all()):
                 parts = score[2]
+        norms = self._norms
+        unknown = norms.unknown[here]
+        value[unknown] = np.nan
+        value[moored | outside] = np.nan
+        little_known |= unknown.any(axis=1)
+        at = class_row * self.grid.n_cells + here
+        z = (value - norms.mean[at]) / norms.sd[at]
+        np.maximum(z, -norms.limit, out=z)
+        np.minimum(z, norms.limit, out=z)
 
         for name in _RING_FIELDS:
-            new[name] = windows.push(rows[name], samples[name])
-        new["z"] = windows.push(rows["z"], z)
-        new["judged"], new["low"] = self._rule.push(rows["judged"], rows["low"], is_judged, is_low)
-        new["parts"] = _running_mean(rows["parts"], np.where(moored[:, None], np.nan, parts))
+            windows.push_into(new[name], rows[name], samples[name])
+        windows.push_into(new["z"], rows["z"], z)
+        if parts is not None:
+            parts = np.where(moored[:, None], np.nan, parts)
+            new["parts"] = _running_mean(rows["parts"], parts)
 
         said = self.gate(windows.window_mean(new["z"], self.steps), samples["n"])
-        nfa = self._rule.least(new["judged"], new["low"]) if self._nfa_of is not None else np.full(n, np.nan)
-        nfa = np.where(is_judged, nfa, np.nan)
+        if self._nfa_of is not None and norms.low is not None:
+            low, x = norms.low[here], value[:, self._nfa_of]
+            is_judged = (x == x) & (low == low)
+            masks = self._rule.push(rows["judged"], rows["low"], is_judged, x > low)
+            new["judged"], new["low"] = masks
+            nfa = np.where(is_judged, self._rule.least(*masks), np.nan)
+        else:
+            nfa = np.full(n, np.nan)
         surprise, type_score = self._fuse(said, nfa)
         long_enough = (samples["n"] >= self.rules.warmup_samples) & (samples["n"] * STEP_S >= self.rules.min_timespan_s)
         judged = long_enough & ~np.isnan(said).all(1)
-        reason = np.select(
-            [judged, moored, outside, ~long_enough, little_known],
-            [NotJudged.JUDGED, NotJudged.MOORED, NotJudged.OUTSIDE_REGION, NotJudged.TOO_SHORT, NotJudged.LITTLE_KNOWN],
-            NotJudged.NO_DATA,
-        ).astype(np.uint8)
+        reason = np.full(n, NotJudged.NO_DATA, np.uint8)
+        # The last that applies counts.
+        reason[little_known] = NotJudged.LITTLE_KNOWN
+        reason[~long_enough] = NotJudged.TOO_SHORT
+        reason[outside] = NotJudged.OUTSIDE_REGION
+        reason[moored] = NotJudged.MOORED
+        reason[judged] = NotJudged.JUDGED
         score = np.fmax.reduce(type_score, axis=1)
         return new, StepResult(judged, reason, said, surprise, type_score, score, nfa, _shares(new["parts"]))
 
     def surprise(self, said: NDArray[np.float64]) -> NDArray[np.float64]:
         """(..., D) windowed z -> (..., D) surprise; NaN while thresholds are being learnt."""
-        if self.thresholds is None:
-            return np.full_like(said, np.nan)
-        return np.stack([f(said[..., k]) for k, f in enumerate(self.thresholds.surprise)], -1)
+        return np.full_like(said, np.nan) if self._surprises is None else self._surprises(said)
 
     def start_of_segment(self, row: np.void) -> int:
         """Steps from the newest sample back to the start of the most meaningful segment that ends there."""
@@ -229,8 +267,9 @@ class Panel:
         for k, traits in enumerate(self.traits):
             if traits.alert_at is not None:
                 ratio[:, k] = over_limit(self.calibrations[k].score_of_region(said[:, k]), traits.alert_at)
-        for k in np.unique(self.types):
-            type_score[:, k] = np.fmax.reduce(ratio[:, self.types == k], axis=1)
+        for k, columns in self._columns:
+            for column in columns:
+                np.fmax(type_score[:, k], ratio[:, column], out=type_score[:, k])
         if self.decision == "a_contrario":
             type_score[:, TYPE_INDEX[AlertType.ABNORMAL]] = nfa / self.thresholds.log10_eps
         return surprise, type_score

@@ -12,6 +12,7 @@ score reaches it). It is 0 for what most tracks reach, 3 for one track in 20, 4.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +69,30 @@ class Surprise:
         body = np.interp(score, knots, -np.log1p(-_KNOTS))
         tail = (score - knots[-1]) / self.tail_scale - math.log1p(-_TAIL_FROM)
         return np.where(score > knots[-1], tail, body)
+
+
+class Surprises:
+    """Those of all detectors at once, (..., D) -> (..., D), with the bits of each alone."""
+
+    def __init__(self, each: Sequence[Surprise]) -> None:
+        self._knots = np.array([s.knots for s in each])
+        self._tail_scale = np.array([s.tail_scale for s in each])
+        self._start = np.arange(len(each)) * len(_KNOTS)
+        # Of the stretch that begins at each knot: where, at what height, and how steep; the last is the tail's.
+        heights = -np.log1p(-_KNOTS)
+        rise, run = np.diff(heights), np.diff(self._knots, axis=1)
+        slope = np.divide(rise, run, out=np.zeros_like(run), where=run > 0)
+        self._slope = np.append(slope, np.zeros((len(each), 1)), axis=1).ravel()
+        self._height = np.tile(heights, len(each))
+
+    def __call__(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
+        """0 below the least knot, NaN stays NaN."""
+        stretch = np.add.reduce(score[..., None] >= self._knots, axis=-1, dtype=np.int64) - 1
+        at = np.maximum(stretch, 0) + self._start
+        body = self._slope.take(at) * (score - self._knots.take(at)) + self._height.take(at)
+        last = self._knots[:, -1]
+        tail = (score - last) / self._tail_scale - math.log1p(-_TAIL_FROM)
+        return np.where(score > last, tail, np.where(stretch < 0, score * 0.0, body))
 
 
 @dataclass(frozen=True)

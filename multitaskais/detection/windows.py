@@ -15,9 +15,14 @@ RING_STEPS = 12  # METHOD 10: the mean of 12 samples (2 h) was the best of those
 def push(ring: NDArray, value: NDArray) -> NDArray:
     """(..., W) and (...) -> (..., W) with the oldest gone and ``value`` as the newest."""
     out = np.empty_like(ring)
+    push_into(out, ring, value)
+    return out
+
+
+def push_into(out: NDArray, ring: NDArray, value: NDArray) -> None:
+    """``push`` into an array that is there, which must not be ``ring`` itself."""
     out[..., :-1] = ring[..., 1:]
     out[..., -1] = value
-    return out
 
 
 def window_mean(ring: NDArray[np.float32], steps: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -31,13 +36,16 @@ def window_mean(ring: NDArray[np.float32], steps: NDArray[np.int64]) -> NDArray[
         (n, D) mean; NaN where fewer than half of the window is present (at least one must be) or where the newest value is missing:
         a sample that was not judged gives no judgement.
     """
-    n, n_detectors, width = ring.shape
-    total = np.zeros((n, n_detectors))
-    count = np.zeros((n, n_detectors))
-    for back in range(int(steps.max(initial=1))):
-        value = ring[:, :, width - 1 - back]
-        use = ~np.isnan(value) & (back < steps)
-        total += np.where(use, value, 0.0)
-        count += use
-    enough = (count >= np.maximum(1, steps // 2)) & ~np.isnan(ring[:, :, -1])
+    longest = int(steps.max(initial=1))
+    # Newest first, so that each step is one block of memory.
+    values = np.ascontiguousarray(ring.transpose(2, 0, 1)[: -longest - 1 : -1])
+    use = values == values  # not NaN
+    newest = use[0].copy()
+    use &= (np.arange(longest)[:, None] < steps)[:, None]
+    values = np.where(use, values, np.float32(0.0))
+    total = np.zeros(ring.shape[:2])
+    for value in values:
+        total += value
+    count = np.add.reduce(use, axis=0, dtype=np.int64)
+    enough = (count >= np.maximum(1, steps // 2)) & newest
     return np.where(enough, total / np.maximum(count, 1), np.nan)

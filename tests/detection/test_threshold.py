@@ -13,6 +13,7 @@ from multitaskais.detection.threshold import (
     Budget,
     DevelopmentScores,
     Surprise,
+    Surprises,
     Thresholds,
     choose,
 )
@@ -107,3 +108,15 @@ def test_thresholds_survive_json():
 def test_a_budget_that_cannot_be_says_so(wrong):
     with pytest.raises(ConfigError, match="budget"):
         Budget(**wrong)
+
+
+def test_the_surprises_of_all_detectors_at_once_have_the_bits_of_each_alone():
+    rng = np.random.default_rng(4)
+    each = [Surprise.fit(rng.normal(k, 1 + k, 200)) for k in range(5)] + [Surprise.fit(np.array([np.nan]))]
+    score = rng.normal(2, 6, (500, len(each)))
+    score[rng.random(score.shape) < 0.1] = np.nan
+    score[0] = [s.knots[-1] for s in each]
+    score[1] = [s.knots[3] for s in each]
+    want = np.stack([s(score[:, k]) for k, s in enumerate(each)], axis=1)
+    np.testing.assert_array_equal(Surprises(each)(score), want)
+    np.testing.assert_array_equal(Surprises(each)(score[7]), want[7])
