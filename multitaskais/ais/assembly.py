@@ -54,6 +54,10 @@ class Assembler:
         self._sets: dict[tuple, dict[bytes, _Set]] = {}  # by key, then by station ("" where none is named)
         self._open: OrderedDict[tuple[tuple, bytes], None] = OrderedDict()  # the oldest first
 
+    def free(self, key: tuple, more: int) -> bool:
+        """No part of this key waits, and ``more`` sets could be opened without giving one up."""
+        return key not in self._sets and len(self._open) + more < SETS_KEPT
+
     @staticmethod
     def _key(part: Part) -> tuple:
         s, group = part.sentence, part.frame.group

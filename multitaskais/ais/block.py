@@ -24,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Counts, PositionReport, Reason
-from . import kernel
+from . import kernel, kernel_static
 from .decoder import Context, Decoder, Message, Rejected
+from .kernel_static import Statics
 from .kernel_times import PADDING
 from .positions import Heard, StaticData, StaticMemory, report_of, rows_to_array, static_of
 
@@ -144,7 +145,10 @@ class BlockDecoder:
         fast_lines = np.flatnonzero(scan.codes == kernel.REPORT)
         fast = scan.reports
         self.memory.attach(fast)
-        taken_back = self._one_by_one(buf, starts, ends, scan.codes, work)
+        statics = kernel_static.NONE
+        if self._kernel is not None:
+            statics = kernel_static.find(buf, starts, ends, np.flatnonzero(scan.codes == kernel.LEFT), self._trust)
+        taken_back = self._one_by_one(buf, starts, ends, scan.codes, statics, work)
         if taken_back:
             keep = ~np.isin(fast_lines, taken_back)
             fast_lines, fast = fast_lines[keep], fast[keep]
@@ -162,26 +166,54 @@ class BlockDecoder:
         starts: NDArray[np.int64],
         ends: NDArray[np.int64],
         left: NDArray[np.uint8],
+        statics: Statics,
         work: _Work,
     ) -> list[int]:
-        """Decode through pyais what the kernel left, and a line whose time stands on the line before it.
+        """Decode through pyais what the kernels left, and a line whose time stands on the line before it.
 
         Returns the lines that the kernel had decoded and that were decoded again.
         """
         taken_back: list[int] = []
         done = -1
         raw = memoryview(buf.data)
+        paired: dict[int, int] = {}  # number of a pair whose second part is still to come -> line of the first
         first = [0] if self._decoder.waiting and len(starts) else []
         for i in first + np.flatnonzero(left == kernel.LEFT).tolist():
             line = i
             while line > done and line < len(starts):
+                done = line
+                if not self._decoder.waiting and self._heard(line, statics, paired, work):
+                    break
                 if left[line] != kernel.LEFT:
                     taken_back.append(line)
                     work.codes[line] = WAITING
                 self._feed(line, bytes(raw[starts[line] : ends[line]]), work)
-                done = line
                 line = line + 1 if self._decoder.waiting else -1
         return taken_back
+
+    def _heard(self, line: int, statics: Statics, paired: dict[int, int], work: _Work) -> bool:
+        """Take a line of static data that is decoded already; False where pyais and the assembler have to see it."""
+        if line in statics.alone:
+            said = statics.alone[line]
+        elif (pair := statics.first.get(line, -1)) >= 0:
+            if self._decoder.free(statics.keys[pair], len(statics.keys)):
+                paired[pair] = line
+                return True
+            return False
+        elif (pair := statics.second.get(line, -1)) in paired:
+            work.codes[paired.pop(pair)] = CODE_OF[Reason.NOT_A_POSITION]
+            said = statics.said[pair]
+        else:
+            return False
+        work.codes[line] = CODE_OF[Reason.NOT_A_POSITION]
+        if said is not None:
+            self._hear(line, said, work)
+        return True
+
+    def _hear(self, line: int, said: StaticData, work: _Work) -> None:
+        work.statics.append(said)
+        if self.memory.hear(said):
+            work.heard.append((line, said.mmsi, self.memory.get(said.mmsi)))
 
     def _feed(self, i: int, text: bytes, work: _Work) -> None:
         for outcome in self._decoder.feed(self._lines + i, text):
@@ -195,9 +227,7 @@ class BlockDecoder:
     def _message(self, i: int, message: Message, work: _Work) -> None:
         m, bv = message.payload, message.bv
         if (static := static_of(m.msg_type, m, bv, message.t)) is not None:
-            work.statics.append(static)
-            if self.memory.hear(static):
-                work.heard.append((i, static.mmsi, self.memory.get(static.mmsi)))
+            self._hear(i, static, work)
         report = report_of(m.msg_type, m, bv, message.t)
         for line in message.lines:
             if line != message.line:

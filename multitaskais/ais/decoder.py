@@ -96,6 +96,10 @@ class Decoder:
         """The next line depends on one before it (a time line, a tag block on its own line)."""
         return self._framer.waiting
 
+    def free(self, key: tuple, more: int) -> bool:
+        """``Assembler.free``."""
+        return self._assembler.free(key, more)
+
     def feed(self, line: int, text: bytes) -> Iterator[Message | Rejected | Context]:
         """What follows from line number ``line``; nothing when it is a part that waits for the others."""
         if len(text) > LINE_MAX:

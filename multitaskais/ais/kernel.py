@@ -70,8 +70,8 @@ class LineKernel(Protocol):
         """Line i is ``buf[starts[i]:ends[i]]`` (without its end); PADDING bytes follow the last."""
 
 
-_CHANNEL = bytes_in(b"AB12")
-_UPPER = bytes_in(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+CHANNEL = bytes_in(b"AB12")
+UPPER = bytes_in(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 _HEAD, _HEAD_MASK = word(b"!\0\0VDM,1"), word(b"\xff\0\0\xff\xff\xff\xff\xff")
 _AIVDM = word(b"!AIVDM,1")
@@ -117,7 +117,7 @@ def _sentences(buf: U8, bang: I64) -> _Sentences:
     w0, w1 = head[0], head[1]
     ok = (w0 & _HEAD_MASK) == _HEAD
     if not (w0 == _AIVDM).all():
-        ok &= _UPPER[(w0 >> u64(8)) & u64(255)] & _UPPER[(w0 >> u64(16)) & u64(255)]
+        ok &= UPPER[(w0 >> u64(8)) & u64(255)] & UPPER[(w0 >> u64(16)) & u64(255)]
     plain = (w1 & _PLAIN_MASK) == _PLAIN
     channel = (w1 >> u64(32)) & u64(255)
     offset = np.full(len(bang), 14, dtype=np.int64)
@@ -130,7 +130,7 @@ def _sentences(buf: U8, bang: I64) -> _Sentences:
         # bare has a comma where plain has the channel: the two exclude each other
         channel = np.where(bare, ord("A"), np.where(numbered, (w1 >> u64(40)) & u64(255), channel))
         ok &= (plain & ~bare) | bare | numbered
-    ok &= _CHANNEL[channel]
+    ok &= CHANNEL[channel]
     body = load(buf, bang + offset, 40)
     p, tail = body[:4].copy(), body[3] >> u64(32)
     p[3] &= u64(0xFFFFFFFF)
