@@ -70,6 +70,7 @@ class CellsDetector:
 
     def __init__(self, region: Region, levels: list[Level]) -> None:
         self.region, self.levels = region, levels
+        self._row_of, self._surprise = _tables(region, levels)
         self._traffic: Traffic | None = None
         self._own: list[Level] = []  # keys with the vessel's number, only in the process that learned
 
@@ -85,15 +86,19 @@ class CellsDetector:
         use = np.flatnonzero(reason == 0)
         score = np.full(len(samples), np.nan)
         if len(use):
-            own = None
+            lat, lon, uv = samples["lat"][use], samples["lon"][use], uv[use]
             if self.leave_own_out and self._traffic is not None:
-                own = self._traffic.numbers_of(samples["mmsi"][use])
-            score[use] = self._score(samples["lat"][use], samples["lon"][use], uv[use], own)
+                score[use] = self._score(lat, lon, uv, self._traffic.numbers_of(samples["mmsi"][use]))
+            else:
+                sog, cog = _bins(uv)
+                cell = np.minimum(_cell(self.region, len(FACTORS), lat, lon), len(self._row_of) - 1)
+                score[use] = self._surprise[self._row_of[cell], sog * N_COG + cog]
         return new, Scores(score, reason)
 
     def _score(
         self, lat: NDArray[np.float64], lon: NDArray[np.float64], uv: NDArray[np.float64], own: NDArray[np.int32] | None
     ) -> NDArray[np.float64]:
+        """What the tables say, reckoned from the counts; vessels may be left out."""
         sog, cog = _bins(uv)
         p = np.full(len(lat), 1.0 / N_BINS)
         for k, level in enumerate(self.levels):
@@ -161,6 +166,41 @@ class CellsDetector:
         return cls(region, levels)
 
 
+def _tables(region: Region, levels: list[Level]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """All scores: of each smallest cell the row of the smallest cell around it that has traffic; (rows, N_BINS) -ln p."""
+    lat, lon = _centres(region)
+    row_of, rows = np.zeros(len(lat), np.int64), np.full((1, N_BINS), 1.0 / N_BINS)
+    for k, level in enumerate(levels):
+        if not len(level.cell):
+            continue
+        count = np.zeros((len(level.cell), N_SOG, N_COG))
+        count.reshape(-1)[np.searchsorted(level.cell, level.key // N_BINS) * N_BINS + level.key % N_BINS] = (
+            level.vessels
+        )
+        smeared = np.zeros_like(count)
+        for d_sog, d_cog, weight in SMEAR:
+            at = np.clip(np.arange(N_SOG) + d_sog, 0, N_SOG - 1)
+            smeared += weight * np.roll(count[:, at], -d_cog, axis=2)
+        cell = _cell(region, k, lat, lon)
+        at = np.minimum(np.searchsorted(level.cell, cell), len(level.cell) - 1)
+        inside = np.flatnonzero(level.cell[at] == cell)
+        # Cells of 0.3 degrees may lie in two of 1 degree: a row for each that there is.
+        pair, which = np.unique(at[inside] * len(rows) + row_of[inside], return_inverse=True)
+        own, larger = np.divmod(pair, len(rows))
+        total = level.total[own, None].astype(np.float64)
+        row_of[inside] = len(rows) + which
+        rows = np.concatenate([rows, (smeared.reshape(-1, N_BINS)[own] + BACK_OFF * rows[larger]) / (total + BACK_OFF)])
+    return row_of, -np.log(rows).astype(np.float32)
+
+
+def _centres(region: Region) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(m,) latitude and longitude of all smallest cells, in the order of ``_cell``."""
+    size = region.cell_deg * FACTORS[-1]
+    rows = int((region.lat_max - region.lat_min) / size) + 2
+    row, column = np.divmod(np.arange(rows * _columns(region, size)), _columns(region, size))
+    return region.lat_min + (row + 0.5) * size, region.lon_min + (column + 0.5) * size
+
+
 _MOST_VESSELS = 1 << 20
 
 
@@ -180,9 +220,13 @@ def _cell(region: Region, level: int, lat: NDArray[np.float64], lon: NDArray[np.
     if level == 0:
         return np.zeros(len(lat), np.int64)
     size = region.cell_deg * FACTORS[level - 1]
-    columns = int((region.lon_max - region.lon_min) / size) + 2
+    columns = _columns(region, size)
     row = np.floor((lat - region.lat_min) / size).astype(np.int64)
     return np.maximum(row, 0) * columns + np.maximum(np.floor((lon - region.lon_min) / size).astype(np.int64), 0)
+
+
+def _columns(region: Region, size: float) -> int:
+    return int((region.lon_max - region.lon_min) / size) + 2
 
 
 def _look_up(keys: NDArray[np.int64], values: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
