@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -64,6 +64,7 @@ def run(
     *,
     trace: bool = False,
     finish: bool = True,
+    then: Sequence[tuple[Model, float]] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> BatchResult:
     """(n,) reports of ``REPORT_DTYPE`` in any order -> alerts and verdicts.
@@ -71,10 +72,15 @@ def run(
     Args:
         finish: nothing comes after the archive: judge what is held back for the lateness and close what is open. False stands
             where a live operator would stand after the same reports.
+        then: successors, each with the time from which it speaks (``succession.py``), as if announced before the first report. The trace
+            leaves out those that have other detectors.
         progress: called with (reports done, of all).
     """
     reports = reports[np.lexsort((reports["mmsi"], reports["t"]))]
-    fleet = Fleet(model, ordered=True, trace=trace)
+    successors = {m.version: m for m, _ in then}
+    fleet = Fleet(model, ordered=True, trace=trace, find=lambda version, _: successors[version])
+    for successor, since in then:
+        fleet.announce(successor.version, "", since)
     result = BatchResult(detector_names=model.panel.names)
     last: dict[str, Verdict] = {}
     seen: list[Seen] = []

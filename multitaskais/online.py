@@ -9,6 +9,7 @@ gives the same events however it is cut into runs, also when it was written to b
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -19,9 +20,21 @@ from numpy.typing import NDArray
 
 from .detection.lifecycle import LineInfo
 from .detection.panel import StepResult
+from .errors import ModelNotFound
 from .modelfolder import Model
 from .records import REPORT_DTYPE, Alert, Counts, NotJudged, Reason, Verdict
-from .state import StoredLine, StoredRow, layout, read_clock, read_row, read_vessel, write_clock, write_vessel
+from .state import (
+    StoredLine,
+    StoredPartition,
+    StoredRow,
+    layout,
+    read_partition,
+    read_row,
+    read_vessel,
+    write_partition,
+    write_vessel,
+)
+from .succession import Find, Judge, Succession, Turn
 from .tracks.clock import PartitionClock
 from .tracks.resample import LINE_DTYPE, complete, interpolate
 from .tracks.sampler import Due, SlotSampler
@@ -29,6 +42,9 @@ from .tracks.screen import REASONS, screen
 from .tracks.tracker import Accepted, IdentityConflict, Jump, Rejected, TrackEnded, TrackEvent, VesselTracker
 
 _SHIP_TYPE = REPORT_DTYPE.names.index("ship_type")  # type: ignore[union-attr]
+_CHALLENGER = (
+    "challenger "  # a challenger's row is stored under its version, so prefixed: the same model may speak, too
+)
 _SHIP_NAME = REPORT_DTYPE.names.index("ship_name")  # type: ignore[union-attr]
 
 
@@ -67,6 +83,7 @@ class LineState(msgspec.Struct):
     track_id: str
     sampler: SlotSampler
     slot: int  # its row in the tables
+    model: str  # version of the model that has it
     ship_type: int = -1
     ship_name: bytes = b""
     reason: int = NotJudged.TOO_SHORT  # why its last sample has no judgement; 0 when it has one
@@ -88,22 +105,6 @@ class _Step(NamedTuple):
     what: Due | Jump | IdentityConflict | TrackEnded
 
 
-class _Judge:
-    """One model's rows, one a line, and what it says of them."""
-
-    def __init__(self, model: Model, capacity: int, *, challenger: bool) -> None:
-        self.model = model
-        self.life = model.alert_life(challenger=challenger)
-        self.fresh = model.panel.initial(1)[0]
-        self.rows = model.panel.initial(capacity)
-
-    def grow(self, capacity: int) -> None:
-        # Zeros that nobody touches take no memory; a line writes its first row when it gets the slot.
-        rows = np.zeros(capacity, self.rows.dtype)
-        rows[: len(self.rows)] = self.rows
-        self.rows = rows
-
-
 class Fleet:
     """All vessels of one partition: state, and the fold that moves it.
 
@@ -114,6 +115,8 @@ class Fleet:
             behind, and each says that the log is complete up to itself.
         trace: keep what was seen of each sample (grows with the input).
         timer: seconds, to measure the models' steps with; nothing that is decided rests on it.
+        place: name or folder of the model; kept in the state beside its version.
+        find: loads the models that are announced in the log, or that a stored state names.
     """
 
     def __init__(
@@ -124,8 +127,11 @@ class Fleet:
         ordered: bool = False,
         trace: bool = False,
         timer: Callable[[], float] | None = None,
+        place: str = "",
+        find: Find | None = None,
     ) -> None:
-        self.model = model
+        self.model = model  # of those that speak, the first: its region and track rules are those of all
+        self._find = find or _nowhere
         self._timer = timer
         self._ordered = ordered
         self.clock = PartitionClock()
@@ -135,9 +141,8 @@ class Fleet:
         self._line_rows = np.zeros(self._capacity, LINE_DTYPE)
         self._free = list(range(self._capacity - 1, -1, -1))
         self._ended: list[int] = []  # slots of lines that ended in this run: free once it has been judged
-        self._judges = [_Judge(model, self._capacity, challenger=False)]
-        if challenger is not None:
-            self._judges.append(_Judge(challenger, self._capacity, challenger=True))
+        self._succession = Succession(model, place, self._capacity)
+        self._challenger = Judge(challenger, self._capacity, challenger=True) if challenger is not None else None
         # (not later than the vessel's next deadline, mmsi), one entry a vessel: who is silent is found without a search.
         self._deadlines: list[tuple[float, int]] = []
         self._changed: set[int] = set()
@@ -149,10 +154,13 @@ class Fleet:
     def census(self) -> dict[tuple[str, str], int]:
         """Open tracks by what was last said of them: (verdict, reason or empty) -> how many. For the operator's figures."""
         found: dict[tuple[str, str], int] = {}
-        standing: list[bool] = np.any(self._judges[0].rows["alert"]["open"], axis=1).tolist()
+        standing: dict[str, list[bool]] = {
+            version: np.any(judge.rows["alert"]["open"], axis=1).tolist()
+            for version, judge in self._succession.judges.items()
+        }
         for vessel in self._vessels.values():
             for line in vessel.lines.values():
-                said = "abnormal" if standing[line.slot] else "not_judged" if line.reason else "normal"
+                said = "abnormal" if standing[line.model][line.slot] else "not_judged" if line.reason else "normal"
                 key = said, NotJudged(line.reason).text if said == "not_judged" else ""
                 found[key] = found.get(key, 0) + 1
         return found
@@ -188,6 +196,8 @@ class Fleet:
             for event in vessel.tracker.offer(report, rules):
                 self._take(vessel, event, i, decided_at, steps, events)
         self._judge(steps, events)
+        if len(watermarks):
+            self._settle(float(watermarks[-1]))
         return events
 
     def advance_watermark(self, t: float) -> Events:
@@ -197,7 +207,31 @@ class Fleet:
         self.clock.complete_until(t, self.model.track_rules)
         self._flush_silent(0, t, steps, events)
         self._judge(steps, events)
+        self._settle(t)
         return events
+
+    def announce(self, version: str, place: str, since: float) -> bool:
+        """It was said that model ``version`` speaks from ``since`` on (Unix s). False when it would without that; raises ``ModelError`` when
+        it cannot be found or cannot go on with these tracks: all stays as it was then."""
+        known = self._succession.judges.get(version)
+        new = self._succession.announce(known.model if known else self._find(version, place), place, since)
+        self._settle(-math.inf)
+        return new
+
+    def models(self) -> list[tuple[Model, str]]:
+        """The models in use: which ``speaks`` at the present time of the log, which is ``next``, which was ``before``, the ``challenger``."""
+        now = self._succession.speaker(self.clock.now)
+        versions = [r.version for r in self._succession.reigns]
+        roles = {v: "before" if i < versions.index(now) else "next" for i, v in enumerate(versions)} | {now: "speaks"}
+        found = [(judge.model, roles[v]) for v, judge in self._succession.judges.items()]
+        return found + ([(self._challenger.model, "challenger")] if self._challenger else [])
+
+    def _settle(self, watermark: float) -> None:
+        def owners() -> set[str]:
+            return {line.model for vessel in self._vessels.values() for line in vessel.lines.values()}
+
+        self._succession.settle(watermark, self.model.track_rules, owners)
+        self.model = self._succession.first.model
 
     def _open(self, mmsi: int, t: float) -> VesselState:
         vessel = self._vessels[mmsi] = VesselState(VesselTracker(), {})
@@ -297,25 +331,33 @@ class Fleet:
         samples = all_samples[numbers]
         samples["ship_type"] = [info.ship_type for info in infos]
         self._line_rows[slots], samples = complete(self._line_rows[slots], samples, self.model.detection_rules)
-        for judge in self._judges:
+        turns = self._succession.turns([s.line.model for s in steps], slots, samples["t"])
+        if self._challenger:
+            turns.append(Turn(self._challenger, slice(None), False))
+        for judge, at, speaks in turns:
+            mine = steps if isinstance(at, slice) else [steps[i] for i in at]
+            here, seen, infos = slots[at], samples[at], [s.info for s in mine]
             start = self._timer() if self._timer else 0.0
-            rows, result = judge.model.panel.step(judge.rows[slots], samples)
+            rows, result = judge.step(here, seen)
             if self._timer:
-                events.steps.append(ModelStep(len(steps), self._timer() - start))
-            told.extend((steps[i].order, alert) for i, alert in judge.life.judge(rows, samples, result, infos))
-            judge.rows[slots] = rows
-            if judge is self._judges[0]:
-                for step, reason in zip(steps, result.reason.tolist(), strict=True):
+                events.steps.append(ModelStep(len(mine), self._timer() - start))
+            if speaks or judge is self._challenger:
+                told.extend((mine[i].order, alert) for i, alert in judge.life.judge(rows, seen, result, infos))
+            judge.rows[here] = rows
+            if speaks:
+                for step, reason in zip(mine, result.reason.tolist(), strict=True):
                     step.line.reason = reason
-                said = judge.life.verdicts(rows, samples, result, infos)
-                verdicts.update(zip(slots.tolist(), zip(numbers, said, strict=True), strict=True))
-                if self._trace:
-                    events.seen.append(Seen([info.track_id for info in infos], samples, result))
+                    step.line.model = judge.model.version
+                said = judge.life.verdicts(rows, seen, result, infos)
+                which = numbers if isinstance(at, slice) else [numbers[i] for i in at]
+                verdicts.update(zip(here.tolist(), zip(which, said, strict=True), strict=True))
+                if self._trace and judge.model.panel.names == self.model.panel.names:
+                    events.seen.append(Seen([info.track_id for info in infos], seen, result))
 
     def _happened(self, step: _Step) -> list[Alert]:
         """A jump, a conflict of identities or the end of a line."""
         alerts: list[Alert] = []
-        for judge in self._judges:
+        for judge in self._judges_of(step.line):
             row = judge.rows[step.line.slot]
             if isinstance(step.what, Jump):
                 alerts += judge.life.on_jump(row, step.what, step.info)
@@ -327,9 +369,15 @@ class Fleet:
 
     # ---------------------------------------------------------------- lines and their rows
 
+    def _judges_of(self, line: LineState) -> list[Judge]:
+        """Who tells of what happens to a line between its samples."""
+        owner = self._succession.judges[line.model]
+        return [owner, self._challenger] if self._challenger else [owner]
+
     def _open_line(self, vessel: VesselState, event: Accepted) -> LineState:
         slot = self._new_slot()
-        line = LineState(event.report[0], event.line, event.track_id, SlotSampler(), slot)
+        model = self._succession.speaker(event.report[1])
+        line = LineState(event.report[0], event.line, event.track_id, SlotSampler(), slot, model)
         vessel.lines[event.line] = line
         return line
 
@@ -337,12 +385,13 @@ class Fleet:
         if not self._free:
             old, self._capacity = self._capacity, 2 * self._capacity
             self._line_rows = np.concatenate([self._line_rows, np.zeros(self._capacity - old, LINE_DTYPE)])
-            for judge in self._judges:
-                judge.grow(self._capacity)
+            self._succession.grow(self._capacity)
+            if self._challenger:
+                self._challenger.grow(self._capacity)
             self._free = list(range(self._capacity - 1, old - 1, -1))
         slot = self._free.pop()
         self._line_rows[slot] = np.zeros((), LINE_DTYPE)
-        for judge in self._judges:
+        for judge in [*self._succession.judges.values(), *([self._challenger] if self._challenger else ())]:
             judge.rows[slot] = judge.fresh
         return slot
 
@@ -355,26 +404,38 @@ class Fleet:
         return changed
 
     def partition_state(self) -> bytes:
-        """What belongs to the partition and to no vessel: its clock."""
-        return write_clock(self.clock)
+        """What belongs to the partition and to no vessel: its clock, and which models speak from when."""
+        return write_partition(StoredPartition(self.clock, self._succession.reigns))
 
     def restore(self, vessels: Iterable[tuple[int, bytes]], partition: bytes | None) -> None:
-        """Take the states that ``snapshot`` and ``partition_state`` gave, also of older versions; raises ``StateError`` when they cannot be read."""
+        """Take the states that ``snapshot`` and ``partition_state`` gave, also of older versions.
+
+        The models that speak are those of the state; ``find`` loads them. Raises ``StateError`` when the state cannot be read,
+        ``ModelError`` when one of them cannot be found.
+        """
+        replaced: dict[str, str] = {}
         if partition is not None:
-            self.clock = read_clock(partition)
+            self.clock, reigns = read_partition(partition)
+            replaced = self._succession.restore(reigns, self._find)
+            self.model = self._succession.first.model
         for mmsi, blob in vessels:
             stored = read_vessel(mmsi, blob)
             vessel = self._vessels[mmsi] = VesselState(stored.tracker, {})
             for s in stored.lines:
-                line = LineState(
-                    mmsi, s.number, s.track_id, s.sampler, self._new_slot(), s.ship_type, s.ship_name, s.reason
-                )
+                slot, owner = self._new_slot(), replaced.get(s.model, s.model) or self.model.version
+                line = LineState(mmsi, s.number, s.track_id, s.sampler, slot, owner, s.ship_type, s.ship_name, s.reason)
                 vessel.lines[s.number] = line
-                self._line_rows[line.slot] = read_row(s.row, LINE_DTYPE, f"vessel {mmsi}")
-                for judge in self._judges:
+                self._line_rows[slot] = read_row(s.row, LINE_DTYPE, f"vessel {mmsi}")
+                for version, judge in self._succession.judges.items():
                     # A model that the state does not know begins with this line as with a new one.
-                    if (row := s.judged.get(judge.model.version)) is not None:
-                        judge.rows[line.slot] = read_row(row, judge.model.panel.row_dtype, f"vessel {mmsi}")
+                    if (row := s.judged.get(version)) is not None:
+                        judge.rows[slot] = read_row(row, judge.rows.dtype, f"vessel {mmsi}")
+                if (silent := self._challenger) is not None:
+                    row = s.judged.get(_CHALLENGER + silent.model.version)
+                    if row is None and not s.model:  # before version 3 its row stood under the version alone
+                        row = s.judged.get(silent.model.version)
+                    if row is not None:
+                        silent.rows[slot] = read_row(row, silent.rows.dtype, f"vessel {mmsi}")
             self._deadlines.append((stored.tracker.next_deadline(self.model.track_rules), mmsi))
         heapq.heapify(self._deadlines)
 
@@ -389,15 +450,30 @@ class Fleet:
                 line.ship_type,
                 line.ship_name,
                 StoredRow(layout(LINE_DTYPE), self._line_rows[line.slot].tobytes()),
-                {
-                    judge.model.version: StoredRow(layout(judge.rows.dtype), judge.rows[line.slot].tobytes())
-                    for judge in self._judges
-                },
+                self._judged(line),
                 line.reason,
+                line.model,
             )
             for line in vessel.lines.values()
         ]
         return write_vessel(vessel.tracker, lines)
+
+    def _judged(self, line: LineState) -> dict[str, StoredRow]:
+        """The rows that have seen this line's last sample."""
+        owner = self._succession.judges[line.model]
+        last = owner.rows["t"][line.slot, -1]
+        rows = {
+            version: judge.rows[line.slot]
+            for version, judge in self._succession.judges.items()
+            if judge is owner or judge.rows["t"][line.slot, -1] == last
+        }
+        if self._challenger:
+            rows[_CHALLENGER + self._challenger.model.version] = self._challenger.rows[line.slot]
+        return {name: StoredRow(layout(row.dtype), row.tobytes()) for name, row in rows.items()}
+
+
+def _nowhere(version: str, place: str) -> Model:
+    raise ModelNotFound(f"model {version} ({place}) is asked for by the log or its state: start with that model")
 
 
 def _info(line: LineState, decided_at: float) -> LineInfo:

@@ -4,6 +4,7 @@
 |---|---|
 | 1 | tracker; of each line: sampler, ship, row, and the row of each model's panel |
 | 2 | and of each line what was last said of it; the rows carry the digest of their layout |
+| 3 | and of each line the model that has it; of a partition, which models speak from when |
 
 A row is the raw memory of a structured array, so it means something only under the layout with which it was written. In version 1
 only its length could be checked: a detector that swapped two fields would have been misread without a word.
@@ -27,7 +28,7 @@ from .tracks.clock import PartitionClock
 from .tracks.sampler import SlotSampler
 from .tracks.tracker import VesselTracker
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 DIGEST_BYTES = 8
 
 _T = TypeVar("_T")
@@ -49,6 +50,20 @@ class StoredLine(msgspec.Struct, array_like=True):
     row: StoredRow  # LINE_DTYPE
     judged: dict[str, StoredRow]  # model version -> row of its panel
     reason: int  # NotJudged of its last sample
+    model: str = ""  # version of the model that has the line; empty (before version 3): of the first
+
+
+class Reign(NamedTuple):
+    """A model speaks of the samples from ``since`` on (Unix s), unless one that was announced later does."""
+
+    version: str
+    place: str  # name or folder from which it was loaded
+    since: float
+
+
+class StoredPartition(NamedTuple):
+    clock: PartitionClock
+    reigns: list[Reign]  # in the order in which they were announced; empty before version 3
 
 
 class StoredVessel(msgspec.Struct, array_like=True):
@@ -95,9 +110,16 @@ def _from_1(blob: bytes) -> StoredVessel:
     return StoredVessel(STATE_VERSION, old.tracker, lines)
 
 
+def _from_2(blob: bytes) -> StoredVessel:
+    """A line's model came to the end of its array, so the newest struct reads it."""
+    old = msgspec.msgpack.decode(blob, type=StoredVessel)
+    return StoredVessel(STATE_VERSION, old.tracker, old.lines)
+
+
 _LOADERS: dict[int, Callable[[bytes], StoredVessel]] = {
     1: _from_1,
-    2: lambda blob: msgspec.msgpack.decode(blob, type=StoredVessel),
+    2: _from_2,
+    3: lambda blob: msgspec.msgpack.decode(blob, type=StoredVessel),
 }
 
 
@@ -126,15 +148,20 @@ def read_vessel(mmsi: int, blob: bytes) -> StoredVessel:
     return _decoded(what, lambda: _LOADERS[_version(blob, what)](blob))
 
 
-def write_clock(clock: PartitionClock) -> bytes:
-    return msgspec.msgpack.encode((STATE_VERSION, clock))
+def write_partition(partition: StoredPartition) -> bytes:
+    return msgspec.msgpack.encode((STATE_VERSION, *partition))
 
 
-def read_clock(blob: bytes) -> PartitionClock:
-    """The partition's clock has not changed since version 1."""
+def read_partition(blob: bytes) -> StoredPartition:
+    """The partition's clock has not changed since version 1; what comes after it did not exist before version 3."""
     what = "the partition's clock"
-    _version(blob, what)
-    return _decoded(what, lambda: msgspec.msgpack.decode(blob, type=tuple[int, PartitionClock])[1])
+    if _version(blob, what) < 3:
+        return StoredPartition(
+            _decoded(what, lambda: msgspec.msgpack.decode(blob, type=tuple[int, PartitionClock]))[1], []
+        )
+    return StoredPartition(
+        *_decoded(what, lambda: msgspec.msgpack.decode(blob, type=tuple[int, PartitionClock, list[Reign]]))[1:]
+    )
 
 
 def _version(blob: bytes, what: str) -> int:
