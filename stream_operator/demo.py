@@ -237,8 +237,10 @@ def show(traffic: Traffic, out: Path, steps: Steps, keep: bool) -> dict[str, Any
     region = Region.load(modelfolder.load(traffic.model).region.name)
     tracks = out / "tracks"
     with steps.step("tracks", "spark-submit tracks_builder/main.py: the archive becomes tracks"):
+        quiet = f"-Dlog4j2.configurationFile={ROOT / 'tracks_builder' / 'log4j2.properties'}"
         call(Path(sys.executable).with_name("spark-submit"), "--master", "local[2]", "--driver-memory", "2g", "--conf", "spark.ui.enabled=false",
-             ROOT / "tracks_builder" / "main.py", *traffic.archive, region.name, "--output", tracks, PYSPARK_PYTHON=sys.executable)  # fmt: skip
+             "--driver-java-options", quiet, ROOT / "tracks_builder" / "main.py", *traffic.archive, region.name, "--output", tracks,
+             PYSPARK_PYTHON=sys.executable, SPARK_LOCAL_IP="127.0.0.1")  # fmt: skip
     with ExitStack() as stack:
         with steps.step("broker", "a real Kafka broker, from Maven"):
             broker = stack.enter_context(DevBroker(out / "kafka"))

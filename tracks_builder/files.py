@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
+
+from multitaskais.errors import InputError
 
 
 def _open(spark: SparkSession, path: str) -> tuple[Any, Any]:
@@ -18,6 +22,20 @@ def _open(spark: SparkSession, path: str) -> tuple[Any, Any]:
 def exists(spark: SparkSession, path: str) -> bool:
     system, where = _open(spark, path)
     return bool(system.exists(where))
+
+
+def require_writable(spark: SparkSession, folder: str) -> None:
+    """Makes the folder where it is missing, and raises InputError now where hours later the job could not write to it."""
+    system, where = _open(spark, folder)
+    try:
+        system.mkdirs(where)
+        write_text(spark, probe := f"{folder}/.writable-{uuid.uuid4().hex}", "")
+        system.delete(_open(spark, probe)[1], False)
+    except Py4JJavaError as e:
+        why = str(e.java_exception.getMessage())
+        raise InputError(
+            f"--output {folder}: cannot be written ({why}); give a folder that this user may write to"
+        ) from e
 
 
 def read_text(spark: SparkSession, path: str) -> str:

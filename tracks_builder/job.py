@@ -18,11 +18,12 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from multitaskais.config import Region, TrackRules
-from multitaskais.errors import ConfigError, InputError
+from multitaskais.errors import ConfigError
 
 from . import read, transform
 from .decode import Screening
-from .files import write_text
+from .faults import telling
+from .files import require_writable, write_text
 from .tally import ByTask, Tallies, Tally, numbered, total
 
 DEFAULT_OUTPUT = "/tmp/trajectories"
@@ -132,14 +133,16 @@ class Summary:
         )
 
 
+@telling()
 def run(spark: SparkSession, job: Job, clock: Callable[[], float] = time.perf_counter) -> Summary:
-    """The whole job. Raises InputError for input that matches nothing or cannot be read."""
+    """The whole job. Raises InputError for input that matches nothing or cannot be read, and for output that cannot be written."""
     began = clock()
     for name, value in DEFAULTS.items():
         if not spark.sparkContext.getConf().contains(name):
             spark.conf.set(name, value)
     tallies = spark.sparkContext.accumulator({}, ByTask())
     tracks = plan(spark, job, tallies.add)
+    require_writable(spark, job.output)
     write(tracks, job.output)
     tally = total(tallies.value)
     seconds = clock() - began
@@ -164,11 +167,8 @@ def plan(spark: SparkSession, job: Job, report: Callable[[Tallies], None]) -> Da
 
 def write(tracks: DataFrame, output: str) -> None:
     """Parquet by year. Only the years that are among the tracks are replaced."""
-    try:
-        frame = tracks.write.mode("overwrite").option("partitionOverwriteMode", "dynamic")
-        frame.partitionBy("year").parquet(output)
-    except Exception as e:
-        raise _told(e) from e
+    frame = tracks.write.mode("overwrite").option("partitionOverwriteMode", "dynamic")
+    frame.partitionBy("year").parquet(output)
 
 
 def summarise(job: Job, tally: Tally, seconds: float, cores: int) -> Summary:
@@ -195,12 +195,3 @@ def _partitions(spark: SparkSession, rows: DataFrame) -> int:
     needed = math.ceil(read.input_bytes(rows) / BYTES_PER_PARTITION)
     low, high = PARTITIONS
     return min(high, max(low, needed, spark.sparkContext.defaultParallelism))
-
-
-def _told(error: Exception) -> Exception:
-    """An InputError that a task raised, as the one line that it is; any other error unchanged."""
-    for line in str(error).splitlines():
-        marker = "multitaskais.errors."
-        if line.startswith(marker):
-            return InputError(line[len(marker) :].partition(": ")[2])
-    return error

@@ -10,6 +10,13 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+# They print the trace of a failure that ends the job; the job's own error tells it once more.
+TWICE_TOLD = (
+    "org.apache.spark.executor.Executor",
+    "org.apache.spark.scheduler.TaskSetManager",
+    "org.apache.spark.sql.execution.datasources.FileFormatWriter",
+    "org.apache.spark.util.Utils",
+)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -26,6 +33,15 @@ def start(name: str) -> Iterator[SparkSession]:
     spark = builder.getOrCreate()
     try:
         spark.sparkContext.setLogLevel(os.environ.get("SPARK_LOG_LEVEL", "ERROR"))
+        if "SPARK_LOG_LEVEL" not in os.environ:
+            _silence(spark)
         yield spark
     finally:
         spark.stop()
+
+
+def _silence(spark: SparkSession) -> None:
+    """Of this JVM only: executors on other machines keep their logs."""
+    log4j = spark._jvm.org.apache.logging.log4j
+    for name in TWICE_TOLD:
+        log4j.core.config.Configurator.setLevel(name, log4j.Level.OFF)

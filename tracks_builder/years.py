@@ -28,6 +28,7 @@ from pyspark.sql import SparkSession  # noqa: E402
 
 from multitaskais.config import Region  # noqa: E402
 from multitaskais.errors import ConfigError, InputError, MultitaskAISError  # noqa: E402
+from tracks_builder.faults import telling  # noqa: E402
 from tracks_builder.files import exists, read_text, write_text  # noqa: E402
 from tracks_builder.job import DEFAULT_OUTPUT, Job, Summary, run  # noqa: E402
 from tracks_builder.session import start  # noqa: E402
@@ -55,6 +56,7 @@ def parse_years(text: str) -> list[int]:
     return sorted(years)
 
 
+@telling()
 def globs_of(spark: SparkSession, root: str, year: int) -> tuple[str, ...]:
     """Folders of the archive to read for one year. Raises InputError where the year itself is not there."""
     base = root.rstrip("/")

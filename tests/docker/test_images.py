@@ -132,6 +132,7 @@ def build_tracks(images: Images, archive: Path, out: Path, *options: str) -> tup
     done = docker("run", "--rm", *options, "-v", f"{archive}:/data", "-v", f"{out}:/tmp/trajectories", images["tracks"],
                   "--master", "local[2]", "main.py", "/data/*/*/*.cdv", "brittany")  # fmt: skip
     assert "tracks are in /tmp/trajectories" in done.stdout
+    assert " INFO " not in done.stdout
     table = pq.read_table(out)
     return json.loads((out / "_summary.json").read_text()), table.sort_by([("mmsi", "ascending"), ("t", "ascending")])
 
@@ -153,6 +154,20 @@ def test_a_glob_that_matches_nothing_is_told_in_one_line(images, tmp_path):
                   "brittany", check=False)  # fmt: skip
     assert done.returncode != 0
     assert any("main.py: " in line and "/data/*.cdv" in line for line in done.stdout.splitlines())
+
+
+def test_an_archive_that_cannot_be_read_is_told_in_one_line(images, tmp_path):
+    secret = tmp_path / "secret.cdv"
+    secret.write_bytes(b"nothing for everybody")
+    secret.chmod(0o600)
+    tmp_path.chmod(0o755)
+    done = docker("run", "--rm", "--user", SOME_UID, "-v", f"{tmp_path}:/data", images["tracks"], "--master", "local[1]", "main.py",
+                  "/data/*.cdv", "brittany", check=False)  # fmt: skip
+    assert done.returncode == 2
+    (line,) = [x for x in done.stdout.splitlines() if x.startswith("tracks_builder/main.py: ")]
+    assert "secret.cdv" in line
+    assert "Permission denied" in line
+    assert "\tat " not in done.stdout
 
 
 def test_an_output_that_cannot_be_written_is_told_in_one_line(images, archive, tmp_path):
