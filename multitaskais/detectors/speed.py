@@ -1,7 +1,8 @@
 """Faster or slower than the ships around on the same course, and than the vessel itself has been (METHOD 10.7).
 
     l      ln(SOG + 1 kn)
-    zn     (l - mean of neighbours) / sd of neighbours: remembered points of other vessels within 3 km and 40 degrees of course
+    zn     (l - mean of neighbours) / sd of neighbours: remembered points of other vessels within 3 km and 40 degrees of course.
+           Means are kept with the memory: a sample takes those of the nearest point
     zo     (l - mean of own past) / its sd: the vessel's own samples under way more than an hour ago
     signed sign * sqrt(zn * zo) when both say the same, else 0, both limited to +-2
     score  |sum of the last 12 signed| / 12: neither a fast boat among tows nor a tow that leaves port is enough alone
@@ -13,7 +14,7 @@ score. Limits are narrow on purpose: two hours of a moderate change are to weigh
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,19 @@ STEPS, STEPS_MIN = 12, 6
 RECENT_STEPS = 6
 PAST_MIN = 6  # samples under way before a vessel has a past
 FEW = 5.0  # neighbours' z is taken n / (n + 5) of its worth
+UNIT = 1e-3  # of the stored logarithms
+
+
+class Around(NamedTuple):
+    """What others do around each memory point, or around samples: of the ``NEIGHBOURS`` nearest, ``NEIGHBOURS`` at most."""
+
+    mean: NDArray[np.float64]  # of ln(SOG + 1)
+    sd: NDArray[np.float64]
+    n: NDArray[np.float64]
+
+    def rounded(self) -> Around:
+        """As it comes back from a file."""
+        return Around(np.round(self.mean / UNIT) * UNIT, np.round(self.sd / UNIT) * UNIT, self.n)
 
 
 class SpeedDetector:
@@ -61,11 +75,13 @@ class SpeedDetector:
         ]
     )
 
-    def __init__(self, traffic: Traffic) -> None:
+    def __init__(self, traffic: Traffic, around: Around | None = None) -> None:
+        """around: of each memory point; reckoned where it is not given, as by models made before it was kept."""
         self.traffic = traffic
         speed = np.hypot(traffic.uv[:, 0], traffic.uv[:, 1])
         self._tree = cKDTree(_features(traffic.xy, traffic.uv, speed))
         self._log = np.log(speed + 1.0)
+        self._around = around or self._others(self._tree.data, np.full(len(traffic), NOBODY, np.int32)).rounded()
 
     def initial(self, n: int) -> NDArray[np.void]:
         state = np.zeros(n, self.state_dtype)
@@ -115,17 +131,24 @@ class SpeedDetector:
         out = np.full(len(samples), np.nan)
         if not len(use):
             return out
-        own = (
-            self.traffic.numbers_of(samples["mmsi"][use]) if self.leave_own_out else np.full(len(use), NOBODY, np.int32)
-        )
         points = _features(xy[use], uv[use], np.hypot(uv[use, 0], uv[use, 1]))
+        if self.leave_own_out:
+            around = self._others(points, self.traffic.numbers_of(samples["mmsi"][use]))
+        else:
+            distance, nearest = self._tree.query(points, distance_upper_bound=WITHIN)
+            near = np.isfinite(distance)
+            around = Around(*(column[np.where(near, nearest, 0)] for column in self._around))
+            around = around._replace(n=np.where(near, around.n, 0.0))
+        z = (log[use] - around.mean) / np.hypot(around.sd, SD_FLOOR) * around.n / (around.n + FEW)
+        out[use] = np.where(around.n >= NEIGHBOURS_MIN, z, np.nan)
+        return out
+
+    def _others(self, points: NDArray[np.float64], own: NDArray[np.int32]) -> Around:
+        """What vessels other than ``own`` do around (n, 4) points."""
         at, counts = nearest_others(self._tree, self.traffic.vessel, points, own, NEIGHBOURS, WITHIN)
         mean, n = mean_of(self._log[at], counts)
         square, _ = mean_of(self._log[at] ** 2, counts)
-        sd = np.sqrt(np.maximum(square - mean * mean, 0.0))
-        z = (log[use] - mean) / np.hypot(sd, SD_FLOOR) * n / (n + FEW)
-        out[use] = np.where(n >= NEIGHBOURS_MIN, z, np.nan)
-        return out
+        return Around(mean, np.sqrt(np.maximum(square - mean * mean, 0.0)), n)
 
     @classmethod
     def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules, seed: int = 0) -> Self:
@@ -133,11 +156,22 @@ class SpeedDetector:
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(folder / FILE, allow_pickle=False, **self.traffic.arrays())
+        mean, sd, n = self._around
+        np.savez_compressed(
+            folder / FILE,
+            allow_pickle=False,
+            **self.traffic.arrays(),
+            mean=np.round(mean / UNIT).astype(np.int16),
+            sd=np.round(sd / UNIT).astype(np.int16),
+            n=n.astype(np.uint8),
+        )
 
     @classmethod
     def load(cls, folder: Path, region: Region, rules: DetectionRules) -> Self:
-        return cls(Traffic.from_file(folder / FILE, region)[0])
+        traffic, rest = Traffic.from_file(folder / FILE, region)
+        if "mean" not in rest:
+            return cls(traffic)
+        return cls(traffic, Around(rest["mean"] * UNIT, rest["sd"] * UNIT, rest["n"].astype(np.float64)))
 
 
 def _features(xy: NDArray[np.float64], uv: NDArray[np.float64], speed: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from multitaskais.config import DetectionRules
-from multitaskais.detectors.speed import LIMIT, SpeedDetector
+from multitaskais.detectors.memory import velocity
+from multitaskais.detectors.speed import FEW, LIMIT, NEIGHBOURS, SD_FLOOR, WITHIN, SpeedDetector, _features
 
 from .lanes import REGION, lane, run, sail
 
@@ -57,3 +58,22 @@ def test_a_line_has_the_same_bits_in_any_company(fitted):
     assert np.array_equal(fitted.step(before[order], at[order])[1].score, scores.score[order], equal_nan=True)
     alone = [fitted.step(before[k : k + 1], at[k : k + 1])[1].score[0] for k in range(40)]
     assert np.array_equal(np.array(alone), scores.score, equal_nan=True)
+
+
+def test_a_sample_takes_what_is_kept_of_the_nearest_point_and_that_is_what_its_neighbours_do(fitted):
+    points = np.asarray(fitted._tree.data)
+    for k in range(0, len(points), 50):
+        distance = np.sqrt(((points - points[k]) ** 2).sum(axis=1))
+        nearest = np.argsort(distance, kind="stable")[:NEIGHBOURS]
+        log = fitted._log[nearest[distance[nearest] < WITHIN]]
+        assert fitted._around.n[k] == len(log)
+        assert np.isclose(fitted._around.mean[k], log.mean(), atol=0.01)  # of equally far ones either may count
+        assert np.isclose(fitted._around.sd[k], log.std(), atol=0.01)
+    line = sail(1, n=20, sog=11.0)
+    uv = velocity(line["sog"], line["cog"])
+    at = _features(fitted.traffic.plane.xy(line["lat"], line["lon"]), uv, line["sog"])
+    k = np.array([np.argmin(((points - a) ** 2).sum(axis=1)) for a in at])
+    mean, sd, n = (column[k] for column in fitted._around)
+    log = np.log(line["sog"] + 1.0)
+    want = (log - mean) / np.hypot(sd, SD_FLOOR) * n / (n + FEW)
+    assert np.allclose(fitted._against_neighbours(line, log), want)
