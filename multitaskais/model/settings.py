@@ -28,6 +28,10 @@ class TrainSettings(_Json):
     checkpoint_every: int = 200
     log_every: int = 20
     clip_norm: float = 5.0  # not in the paper: the greatest norm of a gradient
+    # Against learning the training vessels by heart
+    weight_decay: float = 0.0  # of matrices, decoupled from Adam (Loshchilov and Hutter 2019)
+    input_dropout: float = 0.0  # share of the blocks of x_{t-1} that the recurrence does not see
+    dropout: float = 0.0  # share of the units of o_t that the emission does not see (iwae only)
     # Against a dead latent (METHOD 10.5); all off by default
     kl_anneal_steps: int = 0  # log p(z) - log q(z) counts t / kl_anneal_steps at step t
     free_bits: float = 0.0  # nats a step below which the KL costs nothing
@@ -56,5 +60,7 @@ class TrainSettings(_Json):
             raise ConfigError("TrainSettings: fivo draws samples anew and needs samples >= 2")
         if self.kl_anneal_steps < 0 or self.free_bits < 0 or not 0 <= self.decoder_dropout < 1:
             raise ConfigError("TrainSettings: kl_anneal_steps and free_bits must be >= 0, decoder_dropout in [0, 1)")
-        if self.bound == "fivo" and self.decoder_dropout:
-            raise ConfigError("TrainSettings: decoder_dropout works with bound iwae only")
+        if not (self.weight_decay >= 0 and 0 <= self.input_dropout < 1 and 0 <= self.dropout < 1):
+            raise ConfigError("TrainSettings: weight_decay must be >= 0, input_dropout and dropout in [0, 1)")
+        if self.bound == "fivo" and (self.decoder_dropout or self.dropout or self.input_dropout):
+            raise ConfigError("TrainSettings: decoder_dropout, dropout and input_dropout work with bound iwae only")

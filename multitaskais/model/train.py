@@ -130,7 +130,7 @@ def train(
                     run.m,
                     run.v,
                     *batch,
-                    *_noise(settings, sizes, t_max, run.step),
+                    _noise(settings, sizes, t_max, run.step),
                     _f(lr),
                     _f(run.step + 1),
                     _f(beta),
@@ -187,25 +187,49 @@ def _f(x: float) -> Any:
     return tf.constant(x, tf.float32)
 
 
-def _noise(settings: TrainSettings, sizes: Sizes, t_max: int, step: int, stream: int = 2) -> tuple[Any, Any, Any]:
-    """Of one step: N(0, 1) (T, B, S, Z), U(0, 1) (T, B, S) to draw samples anew, dropout's U(0, 1) (T, B * S, 1)."""
+class _Noise(NamedTuple):
+    """Of one step."""
+
+    normal: Any  # N(0, 1) (T, B, S, Z)
+    uniform: Any  # U(0, 1) (T, B, S), to draw samples anew
+    step: Any  # of decoder_dropout, U(0, 1) (T, B * S, 1)
+    block: Any  # of input_dropout, U(0, 1) (T, B, 4)
+    unit: Any  # of dropout, U(0, 1) (T, B * S, H); empty without it
+
+
+def _noise(settings: TrainSettings, sizes: Sizes, t_max: int, step: int, stream: int = 2) -> _Noise:
     rng = np.random.default_rng([settings.seed, stream, step])
     b, s = settings.batch, settings.samples
     normal = rng.standard_normal((t_max, b, s, sizes.latent), np.float32)
-    return normal, rng.random((t_max, b, s), np.float32), rng.random((t_max, b * s, 1), np.float32)
+    hidden = sizes.hidden if settings.dropout else 0
+    return _Noise(
+        normal,
+        rng.random((t_max, b, s), np.float32),
+        rng.random((t_max, b * s, 1), np.float32),
+        rng.random((t_max, b, 4), np.float32),
+        rng.random((t_max, b * s, hidden), np.float32),
+    )
 
 
 @functools.lru_cache(maxsize=2)
 def _graphs(sizes: Sizes, settings: TrainSettings, t_max: int) -> tuple[Any, Any]:
     """The training step and the look at validation tracks, compiled at their first call."""
 
-    def bound_of(arrays: Any, bins: Any, lengths: Any, normal: Any, uniform: Any, keep: Any, beta: Any) -> Any:
+    def bound_of(arrays: Any, bins: Any, lengths: Any, noise: _Noise, beta: Any, training: bool) -> Any:
         w = VrnnWeights.of(arrays)
         mask = bounds.mask_of(lengths, t_max)
         if settings.bound == "fivo":
-            found = bounds.fivo(w, sizes, bins, normal, uniform, mask, beta)
+            found = bounds.fivo(w, sizes, bins, noise.normal, noise.uniform, mask, beta)
             return found.bound, tf.reduce_mean(found.kl, axis=2) * mask
-        u = vrnn.unroll(w, sizes, bins, normal, keep)
+        keep = seen = None
+        if training and settings.decoder_dropout:
+            keep = tf.cast(noise.step >= settings.decoder_dropout, tf.float32)
+        if training and settings.dropout:
+            units = tf.cast(noise.unit >= settings.dropout, tf.float32) / (1.0 - settings.dropout)
+            keep = units if keep is None else keep * units
+        if training and settings.input_dropout:
+            seen = tf.where(noise.block < settings.input_dropout, -1, bins)
+        u = vrnn.unroll(w, sizes, bins, noise.normal, keep, seen)
         log_w = u.log_w + (beta - 1.0) * u.log_ratio
         return bounds.iwae(log_w, mask), tf.reduce_mean(u.kl, axis=2) * mask
 
@@ -216,20 +240,15 @@ def _graphs(sizes: Sizes, settings: TrainSettings, t_max: int) -> tuple[Any, Any
         v: Any,
         bins: Any,
         lengths: Any,
-        normal: Any,
-        uniform: Any,
-        drop: Any,
+        noise: _Noise,
         lr: Any,
         t: Any,
         beta: Any,
     ) -> Any:
-        keep = None
-        if settings.decoder_dropout:
-            keep = tf.cast(drop >= settings.decoder_dropout, tf.float32)
         t_of = tf.cast(tf.maximum(lengths, 1), tf.float32)
         with tf.GradientTape() as tape:
             tape.watch(arrays)
-            bound, kl = bound_of(arrays, bins, lengths, normal, uniform, keep, beta)
+            bound, kl = bound_of(arrays, bins, lengths, noise, beta, True)
             objective = bound
             if settings.free_bits:
                 # KL below the free bits is given back: what is left has no gradient towards zero.
@@ -242,13 +261,16 @@ def _graphs(sizes: Sizes, settings: TrainSettings, t_max: int) -> tuple[Any, Any
         m = [ADAM_BETA1 * a + (1 - ADAM_BETA1) * g for a, g in zip(m, grads, strict=True)]
         v = [ADAM_BETA2 * a + (1 - ADAM_BETA2) * g * g for a, g in zip(v, grads, strict=True)]
         rate = lr * tf.sqrt(1 - tf.pow(ADAM_BETA2, t)) / (1 - tf.pow(ADAM_BETA1, t))
-        arrays = [a - rate * p / (tf.sqrt(q) + ADAM_EPSILON) for a, p, q in zip(arrays, m, v, strict=True)]
+        decay = [lr * settings.weight_decay if len(a.shape) == 2 else 0.0 for a in arrays]
+        arrays = [
+            a - rate * p / (tf.sqrt(q) + ADAM_EPSILON) - d * a for a, p, q, d in zip(arrays, m, v, decay, strict=True)
+        ]
         total = tf.reduce_sum(t_of)
         return arrays, m, v, loss, tf.reduce_sum(bound) / total, tf.reduce_sum(kl) / total
 
     @tf.function(jit_compile=True)
-    def look(arrays: Any, bins: Any, lengths: Any, normal: Any, uniform: Any) -> Any:
-        bound, kl = bound_of(arrays, bins, lengths, normal, uniform, None, 1.0)
+    def look(arrays: Any, bins: Any, lengths: Any, noise: _Noise) -> Any:
+        bound, kl = bound_of(arrays, bins, lengths, noise, 1.0, False)
         return tf.reduce_sum(tf.where(lengths > 0, bound, 0.0)), tf.reduce_sum(kl)
 
     return train_step, look
@@ -260,8 +282,7 @@ def _validate(
     """Bound and KL in nats a sample over the unseen vessels, always with the same noise; keeps the best weights."""
     bound = kl = 0.0
     for i, batch in enumerate(batches):
-        normal, uniform, _ = _noise(settings, sizes, t_max, i, stream=3)
-        b, k = look(run.arrays, *batch, normal, uniform)
+        b, k = look(run.arrays, *batch, _noise(settings, sizes, t_max, i, stream=3))
         bound, kl = bound + float(b), kl + float(k)
     total = sum(int(b.lengths.sum()) for b in batches)
     bound, kl = bound / total, kl / total

@@ -165,10 +165,15 @@ def rows_of(x: Any, samples: int) -> Any:
     return tf.reshape(tf.broadcast_to(x[:, None], (b, samples, k)), (b * samples, k))
 
 
-def inputs(w: VrnnWeights, sizes: Sizes, bins: Any) -> tuple[Any, Any]:
-    """What the recurrence needs of bins (T, B, 4): gates (T, B, 4H) of x_{t-1} with x_0 = 0, posterior (T, B, H) of x_t."""
-    x_enc = encode_x(w, sizes, tf.concat([tf.fill((1, bins.shape[1], 4), -1), bins], axis=0))
-    return gates_of_x(w, x_enc[:-1]), post_of_x(w, x_enc[1:])
+def inputs(w: VrnnWeights, sizes: Sizes, bins: Any, seen: Any | None = None) -> tuple[Any, Any]:
+    """What the recurrence needs of bins (T, B, 4): gates (T, B, 4H) of x_{t-1} with x_0 = 0, posterior (T, B, H) of x_t.
+
+    ``seen`` (T, B, 4), for training only, is what the recurrence sees in place of ``bins`` (fewer blocks); the posterior sees all.
+    """
+    first = tf.fill((1, bins.shape[1], 4), -1)
+    x_enc = encode_x(w, sizes, tf.concat([first, bins], axis=0))
+    before = x_enc if seen is None else encode_x(w, sizes, tf.concat([first, seen], axis=0))
+    return gates_of_x(w, before[:-1]), post_of_x(w, x_enc[1:])
 
 
 def recurrence(w: VrnnWeights, gates_x: Any, post_x: Any, noise: Any, samples: int) -> Step:
@@ -244,15 +249,17 @@ def _sum_samples(d: Any, samples: int) -> Any:
     return d if samples == 1 else tf.reduce_sum(tf.reshape(d, (t, rows // samples, samples, k)), axis=2)
 
 
-def unroll(w: VrnnWeights, sizes: Sizes, bins: Any, noise: Any, keep_o: Any | None = None) -> Unrolled:
+def unroll(
+    w: VrnnWeights, sizes: Sizes, bins: Any, noise: Any, keep_o: Any | None = None, seen: Any | None = None
+) -> Unrolled:
     """All steps of B tracks: bins (T, B, 4) int32, noise (T, B, S, Z).
 
-    Steps past a track's end are computed and mean nothing: the caller masks them. ``keep_o`` (T, B * S, 1), for training
-    only, scales what the emission sees of the recurrence (dropout, so that it has to ask z).
+    Steps past a track's end are computed and mean nothing: the caller masks them. For training only: ``keep_o``
+    (T, B * S, 1 or H) scales what the emission sees of the recurrence (dropout), ``seen`` is that of ``inputs``.
     """
     t_max, b = bins.shape[0], bins.shape[1]
     samples = noise.shape[2]
-    gates_x, post_x = inputs(w, sizes, bins)
+    gates_x, post_x = inputs(w, sizes, bins, seen)
     noise_rows = tf.reshape(noise, (t_max, b * samples, sizes.latent))
     s = recurrence(w, gates_x, post_x, noise_rows, samples)
     logits = emit(w, s.z_enc, s.o if keep_o is None else s.o * keep_o)

@@ -1,0 +1,274 @@
+"""How a ship moves on, in its own frame: what an LSTM without latent expects of the next sample, in NumPy.
+
+    motion   along, across   error of dead reckoning (SOG x 10 min along the course of the sample before), km
+             dsog, dcog      change of speed (kn) and course (deg)
+    score    -log p(motion | all before), of u = asinh(motion / SCALE): an error of 10 km is stranger than one of 1 km, not
+             a hundred times as strange
+
+    p(dsog, dcog, along, across) = p(dsog | h) p(dcog | h) p(along | h, dsog, dcog) p(across | h, dsog, dcog)
+
+each a mixture of ``MIXTURE`` Student-t of 4 degrees of freedom. What follows from the new speed and course (half of the turn
+was made within the 10 minutes) is so no error, and positions that contradict them are.
+
+No position enters, absolute or of other ships: the same weights serve every region. Training: ``residual_train``.
+
+All runs on arrays filled up to blocks of ``BLOCK_ROWS`` lines, element by element or as products of matrices of one shape, so
+that a line's numbers are bit-identical whatever else stands in its batch, and where.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from ..config import STEP_S
+from ..errors import ModelCorrupt
+from .weights import save_npz
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+BLOCK_ROWS = 64
+KM_PER_DEG = 111.195  # of latitude, sphere of 6,371 km; the error against the ellipsoid, 0.3 %, is the same every time
+KNOT_KMPS = 1.852 / 3600.0
+DT_MAX_S = 1.0  # samples further from 10 min apart (another grid after the 24 h cut) say nothing of the motion
+
+COMPONENTS = ("along", "across", "dsog", "dcog")
+SCALE = np.array([0.3, 0.3, 0.5, 5.0])  # km, km, kn, deg: about the median of each under way
+CLASSES = 7  # vessel classes told apart; -1 is none of them
+INPUTS = 13 + CLASSES
+EXTRAS = 5  # what the heads of along and across see besides h
+MIXTURE = 3
+LOG_SCALE = (-5.0, 3.0)  # of the mixture's parts: no spike on standing ships, nothing wider than the ocean
+# log of the constant of Student-t with 4 degrees of freedom: Gamma(5/2) / (Gamma(2) sqrt(4 pi))
+T_FREEDOM = 4.0
+LOG_T = float(np.log(0.375))
+
+
+class Moved(NamedTuple):
+    """Of n lines, each from its last sample to its next one."""
+
+    u: Floats  # (n, 4) asinh(motion / SCALE) in the order of COMPONENTS; 0 where not known
+    known: NDArray[np.bool_]  # (n,) both samples have all of position, SOG and COG, 10 min apart
+    extras: Floats  # (n, EXTRAS)
+
+
+def moved(last: NDArray[np.void], samples: dict[str, Doubles]) -> Moved:
+    """``last`` (n,) with t, lat, lon, sog, cog of the sample before (NaN where there is none), ``samples`` the next one's."""
+    old = {f: np.ascontiguousarray(last[f]) for f in ("t", "lat", "lon", "sog", "cog")}
+    known = np.abs(samples["t"] - old["t"] - STEP_S) <= DT_MAX_S
+    for f in ("lat", "lon", "sog", "cog"):
+        known &= np.isfinite(old[f]) & np.isfinite(samples[f])
+    old, new = ({k: np.where(known, v, 0.0) for k, v in s.items()} for s in (old, samples))
+    course = np.radians(old["cog"])
+    sin, cos = np.sin(course), np.cos(course)
+    north = (new["lat"] - old["lat"]) * KM_PER_DEG
+    east = ((new["lon"] - old["lon"] + 180.0) % 360.0 - 180.0) * KM_PER_DEG * np.cos(np.radians(old["lat"]))
+    along = north * cos + east * sin - old["sog"] * (KNOT_KMPS * STEP_S)
+    across = east * cos - north * sin
+    turn = (new["cog"] - old["cog"] + 180.0) % 360.0 - 180.0
+    motion = np.stack([along, across, new["sog"] - old["sog"], turn], axis=1)
+    u = np.where(known[:, None], np.arcsinh(motion / SCALE), 0.0)
+    ahead = np.radians(turn)
+    extras = [u[:, 2], u[:, 3], 0.1 * new["sog"] * np.sin(ahead), 0.1 * new["sog"] * np.cos(ahead), 0.1 * old["sog"]]
+    return Moved(u.astype(np.float32), known, np.stack(extras, axis=1).astype(np.float32))
+
+
+def inputs(m: Moved, samples: dict[str, Doubles], moored: NDArray[np.bool_], ship_class: NDArray[np.int64]) -> Floats:
+    """(n, INPUTS) what the LSTM is told of a sample: its motion, speed, rest and vessel class; no position."""
+    out = np.zeros((len(moored), INPUTS), np.float32)
+    sog, mismatch = samples["sog"], samples["mismatch"]
+    has_sog, has_mismatch = np.isfinite(sog), np.isfinite(mismatch)
+    sog, mismatch = np.where(has_sog, sog, 0.0), np.where(has_mismatch, mismatch, 0.0)
+    out[:, :4] = m.u
+    out[:, 4] = m.known
+    out[:, 5] = 0.1 * sog
+    out[:, 6] = np.log1p(sog)
+    out[:, 7] = has_sog
+    out[:, 8] = np.isfinite(samples["cog"])
+    out[:, 9] = np.log1p(mismatch)
+    out[:, 10] = has_mismatch  # False: no reports between, the sample is interpolated through a silence
+    out[:, 11] = moored
+    out[:, 12] = np.log1p(samples["made_30min"] * 0.01)
+    rows = np.flatnonzero(ship_class >= 0)
+    out[rows, 13 + ship_class[rows]] = 1.0
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualWeights:
+    """float32 arrays (TensorFlow tensors during training); H hidden, M width of the heads, K = MIXTURE.
+
+    A head gives, for each of its two components, K logits, K places and K log scales.
+    """
+
+    lstm_x: Any  # (INPUTS, 4H), columns [input, forget, output, candidate]
+    lstm_h: Any  # (H, 4H)
+    lstm_b: Any  # (4H,)
+    heads_w: Any  # (H, 2M): first layers of the head of along and across, and of dsog and dcog
+    heads_b: Any  # (2M,)
+    extras_w: Any  # (EXTRAS, M) of the head of along and across
+    place_w: Any  # (M, 6K) along, across
+    place_b: Any
+    speed_w: Any  # (M, 6K) dsog, dcog
+    speed_b: Any
+
+    @staticmethod
+    def shapes(hidden: int, width: int) -> dict[str, tuple[int, ...]]:
+        out = 2 * 3 * MIXTURE
+        return {
+            "lstm_x": (INPUTS, 4 * hidden),
+            "lstm_h": (hidden, 4 * hidden),
+            "lstm_b": (4 * hidden,),
+            "heads_w": (hidden, 2 * width),
+            "heads_b": (2 * width,),
+            "extras_w": (EXTRAS, width),
+            "place_w": (width, out),
+            "place_b": (out,),
+            "speed_w": (width, out),
+            "speed_b": (out,),
+        }
+
+    @classmethod
+    def random(cls, hidden: int, width: int, seed: int) -> Self:
+        """Glorot-uniform matrices, zero biases, forget bias 1; the parts of a mixture start apart."""
+        rng = np.random.default_rng(seed)
+        values: dict[str, Floats] = {}
+        for name, shape in cls.shapes(hidden, width).items():
+            limit = np.sqrt(6.0 / sum(shape))
+            values[name] = (rng.uniform(-limit, limit, shape) if len(shape) == 2 else np.zeros(shape)).astype("f4")
+        values["lstm_b"][hidden : 2 * hidden] = 1.0
+        apart = np.linspace(-2.0, 1.0, MIXTURE)  # log scales
+        for name in ("place_b", "speed_b"):
+            values[name].reshape(2, 3, MIXTURE)[:, 2] = apart
+        return cls(**values)
+
+    def arrays(self) -> list[Any]:
+        return [getattr(self, f.name) for f in dataclasses.fields(self)]
+
+    def save(self, path: Path) -> None:
+        save_npz(path, {f.name: np.asarray(getattr(self, f.name), np.float32) for f in dataclasses.fields(self)})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Raises ``ModelCorrupt`` when the file is missing, unreadable, incomplete, not finite or of other shapes."""
+        again = "copy the whole model folder again, or train it anew"
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                values = {name: np.ascontiguousarray(file[name], np.float32) for name in file.files}
+            shapes = cls.shapes(len(values["lstm_h"]), len(values["place_w"]))
+        except FileNotFoundError:
+            raise ModelCorrupt(f"{path} is missing: {again}") from None
+        except Exception as e:  # zipfile, zlib and numpy each have their own errors for a broken file
+            raise ModelCorrupt(f"{path} cannot be read ({type(e).__name__}: {e}): {again}") from None
+        if {k: v.shape for k, v in values.items()} != shapes:
+            raise ModelCorrupt(f"{path} does not hold the arrays of a residual detector: {again}")
+        if not all(np.isfinite(a).all() for a in values.values()):
+            raise ModelCorrupt(f"{path} holds values that are not finite: {again}")
+        return cls(**values)
+
+
+def state_dtype(hidden: int) -> np.dtype:
+    """One row a line: samples seen, the last of them, and the LSTM after it."""
+    last = [(f, "f8") for f in ("t", "lat", "lon", "sog", "cog")]
+    return np.dtype([("seen", "i4"), *last, ("h", "f4", (hidden,)), ("c", "f4", (hidden,))])
+
+
+class ResidualScorer:
+    def __init__(self, weights: ResidualWeights) -> None:
+        self.weights = weights
+        self.hidden = len(weights.lstm_h)
+        self.state_dtype = state_dtype(self.hidden)
+        half = np.repeat(np.array([0.5, 0.5, 0.5, 1.0], np.float32), self.hidden)
+        # sigmoid(x) = (1 + tanh(x / 2)) / 2, the half taken into the gates' columns
+        self._gates = np.ascontiguousarray(np.concatenate([weights.lstm_x, weights.lstm_h]) * half)
+        self._gates_b = weights.lstm_b * half
+        self._blas = ThreadpoolController()
+
+    def initial(self, n: int) -> NDArray[np.void]:
+        state = np.zeros(n, self.state_dtype)
+        for name in ("t", "lat", "lon", "sog", "cog"):
+            state[name] = np.nan
+        return state
+
+    def step(
+        self, state: NDArray[np.void], samples: NDArray[np.void], ship_class: NDArray[np.int64]
+    ) -> tuple[NDArray[np.void], Doubles]:
+        """(n,) rows, samples of ``SAMPLE_DTYPE`` and classes (-1 unknown) -> new rows, (n,) score in nats; NaN where not known."""
+        n = len(state)
+        rows = -(-max(n, 1) // BLOCK_ROWS) * BLOCK_ROWS
+        old = self.initial(rows)
+        old[:n] = state
+        now = {f: np.zeros(rows) for f in ("t", "lat", "lon", "sog", "cog", "mismatch", "made_30min")}
+        for name, values in now.items():
+            values[:n] = samples[name]
+        moored, of_class = np.zeros(rows, bool), np.full(rows, -1)
+        moored[:n], of_class[:n] = samples["moored"], ship_class
+
+        found = moved(old, now)
+        x = inputs(found, now, moored, of_class)
+        h, c = np.ascontiguousarray(old["h"]), np.ascontiguousarray(old["c"])
+        # One thread: how a product would be shared must not depend on the machine.
+        with self._blas.limit(limits=1, user_api="blas"):
+            nll = self._nll(h, found)
+            gates = _product(np.concatenate([x, h], axis=1), self._gates)
+        gates += self._gates_b
+        h, c = _lstm(gates, c)
+
+        new = np.empty(n, self.state_dtype)
+        new["seen"] = np.minimum(state["seen"], np.iinfo(np.int32).max - 1) + 1
+        for name in ("t", "lat", "lon", "sog", "cog"):
+            new[name] = samples[name]
+        new["h"], new["c"] = h[:n], c[:n]
+        return new, np.where(found.known, nll, np.nan)[:n]
+
+    def _nll(self, h: Floats, found: Moved) -> Doubles:
+        w = self.weights
+        width = len(w.place_w)
+        first = _product(h, w.heads_w)
+        first += w.heads_b
+        first[:, :width] += _product(found.extras, w.extras_w)
+        np.maximum(first, 0, out=first)
+        place = _product(np.ascontiguousarray(first[:, :width]), w.place_w) + w.place_b
+        speed = _product(np.ascontiguousarray(first[:, width:]), w.speed_w) + w.speed_b
+        # Components first, lines last: sums over four components and three parts run in one fixed order.
+        p = np.ascontiguousarray(np.concatenate([place, speed], axis=1).T).reshape(4, 3, MIXTURE, -1)
+        logit, loc, log_scale = p[:, 0], p[:, 1], np.clip(p[:, 2], *LOG_SCALE)
+        d = (found.u.T[:, None] - loc) * np.exp(-log_scale)
+        log_t = LOG_T - log_scale - 0.5 * (T_FREEDOM + 1.0) * np.log1p(d * d * np.float32(1.0 / T_FREEDOM))
+        per_component = _log_sum_exp(logit) - _log_sum_exp(logit + log_t)
+        total = np.zeros(len(h))
+        for one in per_component:
+            total += one
+        return total
+
+
+def _product(x: Floats, w: Floats) -> Floats:
+    """(rows, a) @ (a, b), block by block: the library chooses its way by the shape."""
+    return (x.reshape(-1, BLOCK_ROWS, x.shape[1]) @ w).reshape(len(x), -1)
+
+
+def _log_sum_exp(x: Floats) -> Floats:
+    """(4, K, rows) -> (4, rows)."""
+    top = x[:, 0]
+    for k in range(1, x.shape[1]):
+        top = np.maximum(top, x[:, k])
+    total = np.zeros_like(top)
+    for k in range(x.shape[1]):
+        total += np.exp(x[:, k] - top)
+    return np.log(total) + top
+
+
+def _lstm(gates: Floats, c: Floats) -> tuple[Floats, Floats]:
+    """gates (R, 4H) [input, forget, output, candidate], the first three halved; gives h and c."""
+    n = c.shape[1]
+    gates = np.tanh(gates)
+    ifo = 0.5 + 0.5 * gates[:, : 3 * n]
+    c = ifo[:, n : 2 * n] * c + ifo[:, :n] * gates[:, 3 * n :]
+    return ifo[:, 2 * n :] * np.tanh(c), c
