@@ -13,13 +13,13 @@ map       the live map
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import signal
 import sys
 from pathlib import Path
 
+from multitaskais.command import CommandParser
 from multitaskais.errors import MultitaskAISError
 
 MODULES = {
@@ -39,9 +39,12 @@ def worker(argv: list[str]) -> int:
     from . import app, core, logs, topics
     from .settings import Settings
 
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         "python -m stream_operator worker",
         description="Judge reports as they come. Settings: environment and TOML file.",
+        epilog="example: BOOTSTRAP_SERVERS=127.0.0.1:9092 MODEL=gulf python -m stream_operator worker",
+        exit_codes="exit codes: 0 left in order, 2 settings, topics, model or state are wrong (the last line says what to do),"
+        "\n70 an error in the program, 75 start it again (docs/operator.md)",
     )
     parser.add_argument("--settings", type=Path, help="TOML file of settings")
     settings = Settings.load(file=parser.parse_args(argv).settings)
@@ -56,8 +59,10 @@ def worker(argv: list[str]) -> int:
 def settings_table(argv: list[str]) -> int:
     from .settings import Settings
 
-    argparse.ArgumentParser(
-        "python -m stream_operator settings", description="Print all settings as a Markdown table."
+    CommandParser(
+        "python -m stream_operator settings",
+        description="Print all settings as a Markdown table.",
+        epilog="example: python -m stream_operator settings",
     ).parse_args(argv)
     print(Settings.table())
     return 0

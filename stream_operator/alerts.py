@@ -19,6 +19,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
+from multitaskais.command import CommandParser
 from multitaskais.errors import ConfigError, OperatorError
 
 from . import kafka
@@ -141,8 +142,11 @@ COLLECTIONS = {"geojson": geojson, "kepler": kepler}
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        "python -m stream_operator alerts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = CommandParser(
+        "python -m stream_operator alerts",
+        description=__doc__,
+        epilog="example: python -m stream_operator alerts --since 2h --follow",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--follow", action="store_true", help="go on with new alerts until Ctrl-C")
     parser.add_argument("--since", metavar="2h", help="only alerts written in the last 90s, 15m, 2h, 7d ...")

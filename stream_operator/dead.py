@@ -14,6 +14,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer
 
+from multitaskais.command import CommandParser
 from multitaskais.errors import OperatorError
 
 from . import kafka
@@ -76,8 +77,11 @@ def replay(settings: Settings, reason: str | None) -> tuple[int, int]:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        "python -m stream_operator dead", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = CommandParser(
+        "python -m stream_operator dead",
+        description=__doc__,
+        epilog="example: python -m stream_operator dead --since 7d --reason bad_json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--show", action="store_true", help="print them (default)")

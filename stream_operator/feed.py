@@ -26,6 +26,7 @@ from tqdm import tqdm
 from multitaskais.ais.archives import expand, read_reports
 from multitaskais.ais.block import BlockDecoder
 from multitaskais.ais.positions import StaticMemory
+from multitaskais.command import CommandParser
 from multitaskais.errors import ConfigError, OperatorError
 from multitaskais.records import Counts
 
@@ -215,8 +216,11 @@ class Pace:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        "python -m stream_operator feed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = CommandParser(
+        "python -m stream_operator feed",
+        description=__doc__,
+        epilog="example: python -m stream_operator feed --speed 60 --finish out/sim/archive",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paths", nargs="*", metavar="PATH", help="archive files, folders or globs")
     parser.add_argument("--format", help="format of the archive (default: recognised)")

@@ -29,6 +29,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from multitaskais.command import CommandParser
 from multitaskais.errors import ConfigError, OperatorError
 from multitaskais.records import Alert, Counts, Verdict
 
@@ -214,8 +215,11 @@ def moment(option: str, text: str) -> float:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        "python -m stream_operator replay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = CommandParser(
+        "python -m stream_operator replay",
+        description=__doc__,
+        epilog="example: python -m stream_operator replay --from 2026-01-01 --to 2026-01-02 --out alerts.jsonl",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--from", dest="start", required=True, metavar="TIME", help="first time of what is written")
     parser.add_argument("--to", dest="stop", metavar="TIME", help="what is decided from then on is left out")

@@ -5,7 +5,6 @@ The worker runs the same check at its start and refuses a missing or wrong topic
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import time
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
+from multitaskais.command import CommandParser
 from multitaskais.errors import OperatorError
 
 from . import kafka
@@ -150,7 +150,7 @@ def require(settings: Settings) -> None:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(COMMAND, description=__doc__)
+    parser = CommandParser(COMMAND, description=__doc__, epilog=f"example: {COMMAND} --partitions 8")
     parser.add_argument("--partitions", type=int, help="partitions of a new source topic (default: PARTITIONS)")
     parser.add_argument(
         "--mend", action="store_true", help="also set retention, compaction and sizes of existing topics"

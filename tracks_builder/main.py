@@ -21,6 +21,7 @@ if __name__ == "__main__" and not __package__:
         sys.path.insert(0, str(HERE.parent))
 
 # The path has to be right before the packages are imported.
+from multitaskais.command import CommandParser  # noqa: E402
 from multitaskais.config import REGIONS, Region  # noqa: E402
 from multitaskais.errors import MultitaskAISError  # noqa: E402
 from tracks_builder.job import DEFAULT_OUTPUT, Job, run  # noqa: E402
@@ -34,7 +35,7 @@ EXAMPLE = """examples:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = CommandParser(
         prog="tracks_builder/main.py",
         description="Build tracks from archives of AIS.",
         epilog=EXAMPLE,

@@ -26,6 +26,7 @@ if __name__ == "__main__" and not __package__:
 # The path has to be right before the packages are imported.
 from pyspark.sql import SparkSession  # noqa: E402
 
+from multitaskais.command import CommandParser  # noqa: E402
 from multitaskais.config import Region  # noqa: E402
 from multitaskais.errors import ConfigError, InputError, MultitaskAISError  # noqa: E402
 from tracks_builder.faults import telling  # noqa: E402
@@ -86,7 +87,7 @@ def row_of(s: Summary) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = CommandParser(
         prog="tracks_builder/years.py",
         description="Build the tracks of several years, one after the other.",
         epilog="example: python -m tracks_builder.years /data brittany --years 2015-2019 --output /srv/tracks",

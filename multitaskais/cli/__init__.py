@@ -1,23 +1,27 @@
 """``multitaskais COMMAND``: one file a command in this folder, each with ``add_parser(subparsers)`` and ``run(args) -> int``.
 
-Exit codes: 0 done, 1 done and the answer is no, 2 wrong use or wrong input (one line says what to do), 130 interrupted.
+Exit codes: 0 done, 2 wrong use or wrong input (one line says what to do), 130 interrupted.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import sys
 
 from .. import __version__
+from ..command import CommandParser
 from ..errors import MultitaskAISError
 
 COMMANDS = ("decode", "simulate", "train", "calibrate", "detect", "inject", "evaluate", "region")
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="multitaskais", description="From AIS archives to alerts on abnormal tracks.")
+    parser = CommandParser(
+        prog="multitaskais",
+        description="From AIS archives to alerts on abnormal tracks.",
+        epilog="example: multitaskais detect archive/2017 --model gulf --out out/detect",
+    )
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     argv = sys.argv[1:] if argv is None else argv

@@ -28,6 +28,7 @@ from ..training_data import Split, load_samples
 def add_parser(subparsers: Any) -> None:
     p = subparsers.add_parser(
         "calibrate", help="tracks and weights -> a complete model folder", description=__doc__,
+        epilog="example: multitaskais calibrate tracks --region gulf --model out/mine",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     p.add_argument("tracks", nargs="+", metavar="TRACKS", help="Parquet of tracks, or an archive, a folder, a pattern")

@@ -25,7 +25,12 @@ from ..records import Counts
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser("decode", help="AIS sentences -> one JSON message a line", description=__doc__)
+    parser = subparsers.add_parser(
+        "decode",
+        help="AIS sentences -> one JSON message a line",
+        description=__doc__,
+        epilog="example: multitaskais decode --quiet archive/2017/01/*.cdv > messages.jsonl",
+    )
     parser.add_argument("files", nargs="+", metavar="FILE", help="archive, folder or pattern; - is standard input")
     parser.add_argument(
         "--format", choices=FORMATS, metavar="F", help=f"one of {', '.join(LINE_FORMATS)}; recognised by itself"

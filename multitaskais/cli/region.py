@@ -11,9 +11,13 @@ SEED = 1  # of the injected anomalies on the model card
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    p = subparsers.add_parser("region", help="list regions; make a detector for a new one")
+    p = subparsers.add_parser(
+        "region", help="list regions; make a detector for a new one", epilog="example: multitaskais region list"
+    )
     actions = p.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="the presets and the shipped models")
+    listing = actions.add_parser(
+        "list", help="the presets and the shipped models", epilog="example: multitaskais region list"
+    )
     listing.set_defaults(run=list_)
     new = actions.add_parser(
         "new",

@@ -28,7 +28,12 @@ DEFAULTS = TrainSettings()
 
 
 def add_parser(subparsers: Any) -> None:
-    p = subparsers.add_parser("train", help="tracks -> the weights of the VRNN", description=__doc__)
+    p = subparsers.add_parser(
+        "train",
+        help="tracks -> the weights of the VRNN",
+        description=__doc__,
+        epilog="example: multitaskais train tracks --region gulf --out out/mine",
+    )
     p.add_argument("tracks", nargs="+", metavar="TRACKS", help="Parquet of tracks, or an archive, a folder, a pattern")
     p.add_argument("--region", required=True, help="a preset's name, or a JSON file")
     p.add_argument("--out", required=True, type=Path, metavar="MODEL", help="model folder")

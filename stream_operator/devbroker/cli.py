@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import signal
 import threading
 from pathlib import Path
+
+from multitaskais.command import CommandParser
 
 from . import DevBroker
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser("python -m stream_operator broker", description=__doc__)
+    parser = CommandParser(
+        "python -m stream_operator broker",
+        description=__doc__,
+        epilog="example: python -m stream_operator broker --port 9092",
+    )
     parser.add_argument(
         "--folder", type=Path, default=Path(".cache/broker"), help="where its data live (default .cache/broker)"
     )

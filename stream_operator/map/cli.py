@@ -1,11 +1,7 @@
-"""``python -m stream_operator map``: the live map of ships and alerts for the watch officer, on one page.
-
-example: python -m stream_operator map --port 8080     (then open http://127.0.0.1:8080)
-"""
+"""``python -m stream_operator map``: the live map of ships and alerts for the watch officer, on one page."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import dataclasses
 import logging
@@ -15,6 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from multitaskais.command import CommandParser
 from multitaskais.errors import OperatorError
 
 from .. import logs
@@ -31,8 +28,10 @@ STOP_S = 3.0  # open pages are let go within so long
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        "python -m stream_operator map", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = CommandParser(
+        "python -m stream_operator map",
+        description=__doc__,
+        epilog="example: python -m stream_operator map --port 8080     (then open http://127.0.0.1:8080)",
     )
     parser.add_argument(
         "--bind",
