@@ -113,10 +113,12 @@ class Checkpointer:
     def _attempt(self, cut: Cut, give_up_at: float | None) -> bool:
         try:
             self.busy_since = time.monotonic()
+            reach("cut")
             self._producer.begin_transaction()
             reach("begun")
             for record in cut.records:
                 self._produce(record.topic, record.key, record.value, headers=record.headers)
+            reach("results")
             for mmsi, state in cut.vessels.items():
                 self._produce(self._states, VESSEL_PREFIX + str(mmsi).encode(), state, partition=self._number)
             position = msgspec.msgpack.encode(Position(POSITION_VERSION, cut.offset, cut.partition_state))

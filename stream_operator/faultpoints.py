@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import signal
 
-POINTS = ("begun", "produced", "committed", "fenced", "restored")
+AT_START = ("fenced", "restored")  # while a partition is opened
+INSIDE = ("begun", "results", "produced")  # a transaction is open
+POINTS = (*AT_START, "cut", *INSIDE, "committed")
 _passed = 0
 
 

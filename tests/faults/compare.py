@@ -2,7 +2,8 @@
 
 The run without faults is the same core folded over each partition's log in one go, in this process, without Kafka: each revision,
 verdict and state must be equal. The product's core is also held against ``multitaskais.batch`` over all reports in order of time:
-the last revision of each alert and the last verdict of each vessel must be equal (contract, "Equality").
+the last revision of each alert and the last verdict of each vessel must be equal (contract, "Equality"); reports that were refused
+for their place in the log (late, ahead, behind) are left out there.
 """
 
 from __future__ import annotations
@@ -15,10 +16,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from multitaskais import batch, modelfolder
+from multitaskais.records import Reason
 from stream_operator import core, wire
 from stream_operator.checkpoint import restore
+from stream_operator.partition import SET_ASIDE
 from stream_operator.settings import Settings
 from tests.stream.reading import messages
+
+RUN = 10_000
+BY_ORDER = {Reason.FUTURE, Reason.BEHIND, Reason.LATE}  # rest on the order of arrival, which batch does not know
 
 
 @dataclass
@@ -28,7 +34,12 @@ class Truth:
     verdicts: dict[str, str] = field(default_factory=dict)
     dead: Counter[tuple] = field(default_factory=Counter)  # (partition, offset, reason)
     states: dict[int, bytes] = field(default_factory=dict)
-    log: list[np.ndarray] = field(default_factory=list)  # the reports of each partition
+    log: list[np.ndarray] = field(default_factory=list)  # of each partition the reports that its order let through
+
+    def take(self, events: core.Events) -> None:
+        self.reports += events.counts.received
+        self.alerts.update(canonical(json.loads(wire.encode_alert(a)[1])) for a in events.alerts)
+        self.verdicts.update((str(v.mmsi), canonical(json.loads(wire.encode_verdict(v)[1]))) for v in events.verdicts)
 
 
 def truth(settings: Settings) -> Truth:
@@ -40,24 +51,22 @@ def truth(settings: Settings) -> Truth:
     for number, records in log.items():
         fold = open_core({}.items(), None)
         decoded = wire.decode(records, settings.record_max_bytes)
-        out.log.append(decoded.reports)
+        taken = np.ones(len(decoded.reports), bool)
         for i, reason in decoded.bad:
             out.dead[number, records[i].offset, str(reason)] += 1
         done = 0
         for stop, t in [*decoded.watermarks, (len(decoded.reports), None)]:
-            runs = [
-                fold.advance(part)
-                for part in np.split(decoded.reports[done:stop], range(5000, stop - done, 5000))
-                if len(part)
-            ]
-            runs += [] if t is None else [fold.advance_watermark(t)]
+            for start in range(done, stop, RUN):
+                events = fold.advance(decoded.reports[start : min(start + RUN, stop)])
+                out.take(events)
+                for i, reason in events.rejected:
+                    taken[start + i] &= reason not in BY_ORDER
+                    if reason in SET_ASIDE:
+                        out.dead[number, records[decoded.record_of[start + i]].offset, str(reason)] += 1
             done = stop
-            for events in runs:
-                out.reports += events.counts.received
-                out.alerts.update(canonical(json.loads(wire.encode_alert(a)[1])) for a in events.alerts)
-                out.verdicts.update(
-                    (str(v.mmsi), canonical(json.loads(wire.encode_verdict(v)[1]))) for v in events.verdicts
-                )
+            if t is not None:
+                out.take(fold.advance_watermark(t))
+        out.log.append(decoded.reports[taken])
         out.states.update({mmsi: b for mmsi, b in fold.snapshot().items() if b is not None})
     return out
 
@@ -91,8 +100,7 @@ def compare(settings: Settings) -> tuple[Truth, Differences]:
     dead: Counter[tuple] = Counter()
     for m in messages(settings, settings.dead_topic):
         head = {k: v.decode() for k, v in m.headers()}
-        if head["reason"] not in ("future", "behind"):  # those the core sets aside; counted there
-            dead[int(head["partition"]), int(head["offset"]), head["reason"]] += 1
+        dead[int(head["partition"]), int(head["offset"]), head["reason"]] += 1
     states: dict[int, bytes] = {}
     left = 0
     ends: dict[int, int] = defaultdict(int)

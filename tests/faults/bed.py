@@ -1,0 +1,242 @@
+"""The bed on which faults are made: a real broker behind a TCP proxy, two workers, and a feeder that never stops."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from stream_operator import devbroker, kafka, topics, wire
+from stream_operator.topics import Admin
+from tests.faults.proxy import Proxy
+from tests.faults.traffic import Traffic
+from tests.faults.watch import Watch
+from tests.stream.conftest import Worker, own_settings
+
+os.environ.setdefault("KAFKA_CACHE", str(Path(__file__).resolve().parent.parent.parent / ".cache" / "kafka"))
+
+WORKERS = 2
+LARGEST_BYTES = 3_000_000  # the source topic takes poison of 2 MB
+STATES = {
+    "message.timestamp.type": "LogAppendTime",
+    "segment.bytes": "16000000",  # small, so that the topic is compacted while workers restore from it
+    "min.cleanable.dirty.ratio": "0.1",
+    "max.compaction.lag.ms": "20000",
+}
+DRAIN_S = 300.0
+LEAVE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is made with."""
+
+    core: str = "stream_operator.core:fleet"
+    model: str = "brittany"
+    rate: float = 1000.0  # reports/s
+    vessels: int = 5000
+    quick_vessels: int = 400
+    session_timeout_s: float = 6.0
+    checkpoint_interval_s: float = 0.5
+
+
+class Bed:
+    """``begin`` a round, make faults, ``finish`` it; then everything that was sent is durable, and the workers have left."""
+
+    def __init__(self, folder: Path, rng: random.Random, plan: Plan) -> None:
+        self.folder, self.rng, self.plan = folder, rng, plan
+        port = devbroker.free_port()
+        self.broker = devbroker.DevBroker(folder / "broker", advertised_port=port, heap_mb=768)
+        self.broker.start()
+        self.proxy = Proxy(port, self.broker.port)
+        self.workers: list[Worker] = []
+        self.started = 0
+        self.asked_to_end: set[int] = set()  # pids
+        self.ended: Counter[int] = Counter()  # exit codes of workers that nobody had asked to end
+        self.takeovers: list[float] = []
+        self.returns: list[float] = []
+
+    # ------------------------------------------------------------ a round
+
+    def begin(self, traffic: Traffic) -> None:
+        plan = self.plan
+        self.settings = replace(
+            own_settings(self.broker.bootstrap, model=plan.model),
+            core=plan.core, run_size=500, session_timeout_s=plan.session_timeout_s,
+            checkpoint_interval_s=plan.checkpoint_interval_s,
+        )  # fmt: skip
+        self._topics()
+        self.traffic = traffic
+        self.watch = Watch(self.settings)
+        self.feeding = threading.Event()
+        self.feeding.set()
+        self.fed: list[tuple[float, int]] = []
+        self.keep_two_workers()
+        self.feeder = threading.Thread(target=self._feed, daemon=True)
+        self.feeder.start()
+
+    def _topics(self) -> None:
+        wanted = topics.wanted(self.settings, self.settings.partitions)
+        for t in wanted:
+            if t.name == self.settings.topic:
+                t.config["max.message.bytes"] = str(LARGEST_BYTES)
+            if t.name == self.settings.states:
+                t.config.update(STATES)
+        Admin(self.settings).create(wanted)
+
+    def producer(self) -> Producer:
+        return Producer(
+            kafka.client(self.settings, partitioner=kafka.PARTITIONER, enable_idempotence=True, linger_ms=5)
+            | {"message.timeout.ms": 0, "message.max.bytes": LARGEST_BYTES}, logger=kafka.log,
+        )  # fmt: skip
+
+    def _feed(self) -> None:
+        producer = self.producer()
+        start = time.monotonic()
+        for sent, row in enumerate(self.traffic, 1):
+            if not self.feeding.is_set():
+                break
+            key, value = wire.encode_report(row)
+            self._send(producer, value, key)
+            if sent % 50 == 0:
+                producer.poll(0)
+                late = time.monotonic() - start - sent / self.plan.rate
+                if late > 0:
+                    start += late / 2  # after an outage the rest comes faster, but not all at once
+                else:
+                    time.sleep(-late)
+        producer.flush()
+        for partition in range(self.settings.partitions):
+            key, value = wire.encode_watermark(self.traffic.t_end)
+            self._send(producer, value, key, partition)
+        producer.flush()
+
+    def _send(self, producer: Producer, value: bytes | None, key: bytes | None, partition: int = -1) -> None:
+        while True:
+            try:
+                producer.produce(self.settings.topic, value, key, partition)
+                return
+            except BufferError:  # the broker is away: wait
+                producer.poll(0.1)
+
+    def poison(self, records: list[tuple[bytes | None, bytes | None]]) -> None:
+        producer = self.producer()
+        for key, value in records:
+            self._send(producer, value, key, self.rng.randrange(self.settings.partitions))
+        producer.flush()
+
+    def finish(self) -> list[str]:
+        """End of input; wait until all of it is durable; SIGTERM to the workers. Returns what went wrong."""
+        wrong = []
+        self.feeding.clear()
+        self.feeder.join(120)
+        if self.feeder.is_alive():
+            wrong.append("the feeder did not come to its end within 120 s")
+        give_up_at = time.monotonic() + DRAIN_S
+        while (left := self._left()) and time.monotonic() < give_up_at:
+            self.keep_two_workers()
+            time.sleep(0.5)
+        if left:
+            wrong.append(f"{left} records are not durable after {DRAIN_S:.0f} s")
+        for worker in self.workers:
+            try:
+                if (code := self.end(worker)) != 0:
+                    wrong.append(f"a worker left with exit code {code}")
+            except AssertionError as e:
+                wrong.append(str(e))
+        self.workers = []
+        self.watch.close()
+        return wrong
+
+    def forget(self) -> None:
+        """Delete the round's topics: a long run would fill the disk."""
+        names = [t.name for t in topics.wanted(self.settings, self.settings.partitions)]
+        client = AdminClient(kafka.client(self.settings), logger=kafka.log)
+        for future in client.delete_topics(names).values():
+            try:
+                future.result()
+            except KafkaException as e:
+                print(f"  (a topic of the round stays: {e.args[0].str()})")
+
+    def _left(self) -> int:
+        consumer = Consumer(kafka.reader(self.settings), logger=kafka.log)
+        try:
+            ends = [
+                consumer.get_watermark_offsets(TopicPartition(self.settings.topic, n), 30)[1]
+                for n in range(self.settings.partitions)
+            ]
+        except KafkaException:
+            return 1
+        finally:
+            consumer.close()
+        return sum(ends) - sum(self.watch.offsets())
+
+    def close(self) -> None:
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.process.kill()
+                worker.process.wait()
+        self.proxy.close()
+        self.broker.stop()
+
+    # ------------------------------------------------------------ workers
+
+    def worker(self, **env: str) -> Worker:
+        self.started += 1
+        worker = Worker(self.settings, self.folder / f"worker-{self.started}.log", **env)
+        self.workers.append(worker)
+        return worker
+
+    def keep_two_workers(self) -> None:
+        """As a supervisor does: who has ended is started again."""
+        for w in self.workers:
+            if (code := w.process.poll()) is not None and w.process.pid not in self.asked_to_end:
+                self.ended[code] += 1
+                print(
+                    f"  (a worker ended by itself with exit code {code}: {w.text()[-300:] if w.log.exists() else ''})"
+                )
+        self.workers = [w for w in self.workers if w.process.poll() is None]
+        while len(self.workers) < WORKERS:
+            self.worker()
+
+    def pick(self) -> Worker:
+        """One of the workers at random, once it has its partitions."""
+        self.keep_two_workers()
+        worker = self.rng.choice(self.workers)
+        self.opened(worker)
+        return worker
+
+    def opened(self, worker: Worker) -> None:
+        """Wait until a worker has been given partitions (as far as its log tells)."""
+        give_up_at = time.monotonic() + 60
+        while worker.log.exists() and "restored" not in worker.text() and time.monotonic() < give_up_at:
+            time.sleep(0.1)
+
+    def end(self, worker: Worker, number: int = signal.SIGTERM) -> int:
+        """The exit code; a worker that does not go is killed."""
+        self.asked_to_end.add(worker.process.pid)
+        try:
+            return worker.end(number, within=LEAVE_S)
+        except subprocess.TimeoutExpired:
+            print(f"  (a worker did not leave: {worker.text()[-1500:] if worker.log.exists() else 'no log'})")
+            worker.end(signal.SIGKILL)
+            raise AssertionError(f"a worker did not leave within {LEAVE_S:.0f} s of signal {number}") from None
+
+    def expect_end(self, worker: Worker) -> None:
+        """It was armed to end at a fault point."""
+        self.asked_to_end.add(worker.process.pid)
+
+    # ------------------------------------------------------------ how it goes on
+
+    def went_on(self, since: float | None = None, within: float = 60.0) -> float:
+        """Seconds (of the broker's clock) after ``since`` until every partition had a checkpoint."""
+        return max(self.watch.went_on(time.time() if since is None else since, within))
