@@ -1,6 +1,6 @@
 """``multitaskais calibrate TRACKS --region R --model MODEL``: what is normal here, and what makes an alert.
 
-Takes the weights that ``multitaskais train`` wrote to MODEL/detectors/vrnn, where there are any, fits all other detectors on the train
+Takes the weights that ``multitaskais train`` wrote to MODEL/detectors, where there are any, fits all other detectors on the train
 vessels, calibrates all on vessels that they have not seen, sets thresholds from the budget and writes the complete model folder.
 Vessels are split by a hash of their MMSI: the same seed as in training keeps the same vessels unseen.
 """
@@ -71,10 +71,11 @@ def run(args: argparse.Namespace) -> int:
     names = args.detectors.split(",") if args.detectors else None
     with tempfile.TemporaryDirectory() as folder:
         trained = {}
-        weights = args.model / "detectors" / "vrnn"
-        if weights.is_dir() and (names is None or "vrnn" in names):
-            # The model folder is replaced as a whole: what was trained is kept aside meanwhile.
-            trained["vrnn"] = Path(shutil.copytree(weights, Path(folder) / "vrnn"))
+        for name in names or installed():
+            weights = args.model / "detectors" / name
+            if weights.is_dir() and hasattr(modelfolder.detector_class(name), "trained"):
+                # The model folder is replaced as a whole: what was trained is kept aside meanwhile.
+                trained[name] = Path(shutil.copytree(weights, Path(folder) / name))
         model = fit_model(
             train,
             dev,

@@ -1,8 +1,9 @@
-"""``multitaskais train TRACKS --region R --out MODEL``: the VRNN learns what ships do here.
+"""``multitaskais train TRACKS --region R --out MODEL``: the VRNN learns what ships do here, or the residual detector how ships move.
 
 TRACKS is the Parquet of ``tracks_builder``, or any archive that ``multitaskais decode`` and its siblings read. Vessels are
 split by a hash of their MMSI: 60 % to learn from, 20 % (development) to decide when to stop, 20 % never looked at.
-Weights go to MODEL/detectors/vrnn, log, curves and checkpoint to MODEL/training; ``multitaskais calibrate`` completes the folder.
+Weights go to MODEL/detectors/NAME, log, curves and checkpoint to MODEL/training; ``multitaskais calibrate`` completes the folder.
+``--detector residual`` learns from all tracks, short ones too; ``--region global`` takes them from everywhere.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ from ..config import STEP_S, DetectionRules, Region, TrackRules
 from ..model.dataset import Dataset
 from ..model.settings import BOUNDS, TrainSettings
 from ..tracks import fourhot
-from ..training_data import Split, load_reports, samples_of, split_of
+from ..training_data import Split, load_reports, load_samples, samples_of, split_of
 
 PHASES = 4  # grids of different phase that training draws from (METHOD 10.5: random phase)
-DEFAULTS = TrainSettings()
 
 
 def add_parser(subparsers: Any) -> None:
@@ -37,34 +37,39 @@ def add_parser(subparsers: Any) -> None:
     p.add_argument("tracks", nargs="+", metavar="TRACKS", help="Parquet of tracks, or an archive, a folder, a pattern")
     p.add_argument("--region", required=True, help="a preset's name, or a JSON file")
     p.add_argument("--out", required=True, type=Path, metavar="MODEL", help="model folder")
+    p.add_argument("--detector", choices=("vrnn", "residual"), default="vrnn", help="which network (default vrnn)")
     p.add_argument("--format", metavar="F", help="of an archive; recognised by itself")
     p.add_argument("--resume", action="store_true", help="go on from MODEL/training/checkpoint.npz where there is one")
-    p.add_argument("--steps", type=int, default=DEFAULTS.steps)
-    p.add_argument("--batch", type=int, default=DEFAULTS.batch, help="tracks a step")
-    p.add_argument("--learning-rate", type=float, default=DEFAULTS.learning_rate)
-    p.add_argument("--samples", type=int, default=DEFAULTS.samples, metavar="S", help="latent samples of the bound")
-    p.add_argument("--bound", choices=BOUNDS, default=DEFAULTS.bound)
+    p.add_argument("--steps", type=int)
+    p.add_argument("--batch", type=int, help="tracks a step")
+    p.add_argument("--learning-rate", type=float)
+    p.add_argument("--samples", type=int, metavar="S", help="latent samples of the bound")
+    p.add_argument("--bound", choices=BOUNDS)
     p.add_argument("--score-samples", type=int, default=1, metavar="S", help="latent samples of a score; 0 = the mean")
-    p.add_argument("--latent", type=int, default=DEFAULTS.latent)
-    p.add_argument("--hidden", type=int, default=DEFAULTS.hidden)
-    p.add_argument(
-        "--patience", type=int, default=DEFAULTS.patience, help="looks at unseen vessels without a better one"
-    )
-    p.add_argument("--val-every", type=int, default=DEFAULTS.val_every, help="steps between these looks")
-    p.add_argument("--free-bits", type=float, default=DEFAULTS.free_bits, help="nats a step of KL that cost nothing")
-    p.add_argument("--kl-anneal-steps", type=int, default=DEFAULTS.kl_anneal_steps)
-    p.add_argument("--decoder-dropout", type=float, default=DEFAULTS.decoder_dropout)
+    p.add_argument("--latent", type=int)
+    p.add_argument("--hidden", type=int)
+    p.add_argument("--patience", type=int, help="looks at unseen vessels without a better one")
+    p.add_argument("--val-every", type=int, help="steps between these looks")
+    p.add_argument("--free-bits", type=float, help="nats a step of KL that cost nothing")
+    p.add_argument("--kl-anneal-steps", type=int)
+    p.add_argument("--decoder-dropout", type=float)
+    p.add_argument("--input-dropout", type=float, help="share of the blocks that the recurrence does not see")
+    p.add_argument("--dropout", type=float, help="share of the recurrence's units that the emission does not see")
+    p.add_argument("--weight-decay", type=float)
     p.add_argument("--phases", type=int, default=PHASES, help="10-minute grids of different phase for each track")
-    p.add_argument("--seed", type=int, default=DEFAULTS.seed)
+    p.add_argument("--seed", type=int)
     p.add_argument("--split-seed", type=int, default=0, help="which vessels are for what")
     p.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    names = {f.name for f in dataclasses.fields(TrainSettings)}
-    settings = TrainSettings(**{k: v for k, v in vars(args).items() if k in names})
     region, rules = Region.load(args.region), DetectionRules()
+    given = {k: v for k, v in vars(args).items() if v is not None}
+    if args.detector == "residual":
+        return _residual(args, given, region, rules)
+    names = {f.name for f in dataclasses.fields(TrainSettings)}
+    settings = TrainSettings(**{k: v for k, v in given.items() if k in names})
     reports, counts = load_reports(args.tracks, region, args.format)
     rejected = "".join(f", {reason} {n}" for reason, n in sorted(counts.rejected.items()))
     print(f"{counts.received} rows in, {len(reports)} inside {region.name}{rejected}")
@@ -82,6 +87,28 @@ def run(args: argparse.Namespace) -> int:
         + (" (the latent is dead: the model works as an LSTM)" if trained.latent_is_dead else "")
     )
     print(f"weights in {args.out / 'detectors' / 'vrnn'}, log and curves in {args.out / 'training'}")
+    return 0
+
+
+def _residual(args: argparse.Namespace, given: dict[str, Any], region: Region, rules: DetectionRules) -> int:
+    from ..detectors.residual import ResidualDetector
+
+    found = load_samples(args.tracks, region, rules=rules, archive_format=args.format, all_tracks=True)
+    lines = {s: found.of(s, args.split_seed).lines() for s in (Split.TRAIN, Split.DEV)}
+    print(", ".join(f"{s.name.lower()} {len(t)} lines" for s, t in lines.items()))
+    names = {"steps", "batch", "learning_rate", "hidden", "patience", "val_every", "seed"}
+    detector, trained = ResidualDetector.trained(
+        lines[Split.TRAIN],
+        lines[Split.DEV],
+        {k: v for k, v in given.items() if k in names},
+        args.out / "training" / "residual",
+    )
+    detector.save(args.out / "detectors" / "residual")
+    print(
+        f"{trained.steps} steps in {trained.seconds:.0f} s; best at step {trained.best_step}: "
+        f"{trained.val_nll:.3f} nats a sample on unseen vessels, {trained.train_nll:.3f} on those of training"
+    )
+    print(f"weights in {args.out / 'detectors' / 'residual'}, log in {args.out / 'training' / 'residual'}")
     return 0
 
 

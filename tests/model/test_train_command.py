@@ -92,3 +92,17 @@ def test_what_cannot_be_trained_is_told_in_one_line(archive, capsys, change, sai
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("multitaskais train:")]
     assert len(error) == 1
     assert said in error[0]
+
+
+def test_the_residual_detector_is_trained_from_an_archive_of_any_region(archive, capsys):
+    from multitaskais.detectors.residual import ResidualDetector
+
+    model = archive / "model"
+    small = ["--steps", "4", "--val-every", "2", "--batch", "4", "--hidden", "6"]
+    call = ["train", str(archive / "tracks"), "--detector", "residual", "--region", "global", "--out", str(model)]
+    assert main([*call, *small]) == 0
+    said = capsys.readouterr().out
+    assert "4 steps" in said
+    detector = ResidualDetector.load(model / "detectors" / "residual", Region.from_dict(REGION), DetectionRules())
+    assert detector.weights.lstm_h.shape == (6, 24)
+    assert sorted(p.name for p in (model / "training" / "residual").iterdir()) == ["log.csv", "training.json"]

@@ -1,0 +1,86 @@
+"""Does the ship move as ships move on? Adapter of ``model.residual`` to the ``Detector`` protocol.
+
+score = -log p of the motion since the last sample, in the ship's own frame (dead reckoning's error along and across, change of
+SOG and COG), given all before it; nats, higher = stranger. It knows no place, so it serves regions without a model.
+
+The weights in this package learnt on all US waters (MarineCadastre, 2020-01-01, vessels of the train split); ``fit`` takes them, and
+``multitaskais train --detector residual`` makes others. Moored samples and those without motion (no speed or course on either side)
+abstain and still move the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import DetectionRules, Region
+from ..detection.classes import vessel_class
+from ..detection.protocol import Scores
+from ..errors import ConfigError
+from ..model.residual import ResidualScorer, ResidualWeights
+from ..records import AlertType, NotJudged
+
+if TYPE_CHECKING:
+    from ..model.residual_train import ResidualTrained
+
+WEIGHTS_FILE = "weights.npz"
+SHIPPED = Path(__file__).parent.parent / "data" / "residual.npz"
+WARMUP_SAMPLES = 3  # the first motions tell what kind of ship it is
+
+
+class ResidualDetector:
+    name = "residual"
+    alert_type = AlertType.ABNORMAL
+    warmup_samples = WARMUP_SAMPLES
+    window_steps = 6  # on development vessels AUROC 0.66 / 0.68 / 0.66 with 3 / 6 / 12
+    # A net this small knows no vessel by heart: 2.81 nats on vessels of the training, 2.74 on others (Gulf). Both may calibrate it.
+    leave_own_out = False
+
+    def __init__(self, weights: ResidualWeights) -> None:
+        self.weights = weights
+        self._scorer = ResidualScorer(weights)
+        self.state_dtype: np.dtype = self._scorer.state_dtype
+
+    def initial(self, n: int) -> NDArray[np.void]:
+        return self._scorer.initial(n)
+
+    def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
+        new, score = self._scorer.step(state, samples, vessel_class(samples["ship_type"]))
+        reason = np.zeros(len(samples), np.uint8)
+        reason[np.isnan(score)] = NotJudged.NO_DATA
+        reason[state["seen"] < self.warmup_samples] = NotJudged.TOO_SHORT
+        reason[samples["moored"]] = NotJudged.MOORED
+        return new, Scores(np.where(reason == 0, score, np.nan), reason)
+
+    @classmethod
+    def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules) -> Self:
+        """The shipped weights: what they know of motion holds everywhere."""
+        return cls(ResidualWeights.load(SHIPPED))
+
+    @classmethod
+    def trained(
+        cls,
+        train: Sequence[NDArray[np.void]],
+        validation: Sequence[NDArray[np.void]],
+        settings: Mapping[str, Any],
+        out: Path | None = None,
+    ) -> tuple[Self, ResidualTrained]:
+        """Learn from lines of samples; other vessels' lines decide when to stop. ``settings``: fields of ``ResidualSettings``."""
+        try:
+            from ..model.residual_train import ResidualSettings, train_residual
+        except ImportError as e:
+            raise ConfigError(f"training needs TensorFlow ({e}): pip install 'multitaskais[train]'") from None
+        learn, judge = ([(line, vessel_class(line["ship_type"])) for line in part] for part in (train, validation))
+        found = train_residual(learn, judge, ResidualSettings(**settings), out)
+        return cls(found.weights), found
+
+    def save(self, folder: Path) -> None:
+        self.weights.save(folder / WEIGHTS_FILE)
+
+    @classmethod
+    def load(cls, folder: Path, region: Region, rules: DetectionRules) -> Self:
+        return cls(ResidualWeights.load(folder / WEIGHTS_FILE))
