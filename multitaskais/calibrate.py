@@ -94,10 +94,10 @@ def fit_model(
         tell(f"{wanted}: calibrated")
 
     panel = Panel(panel_detectors, calibrations, None, rules)
-    windowed = _windowed(panel, both, z)
-    # A detector that cannot leave a vessel out (a trained network) is too calm on the train tracks: then dev alone is to be believed.
-    first = 0 if all(_honest(d) for d in panel_detectors) else len(train)
-    thresholds = _choose(panel, both[first:], windowed[first:], _nfa(panel, both[first:]), budget)
+    # A detector that cannot leave a vessel out (a trained network) is too calm on the train tracks: its share rests on dev alone,
+    # and what it says of train tracks counts for its type as the little that it is.
+    first = [0 if _honest(d) else len(train) for d in panel_detectors]
+    thresholds = _choose(panel, both, _windowed(panel, both, z), budget, first)
     tell(f"thresholds: {thresholds.flagged:.1%} of {thresholds.n_tracks} normal tracks flagged")
     facts = {
         "train_vessels": len(np.unique(train["mmsi"])),
@@ -126,7 +126,7 @@ def with_budget(model: Model, dev: NDArray[np.void], budget: Budget) -> Model:
     """The same detectors and calibrations under another budget; no vessel is left out of its cells here."""
     panel = model.panel
     z = replay.run_panel(Panel(panel.detectors, panel.calibrations, None, panel.rules), dev).z
-    thresholds = _choose(panel, dev, z, _nfa(panel, dev), budget)
+    thresholds = _choose(panel, dev, z, budget, [0] * len(panel.detectors))
     new = Panel(panel.detectors, panel.calibrations, thresholds, panel.rules, decision=panel.decision)
     return replace(model, panel=new, budget=budget, version="unsaved")
 
@@ -227,18 +227,19 @@ def _nfa(panel: Panel, samples: NDArray[np.void]) -> NDArray[np.float64]:
 
 
 def _choose(
-    panel: Panel, samples: NDArray[np.void], windowed: NDArray[np.float64], nfa: NDArray[np.float64], budget: Budget
+    panel: Panel, samples: NDArray[np.void], windowed: NDArray[np.float64], budget: Budget, first: Sequence[int]
 ) -> Thresholds:
+    """``first``: of each detector, the first sample (of a line) from which on its scores are to be believed."""
     start, track = replay.lines_of(samples)
     n_tracks, hours = len(start), len(samples) * STEP_S / 3600.0
     plain = DevelopmentScores(windowed, track, n_tracks, hours)
     best = plain.track_max(windowed)
-    surprise = tuple(Surprise.fit(best[:, k]) for k in range(len(panel.detectors)))
+    surprise = tuple(Surprise.fit(best[track[f] :, k] if f else best[:, k]) for k, f in enumerate(first))
 
     by_type = np.full((len(samples), N_TYPES), np.nan)
     for k, (t, traits) in enumerate(zip(panel.types, panel.traits, strict=True)):
         if traits.alert_at is None:
-            by_type[:, t] = np.fmax(by_type[:, t], surprise[k](windowed[:, k]))
+            by_type[:, t] = np.fmax(by_type[:, t], surprise[k](windowed[:, k]) + panel.log_weight[k])
     scores = DevelopmentScores(by_type, track, n_tracks, hours)
     limits = choose(scores, budget)
 
@@ -246,7 +247,7 @@ def _choose(
     abnormal = TYPE_INDEX[AlertType.ABNORMAL]
     only = np.full(N_TYPES, np.inf)
     only[abnormal] = limits[abnormal]
-    least = -plain.track_max(-nfa)
+    least = -plain.track_max(-_nfa(panel, samples))[track[max(first)] if max(first) else 0 :]
     known = least[np.isfinite(least)]
     share = scores.flagged(only)
     log10_eps = min(float(np.quantile(known, share, method="lower")), -1e-3) if len(known) else np.nan

@@ -22,7 +22,7 @@ from ..config import TrackRules
 from ..records import Alert, AlertType, Cause, NotJudged, Place, Shares, Status, Verdict, alert_id
 from . import explain
 from .panel import Panel, StepResult
-from .threshold import TYPE_INDEX, TYPES
+from .threshold import TYPE_INDEX, TYPES, over_limit
 from .usual import Usual
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class AlertLife:
         a = row["alert"][_JUMP]
         before, after = jump.before, jump.after
         t = after[1]
-        score = 1.0 + math.log(max(jump.excess_knots / self._jump_knots, 1.0))  # as `over_limit`
+        score = max(float(over_limit(jump.excess_knots, self._jump_knots)), 1.0)
         if fresh := not a["open"]:
             _open(a, info, t, before[1:4])
         a["quiet"] = 0
@@ -253,7 +253,8 @@ class AlertLife:
         decided_by_nfa = self.panel.decision == "a_contrario" and TYPES[k] is AlertType.ABNORMAL
         if thresholds is None or decided_by_nfa or not math.isfinite(thresholds.by_type[k]):
             return math.nan, math.nan
-        return math.exp(min(score * thresholds.by_type[k], 50.0)), float(max(thresholds.n_tracks, 10))
+        surprise = score * thresholds.common - thresholds.handicap[k]
+        return math.exp(min(surprise, 50.0)), float(max(thresholds.n_tracks, 10))
 
 
 def _open(a: Any, info: LineInfo, t: float, start: Sequence[float]) -> None:

@@ -27,7 +27,7 @@ from .protocol import Detector
 from .threshold import N_TYPES, TYPE_INDEX, TYPES, Surprises, Thresholds, over_limit
 
 LITTLE_KNOWN_VESSELS = 10  # METHOD 10.6: with fewer other vessels around, a place is little known
-CONTRADICTION_KNOTS = 2.5  # METHOD 10.4: in 4 of 6 slots; recall 1.00 at less than 1 % of clean tracks
+CONTRADICTION_KNOTS = 2.5  # METHOD 10.4; in 5 of 6 slots 0.3 % of clean tracks reach it, and spoofs 7
 PARTS_STEPS = 12.0  # the parts' running mean has the weight of one window
 _RING_FIELDS = ("t", "lat", "lon", "sog", "cog")
 
@@ -56,6 +56,7 @@ class Traits:
         report_level: rests on reports, not on the recurrent past: needs no MIN_TIMESPAN.
         a_contrario: its low steps are counted for the NFA (METHOD 7).
         span_samples: with a window of its own, the samples that its score rests on; where an alert's segment starts.
+        weight: in the fusion of its alert type: it must be 1 / weight times as rare as a detector of weight 1 to count as much.
         alert_at: raises an alert at this score, whatever the budget says (only with ``cell_calibrated`` False): for rules that are
             known to be right far more often than a budget can be measured.
     """
@@ -67,6 +68,7 @@ class Traits:
     a_contrario: bool = False
     span_samples: int = windows.RING_STEPS
     alert_at: float | None = None
+    weight: float = 1.0
 
     @classmethod
     def of(cls, detector: Detector) -> Traits:
@@ -78,6 +80,8 @@ class Traits:
             raise ConfigError(f"detector {detector.name!r}: alert_at needs a score that means the same everywhere")
         if not 1 <= traits.window_steps <= windows.RING_STEPS:
             raise ConfigError(f"detector {detector.name!r}: window_steps must lie between 1 and {windows.RING_STEPS}")
+        if not 0 < traits.weight <= 1:
+            raise ConfigError(f"detector {detector.name!r}: weight must lie between 0 and 1")
         return traits
 
 
@@ -153,6 +157,7 @@ class Panel:
         )
         self._norms = _Norms.of(calibrations, self.traits)
         self._surprises = None if thresholds is None else Surprises(thresholds.surprise)
+        self.log_weight = np.log([t.weight for t in self.traits])
         self._columns = [(k, np.flatnonzero(self.types == k).tolist()) for k in np.unique(self.types).tolist()]
         self.alert_dtype = _alert_dtype(len(names))
         width = windows.RING_STEPS
@@ -258,12 +263,13 @@ class Panel:
     def _fuse(
         self, said: NDArray[np.float64], nfa: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Windowed z -> surprise of each detector, and each alert type's largest / its threshold."""
+        """Windowed z -> surprise of each detector, and each alert type's largest, weighted and with its handicap / the threshold."""
         type_score = np.full((len(said), N_TYPES), np.nan)
         surprise = self.surprise(said)
         if self.thresholds is None:
             return surprise, type_score
-        ratio = surprise / self.thresholds.by_type[self.types]
+        common, handicap = self.thresholds.common, self.thresholds.handicap
+        ratio = np.maximum((surprise + (self.log_weight + handicap[self.types])) / common, 0.0)
         for k, traits in enumerate(self.traits):
             if traits.alert_at is not None:
                 ratio[:, k] = over_limit(self.calibrations[k].score_of_region(said[:, k]), traits.alert_at)

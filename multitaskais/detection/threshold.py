@@ -2,11 +2,15 @@
 
 The user sets what he can feel: the share of normal tracks that may be flagged, or alerts per vessel-day. Each alert type takes its
 share of the budget. METHOD 10.3 saw unseen vessels flagged up to twice as often as development vessels. Two things are done
-against it: each vessel is left out of the cells that calibrate it and, where the detector can, of what the detector learned; and
-the default budget of 4 % leaves room below 5 to 8 %.
+against it: each vessel is left out of the cells that calibrate it and, where the detector can, of what the detector learned; so
+thresholds may rest on all normal tracks there are, not on the few development tracks alone; and the default budget of 4 %
+leaves room below 5 to 8 %.
 
 Detectors are made comparable by ``Surprise``: the windowed score of a detector becomes -ln(share of normal tracks whose greatest
 score reaches it). It is 0 for what most tracks reach, 3 for one track in 20, 4.6 for one in 100, whatever the detector's unit.
+A detector with a weight below 1 must be so much rarer to count as much (ln weight is added), and each alert type is given a
+handicap that brings its threshold to the greatest of all: the largest score of all types is then the one that its share of the
+budget makes least likely (weighted Bonferroni).
 """
 
 from __future__ import annotations
@@ -36,13 +40,18 @@ _TAIL_FLOOR = 0.05  # least scale of that tail, in z
 _KNOTS = np.linspace(0.0, _TAIL_FROM, 9)
 
 
-def over_limit(score: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
-    """Score of a rule with a limit of its own (knots) -> score / threshold: linear below the limit, 1 + ln(score / limit) above it.
+RULE_SLOPE = (
+    0.5  # of the clean tracks' contradictions: twice the knots are as much rarer as 0.4 to 0.5 thresholds of the others
+)
+
+
+def over_limit(score: NDArray[np.float64] | float, limit: float) -> NDArray[np.float64]:
+    """Score of a rule with a limit of its own (knots) -> score / threshold: linear below the limit, 1 + ln(score / limit) / 2 above it.
 
     The scores of all other alert types are logarithms (``Surprise``); without this, the largest of all would always be the rule's.
     """
     ratio = np.asarray(score, np.float64) / limit
-    return np.where(ratio > 1.0, 1.0 + np.log(np.maximum(ratio, 1.0)), ratio)
+    return np.where(ratio > 1.0, 1.0 + RULE_SLOPE * np.log(np.maximum(ratio, 1.0)), ratio)
 
 
 @dataclass(frozen=True)
@@ -102,8 +111,8 @@ class Budget:
     Attributes:
         track_share: share of development tracks that may be flagged. Unseen vessels show up to twice of it.
         alerts_per_vessel_day: used instead when given.
-        weights: of the alert types that are decided by a learnt score. Jumps, identity conflicts and contradictions follow fixed rules
-            (METHOD 10.4) and take none.
+        weights: of the alert types that are decided by a learnt score, chosen on vessels left out in turn (docs/studies/panel.md).
+            Jumps, identity conflicts and contradictions follow fixed rules (METHOD 10.4) and take none.
     """
 
     track_share: float = 0.04
@@ -112,9 +121,9 @@ class Budget:
         default_factory=lambda: {
             "abnormal": 0.45,
             "contradiction": 0.1,
-            "loitering": 0.15,
-            "drift": 0.15,
-            "speed": 0.15,
+            "loitering": 0.1,
+            "drift": 0.2,
+            "speed": 0.25,
         }
     )
 
@@ -155,6 +164,17 @@ class Thresholds:
     n_tracks: int
     flagged: float
     alerts_per_vessel_day: float
+
+    @property
+    def common(self) -> float:
+        """The threshold that all types have with their handicaps: the greatest."""
+        known = self.by_type[np.isfinite(self.by_type)]
+        return float(known.max()) if len(known) else 1.0
+
+    @property
+    def handicap(self) -> NDArray[np.float64]:
+        """(N_TYPES,) what is added to each type's surprise; -inf where the type is off."""
+        return self.common - self.by_type
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 RING_STEPS = 12  # METHOD 10: the mean of 12 samples (2 h) was the best of those tried
+MIN_SHARE = (
+    10 / 12
+)  # of a window that must be judged: the mean of a few samples is strange too often (half: AUROC 0.01 less)
 
 
 def push(ring: NDArray, value: NDArray) -> NDArray:
@@ -33,8 +36,8 @@ def window_mean(ring: NDArray[np.float32], steps: NDArray[np.int64]) -> NDArray[
         steps: (D,) window of each detector, 1..W.
 
     Returns:
-        (n, D) mean; NaN where fewer than half of the window is present (at least one must be) or where the newest value is missing:
-        a sample that was not judged gives no judgement.
+        (n, D) mean; NaN where less than ``MIN_SHARE`` of the window is present (at least one must be) or where the newest value is
+        missing: a sample that was not judged gives no judgement.
     """
     longest = int(steps.max(initial=1))
     # Newest first, so that each step is one block of memory.
@@ -47,5 +50,5 @@ def window_mean(ring: NDArray[np.float32], steps: NDArray[np.int64]) -> NDArray[
     for value in values:
         total += value
     count = np.add.reduce(use, axis=0, dtype=np.int64)
-    enough = (count >= np.maximum(1, steps // 2)) & newest
+    enough = (count >= np.maximum(1, np.floor(steps * MIN_SHARE + 1e-9))) & newest
     return np.where(enough, total / np.maximum(count, 1), np.nan)

@@ -66,6 +66,7 @@ class CellsDetector:
     rests_on_place = True
     cell_calibrated = True
     window_steps = 12
+    weight = 0.1  # adds to what goes the wrong way or too fast, costs where it counts as much as place
     state_dtype = np.dtype([("seen", "?")])
 
     def __init__(self, region: Region, levels: list[Level]) -> None:

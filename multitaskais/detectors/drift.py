@@ -2,10 +2,12 @@
 
     slow  0.4 kn < SOG < 2.5 kn and not moored
     score share of the last 9 samples that were slow + 0.01 x their mean speed in knots - 0.5 x share of all before them
+          + 0.05 x km made good in two hours, at most 5, x that share
 
 The second term orders tracks with equal shares: of two, the one that is carried off faster is the stranger. The third is
 the vessel's own habit: who has been slow all day works there. Before it has a past, 5 % are taken for granted with the
-weight of an hour. A ship at anchor swings below 0.4 kn; a tow that waits for a lock is this detector's false alarm.
+weight of an hour. The last tells a ship that is carried off from one that waits for a lock or works on the spot, and keeps
+scores apart that would else all reach the greatest share. A ship at anchor swings below 0.4 kn.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from numpy.typing import NDArray
 from ..detection.protocol import Scores
 from ..detection.windows import push
 from ..records import AlertType, NotJudged
+from .memory import KM_PER_DEG
 from .stateless import NothingLearnt
 
 STEPS = 9
 SLOW_MIN_KNOTS, SLOW_MAX_KNOTS = 0.4, 2.5
 TIE = 0.01
 HABIT = 0.5
+CARRIED_STEPS, CARRIED_PER_KM, CARRIED_MAX_KM = 12, 0.05, 5.0
 PRIOR_STEPS, PRIOR_SHARE = 6.0, 0.05
 
 
@@ -33,8 +37,16 @@ class DriftDetector(NothingLearnt):
     cell_calibrated = False
     window_steps = 1
     span_samples = STEPS
-    state_dtype = np.dtype([("seen", "i4"), ("slow", "f4", (STEPS,)), ("before", "i4"), ("slow_before", "i4")])
-    # slow: SOG where slow, else 0; before: samples that have left the window
+    state_dtype = np.dtype(
+        [
+            ("seen", "i4"),
+            ("slow", "f4", (STEPS,)),  # SOG where slow, else 0
+            ("before", "i4"),  # samples that have left the window
+            ("slow_before", "i4"),
+            ("lat", "f4", (CARRIED_STEPS + 1,)),
+            ("lon", "f4", (CARRIED_STEPS + 1,)),
+        ]
+    )
 
     def initial(self, n: int) -> NDArray[np.void]:
         return np.zeros(n, self.state_dtype)
@@ -47,12 +59,19 @@ class DriftDetector(NothingLearnt):
         new["seen"] = np.minimum(state["seen"] + 1, STEPS)
         new["before"] = state["before"] + (state["seen"] == STEPS)
         new["slow_before"] = state["slow_before"] + (state["slow"][:, 0] > 0)
+        first = (state["seen"] == 0)[:, None]
+        for name in ("lat", "lon"):
+            here = samples[name].astype(np.float32)
+            new[name] = np.where(first, here[:, None], push(state[name], here))
         share, speed = np.zeros(len(samples)), np.zeros(len(samples))
         for k in range(STEPS):
             share += new["slow"][:, k] > 0
             speed += new["slow"][:, k]
         past = (new["slow_before"] + PRIOR_STEPS * PRIOR_SHARE) / (new["before"] + PRIOR_STEPS)
-        score = share / STEPS + TIE * speed / STEPS - HABIT * past
+        north = (samples["lat"] - new["lat"][:, 0]) * KM_PER_DEG
+        east = (samples["lon"] - new["lon"][:, 0]) * KM_PER_DEG * np.cos(np.radians(samples["lat"]))
+        carried = CARRIED_PER_KM * np.minimum(np.hypot(east, north), CARRIED_MAX_KM)
+        score = share / STEPS * (1.0 + np.nan_to_num(carried)) + TIE * speed / STEPS - HABIT * past
         reason = np.zeros(len(samples), np.uint8)
         reason[np.isnan(sog)] = NotJudged.NO_DATA
         reason[state["seen"] < self.warmup_samples] = NotJudged.TOO_SHORT

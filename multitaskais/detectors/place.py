@@ -1,11 +1,14 @@
 """Has any other ship been here, going this way at this speed?
 
     d     distance from the sample to the nearest remembered point of another vessel, in km, where 4 kn count as 1 km
-    raw   ln(d + 0.1 km) - the same of the remembered traffic around: 2 km is far beside a river, near on the open sea
+    far   ln(d + 0.1 km) - the same of the remembered traffic around: 2 km is far beside a river, near on the open sea
+    way   ln(km + 50 m) to the nearest point of another vessel on about this course, whatever its speed
+    raw   (far + way / 2) / 1.5, each less its mean; far alone where a ship is too slow to have a course
     score raw - what this vessel's own past (more than an hour ago) has made usual for it
 
 The first line is METHOD 10's place detector; the second is a local outlier factor (Breunig et al., SIGMOD 2000) with the
-context taken in position only; the third keeps a ship that always works off the lanes from being strange for ever.
+context taken in position only; the third sees a ship beside its lane, where d is mostly the spread of speeds; the last keeps
+a ship that always works off the lanes from being strange for ever.
 Choices were made on development vessels (``docs/studies/panel.md``).
 """
 
@@ -22,11 +25,14 @@ from ..config import DetectionRules, Region
 from ..detection.protocol import Scores
 from ..detection.windows import push
 from ..records import AlertType, NotJudged
+from .lanes import Lanes, course_of
 from .memory import NOBODY, Traffic, mean_of, nearest_other, nearest_others, velocity
 
 FILE = "place.npz"
 KM_PER_KNOT = 0.25
 SOFTEN_KM = 0.1  # closer than this is all the same: reports are that precise in time
+WAY_SOFTEN_KM = 0.05
+WAY_WEIGHT = 0.5  # of `way` beside `far`; 0.5 to 1 are alike, 2 is worse
 NEIGHBOURS = 20  # of the context
 RECENT_STEPS = 6  # the last hour is not yet the vessel's past
 HABIT_PRIOR_STEPS = 6.0  # so many samples of nothing strange are taken for granted before a past speaks
@@ -45,9 +51,15 @@ class PlaceDetector:
     window_steps = 12
     state_dtype = np.dtype([("recent", "f8", (RECENT_STEPS,)), ("sum", "f8"), ("count", "f8")])
 
-    def __init__(self, traffic: Traffic, usual: NDArray[np.int16], typical: float) -> None:
-        """usual: (m,) ln distance of each memory point to the nearest of another vessel, in ``UNIT``; typical: mean raw score."""
-        self.traffic, self.usual, self.typical = traffic, usual, typical
+    def __init__(
+        self, traffic: Traffic, usual: NDArray[np.int16], typical: float, typical_way: float | None = None
+    ) -> None:
+        """usual: (m,) ln distance of each memory point to the nearest of another vessel, in ``UNIT``; typical: means of ``far`` and ``way``.
+
+        Without ``typical_way``, as in models made before it, raw is ``far`` alone.
+        """
+        self.traffic, self.usual, self.typical, self.typical_way = traffic, usual, typical, typical_way
+        self._lanes = None if typical_way is None else Lanes(traffic.xy, traffic.uv, traffic.vessel)
         self._tree = cKDTree(_scaled(traffic.xy, traffic.uv))
         self._around = cKDTree(traffic.xy)
         self._usual = usual.astype(np.float64) * UNIT
@@ -64,25 +76,36 @@ class PlaceDetector:
         past = np.isfinite(old)
         new["sum"] = np.where(past, state["sum"] + np.where(past, old, 0.0), state["sum"])
         new["count"] = state["count"] + past
-        new["recent"] = push(state["recent"], raw - self.typical)
-        score = raw - self.typical - new["sum"] / (new["count"] + HABIT_PRIOR_STEPS)
+        new["recent"] = push(state["recent"], raw)
+        score = raw - new["sum"] / (new["count"] + HABIT_PRIOR_STEPS)
         reason = np.where(samples["moored"], NotJudged.MOORED, np.where(np.isnan(raw), NotJudged.NO_DATA, 0))
         return new, Scores(score, reason.astype(np.uint8))
 
     def raw(self, samples: NDArray[np.void]) -> NDArray[np.float64]:
-        """(n,) the second line of the module's text; NaN for moored samples and where position or velocity is missing."""
+        """(n,) ``raw`` of the module's text; NaN for moored samples and where position or velocity is missing."""
+        far, way = self._terms(samples)
+        far = far - self.typical
+        if self.typical_way is None:
+            return far
+        way = way - self.typical_way
+        return np.where(np.isfinite(way), (far + WAY_WEIGHT * way) / (1.0 + WAY_WEIGHT), far)
+
+    def _terms(self, samples: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(n,) ``far`` and ``way``, NaN where there is none."""
         xy = self.traffic.plane.xy(samples["lat"], samples["lon"])
         uv = velocity(samples["sog"], samples["cog"])
         use = np.flatnonzero(~samples["moored"] & np.isfinite(uv).all(axis=1) & np.isfinite(xy).all(axis=1))
         own = (
             self.traffic.numbers_of(samples["mmsi"][use]) if self.leave_own_out else np.full(len(use), NOBODY, np.int32)
         )
-        out = np.full(len(samples), np.nan)
+        far, way = np.full(len(samples), np.nan), np.full(len(samples), np.nan)
         if len(use):
-            out[use] = self._raw(xy[use], uv[use], own)
-        return out
+            far[use] = self._far(xy[use], uv[use], own)
+            if self._lanes is not None:
+                way[use] = np.log(self._lanes.nearest(xy[use], course_of(uv[use]), own) + WAY_SOFTEN_KM)
+        return far, way
 
-    def _raw(self, xy: NDArray[np.float64], uv: NDArray[np.float64], own: NDArray[np.int32]) -> NDArray[np.float64]:
+    def _far(self, xy: NDArray[np.float64], uv: NDArray[np.float64], own: NDArray[np.int32]) -> NDArray[np.float64]:
         far = _log(nearest_other(self._tree, self.traffic.vessel, _scaled(xy, uv), own))
         at, counts = nearest_others(self._around, self.traffic.vessel, xy, own, NEIGHBOURS)
         context, number = mean_of(self._usual[at], counts)
@@ -94,27 +117,34 @@ class PlaceDetector:
         points = _scaled(traffic.xy, traffic.uv)
         far = _log(nearest_other(cKDTree(points), traffic.vessel, points, traffic.vessel))
         usual = np.round(np.clip(far, -32.0, 32.0) / UNIT).astype(np.int16)
-        made = cls(traffic, usual, 0.0)
+        made = cls(traffic, usual, 0.0, 0.0)
         made.leave_own_out = True
-        raw = made.raw(samples)
-        made.typical = float(np.mean(raw[np.isfinite(raw)])) if np.isfinite(raw).any() else 0.0
+        made.typical, made.typical_way = (_mean(term) for term in made._terms(samples))
         made.leave_own_out = False
         return made
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(
-            folder / FILE, allow_pickle=False, **self.traffic.arrays(), usual=self.usual, typical=np.array(self.typical)
+            folder / FILE, allow_pickle=False, **self.traffic.arrays(), usual=self.usual, typical=self._typical()
         )
+
+    def _typical(self) -> NDArray[np.float64]:
+        return np.array([self.typical] if self.typical_way is None else [self.typical, self.typical_way])
 
     @classmethod
     def load(cls, folder: Path, region: Region, rules: DetectionRules) -> Self:
         traffic, rest = Traffic.from_file(folder / FILE, region)
-        return cls(traffic, rest["usual"], float(rest["typical"]))
+        return cls(traffic, rest["usual"], *rest["typical"].ravel().tolist())
 
 
 def _scaled(xy: NDArray[np.float64], uv: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([xy, KM_PER_KNOT * uv], axis=1)
+
+
+def _mean(x: NDArray[np.float64]) -> float:
+    x = x[np.isfinite(x)]
+    return float(np.mean(x)) if len(x) else 0.0
 
 
 def _log(km: NDArray[np.float64]) -> NDArray[np.float64]:

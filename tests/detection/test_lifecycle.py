@@ -134,7 +134,7 @@ def test_a_jump_is_always_an_event_and_a_displaced_stretch_is_one_alert():
     first = line.life.on_jump(line.row, Jump(0, line.report(0), line.report(1, 48.2), 31.0), info(line.t))
     again = line.life.on_jump(line.row, Jump(0, line.report(0), line.report(2, 48.2), 31.5), info(line.t))
     assert (states(first), again) == ([Status.RAISED], [])
-    assert first[0].score == pytest.approx(1 + math.log(31 / 30))
+    assert first[0].score == pytest.approx(1 + math.log(31 / 30) / 2)
     assert (first[0].alert_type, first[0].cause) == (AlertType.JUMP, Cause.JUMP)
     assert states(line.score(*[0.1] * 6)) == [Status.CLOSED]
     new = line.life.on_jump(line.row, Jump(0, line.report(0), line.report(1, 48.2), np.inf), info(line.t))

@@ -16,14 +16,14 @@ from .lanes import run, sail
 
 
 @given(st.lists(st.floats(0, 20) | st.just(float("nan")), min_size=4, max_size=30))
-def test_contradiction_is_above_2_5_kn_exactly_when_four_of_six_slots_are(mismatch):
+def test_contradiction_is_above_2_5_kn_exactly_when_five_of_six_slots_are(mismatch):
     track = sail(1, n=len(mismatch))
     track["mismatch"] = mismatch
     scores = run(ContradictionDetector(), track)
-    for k in range(3, len(mismatch)):
+    for k in range(4, len(mismatch)):
         loud = sum(m > 2.5 for m in mismatch[max(0, k - 5) : k + 1])
-        assert (scores[k] > 2.5) == (loud >= 4)
-    assert np.isnan(scores[:3]).all()
+        assert (scores[k] > 2.5) == (loud >= 5)
+    assert np.isnan(scores[:4]).all()
 
 
 def circle(n: int = 30, radius_m: float = 900.0, sog: float = 5.0):
@@ -59,7 +59,7 @@ def test_a_window_with_a_moored_sample_is_not_judged_for_loitering():
 
 
 @given(st.lists(st.floats(0, 10), min_size=9, max_size=40))
-def test_drift_is_the_share_of_slow_samples_now_less_half_of_that_before(sog):
+def test_drift_is_the_share_of_slow_samples_now_less_half_of_that_before_and_how_far_it_is_carried(sog):
     track = sail(1, n=len(sog), sog=np.array(sog))
     track["moored"] = False
     scores = run(DriftDetector(), track)
@@ -69,7 +69,15 @@ def test_drift_is_the_share_of_slow_samples_now_less_half_of_that_before(sog):
         now, before = slow[k - 8 : k + 1], slow[: k - 8]
         past = (before.sum() + 0.3) / (len(before) + 6)
         speed = sum(s for s, is_slow in zip(sog[k - 8 : k + 1], now, strict=True) if is_slow) / 9
-        assert scores[k] == pytest.approx(now.mean() + 0.01 * speed - 0.5 * past, abs=1e-6)
+        km = np.sum(sog[max(0, k - 12) : k]) * KNOT_MPS * 0.6  # straight to the east
+        carried = 0.05 * min(km, 5.0)
+        assert scores[k] == pytest.approx(now.mean() * (1 + carried) + 0.01 * speed - 0.5 * past, abs=2e-4)
+
+
+def test_a_ship_that_is_carried_off_drifts_more_than_one_that_waits_on_the_spot():
+    off = run(DriftDetector(), sail(1, n=20, sog=1.2))
+    waits = run(DriftDetector(), sail(1, n=20, sog=1.2, cog=np.where(np.arange(20) % 2, 90.0, 270.0)))
+    assert off[-1] > waits[-1] + 0.15
 
 
 def test_a_ship_that_has_always_been_slow_drifts_less_than_one_that_stops_under_way():

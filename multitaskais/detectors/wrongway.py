@@ -1,0 +1,87 @@
+"""Do ships that go this way pass farther from here than ships that go the other way?
+
+    same  mean ln(distance + 50 m) to the three nearest other vessels that went on about this course
+    back  the same of vessels that went on the opposite course
+    score same - back, z in the cell, mean of two hours
+
+Where ships keep to one side, or lanes are one-way, a ship that goes against the traffic passes close to where the others come
+from, for hours. Both distances grow together off the lanes, so that a ship that is merely elsewhere scores near zero: that is
+``place``'s question. Found where two ways of a river are told apart by some hundred metres (``docs/studies/panel.md``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import DetectionRules, Region
+from ..detection.protocol import Scores
+from ..records import AlertType, NotJudged
+from .lanes import UNDER_WAY_KNOTS, Lanes, course_of
+from .memory import NOBODY, Traffic, velocity
+
+FILE = "wrongway.npz"
+VESSELS = 3  # one alone may have been on the wrong side itself
+SOFTEN_KM = 0.05
+
+
+class WrongwayDetector:
+    """``leave_own_out``: vessels of the memory are compared with others only. For calibration, in the process that learned."""
+
+    name = "wrongway"
+    leave_own_out = False
+    alert_type = AlertType.ABNORMAL
+    warmup_samples = 0
+    rests_on_place = True
+    cell_calibrated = True
+    window_steps = 12
+    weight = 0.2
+    state_dtype = np.dtype([("seen", "?")])
+
+    def __init__(self, traffic: Traffic) -> None:
+        self.traffic = traffic
+        self._lanes = Lanes(traffic.xy, traffic.uv, traffic.vessel)
+
+    def initial(self, n: int) -> NDArray[np.void]:
+        return np.zeros(n, self.state_dtype)
+
+    def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
+        new = state.copy()
+        new["seen"] = True
+        course = course_of(velocity(samples["sog"], samples["cog"]))
+        score = np.full(len(samples), np.nan)
+        use = np.flatnonzero(~samples["moored"] & ~np.isnan(course) & np.isfinite(samples["lat"] + samples["lon"]))
+        if len(use):
+            xy = self.traffic.plane.xy(samples["lat"][use], samples["lon"][use])
+            own = (
+                self.traffic.numbers_of(samples["mmsi"][use])
+                if self.leave_own_out
+                else np.full(len(use), NOBODY, np.int32)
+            )
+            same = self._log(xy, course[use], own)
+            score[use] = same - self._log(xy, (course[use] + 180.0) % 360.0, own)
+        reason = np.where(samples["moored"], NotJudged.MOORED, np.where(np.isnan(score), NotJudged.NO_DATA, 0))
+        return new, Scores(score, reason.astype(np.uint8))
+
+    def _log(self, xy: NDArray[np.float64], course: NDArray[np.float64], own: NDArray[np.int32]) -> NDArray[np.float64]:
+        """(n,) ``same`` of the module's text."""
+        log = np.log(self._lanes.nearest_vessels(xy, course, own, VESSELS) + SOFTEN_KM)
+        total = np.zeros(len(xy))
+        for k in range(VESSELS):
+            total += log[:, k]
+        return total / VESSELS
+
+    @classmethod
+    def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules, seed: int = 0) -> Self:
+        return cls(Traffic.of(samples, region, np.random.default_rng(seed), sog_min=UNDER_WAY_KNOTS))
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(folder / FILE, allow_pickle=False, **self.traffic.arrays())
+
+    @classmethod
+    def load(cls, folder: Path, region: Region, rules: DetectionRules) -> Self:
+        return cls(Traffic.from_file(folder / FILE, region)[0])
