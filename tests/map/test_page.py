@@ -265,6 +265,23 @@ def test_the_page_says_how_old_its_data_are(still_page, link, sea, words):
     assert (told and told[0]) == words
 
 
+@pytest.mark.parametrize(
+    ("minutes", "words"),
+    [
+        (range(0, 400, 10), None),
+        ([0, 10, 30, 40, 50, 60], None),  # a step in six is missing
+        ([0, 90, 130, 300], "4 of 31 steps are held here."),
+        ([0], None),
+    ],
+)
+def test_a_story_says_when_it_holds_few_of_the_steps(still_page, minutes, words):
+    told = still_page.evaluate(
+        "async (steps) => (await import('/static/plots.js')).missingSteps(steps)",
+        [[1767225600 + 60 * m, 1, 0.5] for m in minutes],
+    )
+    assert told is None if words is None else told.startswith(words)
+
+
 HOSTILE = [
     "<script>window.hit=1</script>",
     '"><img src=x onerror="window.hit=1">',
@@ -347,6 +364,10 @@ def test_a_new_alert_shows_within_seconds_and_a_broker_that_restarts_is_survived
     until(page, "!document.querySelector('#banner').innerText.includes('broker')", within=40)
     send_json(live_map.settings, live_map.settings.alert_topic, new["mmsi"], {**new, "alert_id": "made-live-2"})
     page.wait_for_selector('li.alert[data-id="made-live-2"]', timeout=15000)
+    # A track that ended is closed at its last report and the greatest gap, which may be still to come.
+    ended = {**new, "alert_id": "made-live-2", "revision": 2, "status": "closed", "decided_at": time.time() + 7200}
+    send_json(live_map.settings, live_map.settings.alert_topic, new["mmsi"], ended)
+    until(page, """document.querySelector('li.alert[data-id="made-live-2"]').innerText.includes("closed")""")
 
 
 def test_a_map_that_restarts_is_found_again_and_meanwhile_the_page_says_so(live_map, open_page):

@@ -247,10 +247,12 @@ export class Chart {
     ctx.lineWidth = 3;
     ctx.lineJoin = "round";
     const taken = [];
+    const { left, right, top, bottom } = view.pad;
+    const free = (x, y, w) => x > left && x + w < view.width - right && y > top + 12 && y < view.height - bottom - 6;
     for (const [ship, px, py] of wanted) {
       const text = shipName(ship), w = ctx.measureText(text).width;
       const spot = [[px + 15, py + 4], [px - 15 - w, py + 4], [px - w / 2, py - 17], [px - w / 2, py + 26]].find(
-        ([x, y]) => !taken.some((t) => x < t[2] && x + w > t[0] && y - 11 < t[3] && y + 3 > t[1]),
+        ([x, y]) => free(x, y, w) && !taken.some((t) => x < t[2] && x + w > t[0] && y - 11 < t[3] && y + 3 > t[1]),
       );
       if (!spot) continue;
       taken.push([spot[0] - 2, spot[1] - 12, spot[0] + w + 2, spot[1] + 4]);

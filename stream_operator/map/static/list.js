@@ -1,6 +1,6 @@
 // The list of alerts, newest first, and its filters.
 import { $, el } from "./dom.js";
-import { ANSWERS, SHIP_CLASSES, alertName, cause, hm, kind, openAt, shipClass, span, stamp } from "./text.js";
+import { ANSWERS, SHIP_CLASSES, alertName, cause, hm, kind, shipClass, span, stamp } from "./text.js";
 
 const ROWS = 200; // in the document at a time
 const GROUPS = ["open", "closed", "retracted"];
@@ -60,7 +60,7 @@ export class AlertList {
   /** Its status at the time that is shown. */
   #group(a) {
     if (a.status === "retracted") return "retracted";
-    return openAt(a, this.scene.time) ? "open" : "closed";
+    return this.scene.stands(a) ? "open" : "closed";
   }
 
   get onScreenOnly() {

@@ -44,6 +44,8 @@ const scene = {
     return focus?.track ? focus : null;
   },
   bounds: () => view.bounds(),
+  /** Live the alert's own word counts: one whose track has ended may be closed at a time that is still to come. */
+  stands: (a) => (clock.live ? isOpen(a) : openAt(a, clock.t)),
   *ships(now) {
     if (!clock.live) {
       for (const s of past.ships(clock.t, abnormalAt(clock.t))) if (!hidden.has(s.state)) yield s;
@@ -66,9 +68,9 @@ const scene = {
   *alerts() {
     for (const a of sea.alerts.values()) {
       if (a.challenger || a.status === "retracted" || a.segment_start.t > clock.time) continue;
-      if (!openAt(a, clock.time) && clock.time - a.abnormal_until > FADE_S) continue;
+      if (!scene.stands(a) && clock.time - a.abnormal_until > FADE_S) continue;
       if (focus?.kind === "alert" && focus.id === a.alert_id) continue; // its story draws it
-      yield { trail: clock.live ? a.trail : upTo(a.trail, clock.t), open: openAt(a, clock.time), faint: focus !== null };
+      yield { trail: clock.live ? a.trail : upTo(a.trail, clock.t), open: scene.stands(a), faint: focus !== null };
     }
   },
 };
@@ -216,6 +218,7 @@ function followHash() {
 }
 
 function closeStory() {
+  asked++; // an answer that is still on its way opens nothing any more
   const id = focus?.id;
   focus = null;
   story.hide();

@@ -34,7 +34,7 @@ export function scoreChart(steps, revisions, from, until, told) {
   const every = [600, 1800, 3600, 7200, 3 * 3600, 6 * 3600].find((e) => (t1 - t0) / e <= 6) || 12 * 3600;
   for (let t = Math.ceil(t0 / every) * every; t < t1; t += every) {
     out.append(svg("line", { x1: x(t), x2: x(t), y1: H - BOTTOM, y2: H - BOTTOM + 4, class: "axis" }));
-    out.append(label(x(t), H - 6, hm(t), "middle"));
+    if (x(t) < W - 16) out.append(label(x(t), H - 6, hm(t), "middle"));
   }
   out.append(svg("line", { x1: LEFT, x2: W - RIGHT, y1: H - BOTTOM, y2: H - BOTTOM, class: "axis" }));
   out.append(svg("line", { x1: LEFT, x2: W - RIGHT, y1: y(1), y2: y(1), class: "threshold" }));
@@ -61,6 +61,16 @@ export function scoreChart(steps, revisions, from, until, told) {
     );
   for (const r of dots) out.append(svg("path", { d: diamond(x(r.t), y(r.score)), class: "revision" }));
   return out;
+}
+
+const STEP_S = 600;
+
+/** Says how many steps of a track are not held here; null when (nearly) all are. */
+export function missingSteps(steps) {
+  if (steps.length < 2) return null;
+  const due = Math.round((steps[steps.length - 1][0] - steps[0][0]) / STEP_S) + 1;
+  if (steps.length >= 0.8 * due) return null;
+  return `${steps.length} of ${due} steps are held here. Every step was judged; the operator tells the latest verdict of a ship with each checkpoint, so a fast replay leaves out those between.`;
 }
 
 const diamond = (x, y) => `M${x} ${y - 5}L${x + 4} ${y}L${x} ${y + 5}L${x - 4} ${y}Z`;

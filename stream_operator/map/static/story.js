@@ -1,6 +1,6 @@
 // The panel that tells one alert, or one ship.
 import { $, el } from "./dom.js";
-import { bars, scoreChart } from "./plots.js";
+import { bars, missingSteps, scoreChart } from "./plots.js";
 import { ANSWERS, alertName, cause, course, isOpen, kind, knots, mmsiText, number, position, reason, shipClass, shipName, span, stamp } from "./text.js";
 
 const SHARE = { lat: "latitude", lon: "longitude", sog: "speed", cog: "course" };
@@ -45,6 +45,7 @@ export class Story {
       el("h3", {}, "Score of each step"),
       scoreChart(story.steps, story.revisions, a.segment_start.t, a.abnormal_until, a.first_decided_at) ?? el("p", { class: "faint" }, "No scores are held for this track."),
       el("p", { class: "faint" }, "Score / threshold of the place; from 1 on a step is strange. Diamonds: revisions of the alert, with its greatest score so far. Shaded: the abnormal part."),
+      missingSteps(story.steps) && el("p", { class: "faint" }, missingSteps(story.steps)),
       a.share && [
         el("h3", {}, "What is strange"),
         bars(Object.entries(SHARE).map(([k, name]) => [name, a.share[k] ?? 0, a.share[k] === null ? "–" : `${Math.round(a.share[k] * 100)} %`])),
@@ -86,7 +87,7 @@ export class Story {
         ["Heard", stamp(t)], ["Position", position(lat, lon)], ["Speed", knots(sog)], ["Course", course(cog)],
         ["Heading", heading === null ? "unknown" : course(heading)],
       ]),
-      chart && [el("h3", {}, "Score of each step"), chart, el("p", { class: "faint" }, "Score / threshold of the place; from 1 on a step is strange.")],
+      chart && [el("h3", {}, "Score of each step"), chart, el("p", { class: "faint" }, "Score / threshold of the place; from 1 on a step is strange."), missingSteps(told.steps) && el("p", { class: "faint" }, missingSteps(told.steps))],
       el("h3", {}, "Alerts of this ship"),
       alerts.length
         ? el("ul", { class: "plain" }, alerts.map((a) => el("li", {}, el("button", { type: "button", class: "link", onclick: () => this.on.open(a.alert_id) }, `${stamp(a.first_decided_at)}: ${cause(a)} (${a.status})`))))
