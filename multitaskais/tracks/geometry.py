@@ -16,27 +16,18 @@ M_PER_DEG = EARTH_RADIUS_M * math.pi / 180.0
 KNOT_MPS = 1852.0 / 3600.0
 
 # Sine and cosine by linear interpolation in a table of 0.1 deg (the unit of AIS courses): error below 4e-7. Only sums and
-# products of table values enter, so scalar and vectorised forms agree to the last bit, which library sines do not promise.
-_TABLE_PER_DEG = 10.0
-SIN_TABLE = tuple(math.sin(math.radians(i / _TABLE_PER_DEG)) for i in range(3602))
-COS_TABLE = tuple(math.cos(math.radians(i / _TABLE_PER_DEG)) for i in range(3602))
+# products of table values enter, so the forms below and the scalar one in `sampler` agree to the last bit, which library sines
+# do not promise.
+TABLE_PER_DEG = 10.0
+SIN_TABLE = tuple(math.sin(math.radians(i / TABLE_PER_DEG)) for i in range(3602))
+COS_TABLE = tuple(math.cos(math.radians(i / TABLE_PER_DEG)) for i in range(3602))
 _SIN_ARRAY = np.array(SIN_TABLE)
 _COS_ARRAY = np.array(COS_TABLE)
 
 
-def velocity(sog: float, cog: float) -> tuple[float, float]:
-    """(east, north) of a speed and a course in [0, 360) deg, in the unit of the speed."""
-    x = cog * _TABLE_PER_DEG
-    i = int(x)
-    f = x - i
-    s = SIN_TABLE[i]
-    c = COS_TABLE[i]
-    return sog * (s + (SIN_TABLE[i + 1] - s) * f), sog * (c + (COS_TABLE[i + 1] - c) * f)
-
-
 def velocities(sog: NDArray[np.float64], cog: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``velocity`` of many, bit for bit; a missing course gives the velocity of course 0."""
-    x = np.where((cog >= 0.0) & (cog < 360.0), cog, 0.0) * _TABLE_PER_DEG
+    """(east, north) of speeds and courses in [0, 360) deg, in the unit of the speed; a missing course gives the velocity of course 0."""
+    x = np.where((cog >= 0.0) & (cog < 360.0), cog, 0.0) * TABLE_PER_DEG
     i = x.astype(np.int64)
     f = x - i
     s = _SIN_ARRAY[i]
@@ -44,17 +35,9 @@ def velocities(sog: NDArray[np.float64], cog: NDArray[np.float64]) -> tuple[NDAr
     return sog * (s + (_SIN_ARRAY[i + 1] - s) * f), sog * (c + (_COS_ARRAY[i + 1] - c) * f)
 
 
-def cos_lat(lat: float) -> float:
-    """Cosine of a latitude in [-90, 90] deg."""
-    x = abs(lat) * _TABLE_PER_DEG
-    i = int(x)
-    c = COS_TABLE[i]
-    return c + (COS_TABLE[i + 1] - c) * (x - i)
-
-
 def cos_lats(lat: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``cos_lat`` of many, bit for bit."""
-    x = np.abs(lat) * _TABLE_PER_DEG
+    """Cosine of latitudes in [-90, 90] deg."""
+    x = np.abs(lat) * TABLE_PER_DEG
     i = x.astype(np.int64)
     c = _COS_ARRAY[i]
     return c + (_COS_ARRAY[i + 1] - c) * (x - i)

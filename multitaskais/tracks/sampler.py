@@ -7,18 +7,17 @@ track's first report and has a step of 10 min; at a 24 h cut it starts again, wh
 from __future__ import annotations
 
 import math
+from math import sqrt
 from typing import Any, NamedTuple
 
 import msgspec
 
 from ..config import STEP_S
-from .geometry import cos_lat, velocity
+from .geometry import COS_TABLE, SIN_TABLE, TABLE_PER_DEG
 from .tracker import Report
 
-PAIR_DT_S = (
-    2.0,
-    600.0,
-)  # a pair of reports says something about velocity when it lies further apart than the one, within the other
+# A pair of reports says something about velocity when it lies further apart than the one, within the other.
+PAIR_DT_S = PAIR_MIN_S, PAIR_MAX_S = 2.0, 600.0
 KNOTS_PER_DEG_S = 60.0 * 3600.0  # 1 deg of latitude = 60 nautical miles
 PAIRS_MAX = 64  # of one slot kept for the median; a slot with more is thinned evenly
 
@@ -30,23 +29,7 @@ class Due(NamedTuple):
     n: int  # of its line
     before: tuple
     after: tuple
-    mismatch: float  # knots; see ``pair_mismatch``; NaN when the slot has no pair
-
-
-def pair_mismatch(a: tuple, b: tuple) -> float:
-    """|velocity made good - mean reported velocity| of two reports, knots; on a flat chart at their middle latitude."""
-    dt = b[1] - a[1]
-    ea, na = velocity(a[4], a[5])
-    eb, nb = velocity(b[4], b[5])
-    dlon = b[3] - a[3]
-    if dlon > 180.0:
-        dlon -= 360.0
-    elif dlon < -180.0:
-        dlon += 360.0
-    knots = KNOTS_PER_DEG_S / dt
-    east = dlon * cos_lat((a[2] + b[2]) * 0.5) * knots - (ea + eb) * 0.5
-    north = (b[2] - a[2]) * knots - (na + nb) * 0.5
-    return math.sqrt(east * east + north * north)
+    mismatch: float  # knots, median of the slot's pairs; NaN when it has none
 
 
 def median(values: list[float]) -> float:
@@ -61,7 +44,8 @@ class SlotSampler(msgspec.Struct, array_like=True):
     """State of one line's grid; moves by ``feed``.
 
     Pairs: each report and the last one before it that is more than 2 s older (at 2 s reporting, two intervals), where that is within
-    600 s and both have a course. A pair belongs to the slot in which its second report came.
+    600 s and both have a course. A pair belongs to the slot in which its second report came. Its mismatch is |velocity made good -
+    mean of the reported velocities|, knots, on a flat chart at the middle latitude.
     """
 
     last: Report | None = None
@@ -80,35 +64,70 @@ class SlotSampler(msgspec.Struct, array_like=True):
             new_track: it is the first of a track (of the line, or after a 24 h cut). Samples of the old grid before it are still due.
         """
         t = report[1]
-        last: Any = self.last
-        if last is None:
+        if self.last is None:
             self.last = self.anchor = report
             self.origin = t
             return []
-        dues: list[Due] = []
-        due = self.origin + self.k * STEP_S
-        while due < t:
-            dues.append(Due(due, self.n, last, report, median(self.kept)))
-            if self.pairs:
-                self.pairs = 0
-                self.stride = 1
-                self.kept = []
-            self.n += 1
-            self.k += 1
-            due = self.origin + self.k * STEP_S
+        dues = [] if t <= self.origin + self.k * STEP_S else self._due(report)
         if new_track:
             self.origin = t
             self.k = 0
         anchor: Any = self.anchor
         dt = t - anchor[1]
-        if dt > PAIR_DT_S[0]:
-            if dt <= PAIR_DT_S[1] and 0.0 <= report[5] < 360.0 and 0.0 <= anchor[5] < 360.0:
-                if self.pairs % self.stride == 0:
-                    self.kept.append(pair_mismatch(anchor, report))
-                    if len(self.kept) > PAIRS_MAX:
-                        self.kept = self.kept[::2]
+        if dt > PAIR_MIN_S:
+            cog = report[5]
+            cog_a = anchor[5]
+            if dt <= PAIR_MAX_S and 0.0 <= cog < 360.0 and 0.0 <= cog_a < 360.0:
+                if self.stride == 1 or self.pairs % self.stride == 0:
+                    # `geometry.velocities` of both and `geometry.cos_lats`, written out: this is the work of most reports.
+                    x = cog_a * TABLE_PER_DEG
+                    i = int(x)
+                    f = x - i
+                    s = SIN_TABLE[i]
+                    c = COS_TABLE[i]
+                    sog = anchor[4]
+                    east_a = sog * (s + (SIN_TABLE[i + 1] - s) * f)
+                    north_a = sog * (c + (COS_TABLE[i + 1] - c) * f)
+                    x = cog * TABLE_PER_DEG
+                    i = int(x)
+                    f = x - i
+                    s = SIN_TABLE[i]
+                    c = COS_TABLE[i]
+                    sog = report[4]
+                    east_b = sog * (s + (SIN_TABLE[i + 1] - s) * f)
+                    north_b = sog * (c + (COS_TABLE[i + 1] - c) * f)
+                    lat_a = anchor[2]
+                    lat = report[2]
+                    x = abs((lat_a + lat) * 0.5) * TABLE_PER_DEG
+                    i = int(x)
+                    c = COS_TABLE[i]
+                    dlon = report[3] - anchor[3]
+                    if dlon > 180.0:
+                        dlon -= 360.0
+                    elif dlon < -180.0:
+                        dlon += 360.0
+                    knots = KNOTS_PER_DEG_S / dt
+                    east = dlon * (c + (COS_TABLE[i + 1] - c) * (x - i)) * knots - (east_a + east_b) * 0.5
+                    north = (lat - lat_a) * knots - (north_a + north_b) * 0.5
+                    kept = self.kept
+                    kept.append(sqrt(east * east + north * north))
+                    if len(kept) > PAIRS_MAX:
+                        self.kept = kept[::2]
                         self.stride *= 2
                 self.pairs += 1
             self.anchor = report
         self.last = report
+        return dues
+
+    def _due(self, report: tuple) -> list[Due]:
+        """The samples before ``report``."""
+        dues: list[Due] = []
+        last: Any = self.last
+        while (due := self.origin + self.k * STEP_S) < report[1]:
+            dues.append(Due(due, self.n, last, report, median(self.kept)))
+            self.pairs = 0
+            self.stride = 1
+            self.kept = []
+            self.n += 1
+            self.k += 1
         return dues

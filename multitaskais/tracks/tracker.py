@@ -111,6 +111,9 @@ class Side(msgspec.Struct, array_like=True):
     on: bool  # it came last of the two
 
 
+_new: Any = tuple.__new__  # an event without the detour of its own constructor; for the one of nearly every report
+
+
 def same_content(a: tuple, b: tuple) -> bool:
     """Equal position, sog, cog, heading, nav_status and msg_type; NaN equals NaN."""
     for i in range(2, 9):
@@ -177,18 +180,13 @@ class VesselTracker(msgspec.Struct, array_like=True):
             return [Rejected(Reason.LATE, report)]
         else:
             _insert(held, report)
-        if held[0][1] >= self.floor and len(held) <= HELD_MAX:
-            return []
-        events: list[TrackEvent] = []
         if len(held) > HELD_MAX:
             self.floor = max(self.floor, held[len(held) - HELD_MAX - 1][1])
-        n = 0
-        while n < len(held) and (held[n][1] < self.floor or len(held) - n > HELD_MAX):
-            n += 1
-        released = held[:n]
-        del held[:n]
-        for r in released:
-            self._release(r, rules, events)
+        elif held[0][1] >= self.floor:
+            return []
+        events: list[TrackEvent] = []
+        while held and (held[0][1] < self.floor or len(held) > HELD_MAX):
+            self._release(held.pop(0), rules, events)
         return events
 
     def flush(self, rules: TrackRules, watermark: float) -> list[TrackEvent]:
@@ -244,7 +242,7 @@ class VesselTracker(msgspec.Struct, array_like=True):
                 if t >= line.start + rules.cut_s:
                     self._cut(line, r, events)
                 line.last = r
-                events.append(Accepted(line.number, False, line.track_id, r))
+                events.append(_new(Accepted, (line.number, False, line.track_id, r)))
                 return
         self._end_lines(t, rules, events)
         if self.sides:
