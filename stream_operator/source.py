@@ -6,6 +6,7 @@ go on at the offset found in the state. On revoke: wait for the running fold, ch
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -160,8 +161,15 @@ class Source:
         self.rebalancing = False
 
     def _open(self, numbers: list[int]) -> list[Partition]:
-        jobs = [self._pool.submit(Partition.open, self._settings, n, self._open_core, self._metrics) for n in numbers]
-        opened = [job.result() for job in jobs]
+        # What is restored stays: to search it for garbage again and again while it is made took two thirds of the time.
+        gc.disable()
+        try:
+            jobs = [
+                self._pool.submit(Partition.open, self._settings, n, self._open_core, self._metrics) for n in numbers
+            ]
+            opened = [job.result() for job in jobs]
+        finally:
+            gc.enable()
         for partition in opened:
             partition.on_durable = self.on_durable
             self.partitions[partition.number] = partition

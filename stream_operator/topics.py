@@ -22,6 +22,9 @@ from .settings import Settings
 COMMAND = "python -m stream_operator topics"
 CALL_S = 15.0
 YEAR_MS = str(365 * 24 * 3600 * 1000)
+# A restore reads the state topic whole, superseded states too, and the segment that is written to is never compacted: with the
+# broker's own 1 GB a take-over would read up to that of each partition.
+COMPACT_SOON = {"segment.bytes": str(64 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def wanted(settings: Settings, partitions: int) -> list[Topic]:
         Topic(
             settings.states,
             partitions,
-            {"cleanup.policy": "compact", "max.message.bytes": largest},
+            {"cleanup.policy": "compact", "max.message.bytes": largest} | COMPACT_SOON,
             exact_partitions=True,
         ),
     ]
