@@ -16,6 +16,7 @@ SECTORS = 16
 HALF_DEG = 40.0
 UNDER_WAY_KNOTS = 1.5  # below, course over ground is noise
 FAR_KM = 100.0  # farther, or nobody at all, is all the same
+APART_KM = 100.0 * FAR_KM  # between sectors in the tree; a region is smaller
 ASKED = 16  # nearest points among which different vessels are looked for
 
 Floats = NDArray[np.float64]
@@ -32,17 +33,23 @@ class Lanes:
 
     def __init__(self, xy: Floats, uv: Floats, vessel: NDArray[np.int32]) -> None:
         course = course_of(uv)
-        self._sectors: list[tuple[cKDTree, NDArray[np.int32]] | None] = []
+        where, who = [np.zeros((0, 3))], [np.zeros(0, np.int32)]
         for k in range(SECTORS):
             off = np.abs((course - k * 360.0 / SECTORS + 180.0) % 360.0 - 180.0)
             mine = np.flatnonzero(off <= HALF_DEG)  # False for NaN
-            self._sectors.append((cKDTree(xy[mine]), vessel[mine]) if len(mine) else None)
+            where.append(np.column_stack([xy[mine], np.full(len(mine), k * APART_KM)]))
+            who.append(vessel[mine])
+        # One tree for all sectors: those of another are too far away to be found.
+        self._tree = cKDTree(np.concatenate(where))
+        self._vessel = np.append(np.concatenate(who), NOBODY)  # the last is that of nothing found
 
     def nearest(self, xy: Floats, course: Floats, own: NDArray[np.int32]) -> Floats:
         """(n,) km to the nearest point of another vessel on about this course (degrees), at most ``FAR_KM``; NaN without a course."""
-        out = np.where(np.isnan(course), np.nan, FAR_KM)
-        for (tree, vessel), rows in self._by_sector(course):
-            out[rows] = np.minimum(nearest_other(tree, vessel, xy[rows], own[rows]), FAR_KM)
+        out = np.full(len(course), np.nan)
+        rows = np.flatnonzero(~np.isnan(course))
+        if len(rows):
+            found = nearest_other(self._tree, self._vessel, self._points(xy[rows], course[rows]), own[rows])
+            out[rows] = np.minimum(found, FAR_KM)
         return out
 
     def nearest_vessels(self, xy: Floats, course: Floats, own: NDArray[np.int32], k: int) -> Floats:
@@ -50,28 +57,30 @@ class Lanes:
 
         Looked for among the ``ASKED`` nearest points; where these are of fewer vessels, the farthest of them stands for the rest.
         """
-        out = np.where(np.isnan(course), np.nan, FAR_KM)[:, None].repeat(k, axis=1)
-        for (tree, vessel), rows in self._by_sector(course):
-            asked = min(ASKED, tree.n)
-            distance, at = (a.reshape(len(rows), asked) for a in tree.query(xy[rows], k=asked))
-            who = vessel[at]
-            fresh = (who != own[rows, None]) | (own[rows, None] == NOBODY)
-            for j in range(1, asked):
-                fresh[:, j] &= ~(who[:, :j] == who[:, j, None]).any(axis=1)
-            number = np.cumsum(fresh, axis=1)
-            found = np.broadcast_to(distance[:, -1:], (len(rows), k)).copy()
-            for m in range(k):
-                hit = fresh & (number == m + 1)
-                there = hit.any(axis=1)
-                found[there, m] = distance[there, np.argmax(hit[there], axis=1)]
-            out[rows] = np.minimum(found, FAR_KM)
+        out = np.full((len(course), k), np.nan)
+        rows = np.flatnonzero(~np.isnan(course))
+        if not len(rows):
+            return out
+        points = self._points(xy[rows], course[rows])
+        distance, at = self._tree.query(points, k=ASKED, distance_upper_bound=FAR_KM)
+        who = self._vessel[at]
+        near = np.isfinite(distance)
+        fresh = near & ((who != own[rows, None]) | (own[rows, None] == NOBODY))
+        # Of each vessel only its nearest point counts; vessels side by side in their order, so that the first of each run is it.
+        order = np.argsort(who, axis=1, kind="stable")
+        by_vessel = np.take_along_axis(who, order, 1)
+        again = np.zeros_like(fresh)
+        np.put_along_axis(again[:, :], order[:, 1:], by_vessel[:, 1:] == by_vessel[:, :-1], 1)
+        fresh &= ~again
+        number = np.cumsum(fresh, axis=1)
+        last = np.where(near[:, -1], distance[:, -1], FAR_KM)
+        for m in range(k):
+            hit = fresh & (number == m + 1)
+            found = distance[np.arange(len(rows)), np.argmax(hit, axis=1)]
+            out[rows, m] = np.where(hit.any(axis=1), found, last)
         return out
 
-    def _by_sector(self, course: Floats) -> list[tuple[tuple[cKDTree, NDArray[np.int32]], NDArray[np.intp]]]:
+    def _points(self, xy: Floats, course: Floats) -> Floats:
         width = 360.0 / SECTORS
-        sector = np.where(np.isnan(course), -1, np.floor((course + width / 2) / width) % SECTORS)
-        return [
-            (trees, rows)
-            for k, trees in enumerate(self._sectors)
-            if trees is not None and len(rows := np.flatnonzero(sector == k))
-        ]
+        sector = np.floor((course + width / 2) / width) % SECTORS
+        return np.column_stack([xy, sector * APART_KM])

@@ -61,8 +61,10 @@ class WrongwayDetector:
                 if self.leave_own_out
                 else np.full(len(use), NOBODY, np.int32)
             )
-            same = self._log(xy, course[use], own)
-            score[use] = same - self._log(xy, (course[use] + 180.0) % 360.0, own)
+            there, back = course[use], (course[use] + 180.0) % 360.0
+            # Both at once: a search costs little more for two.
+            log = self._log(np.concatenate([xy, xy]), np.concatenate([there, back]), np.concatenate([own, own]))
+            score[use] = log[: len(use)] - log[len(use) :]
         reason = np.where(samples["moored"], NotJudged.MOORED, np.where(np.isnan(score), NotJudged.NO_DATA, 0))
         return new, Scores(score, reason.astype(np.uint8))
 
