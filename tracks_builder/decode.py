@@ -22,7 +22,7 @@ from multitaskais.config import Region, TrackRules
 from multitaskais.records import Counts, Reason
 from multitaskais.tracks.screen import REASONS, screen
 
-from .schemas import STATIC, STREAM_ARROW, stream_keys
+from .schemas import HOUR_S, PACKED, PACKED_DTYPE, STATIC, STREAM_ARROW, stream_keys
 from .tally import Block, Tallies, Tally
 
 OTHER_YEAR = "other_year"  # read because a year begins and ends within tracks; belongs to the year before or after
@@ -39,16 +39,25 @@ class Screening(NamedTuple):
 
 
 def rows_of_reports(reports: NDArray[np.void]) -> pa.RecordBatch:
-    """Rows of kind 1 of (n,) screened reports of ``REPORT_DTYPE``."""
-    n = len(reports)
-    floats = {name: np.ascontiguousarray(reports[name]) + 0.0 for name in ("t", "lat", "lon", "sog", "cog", "heading")}
+    """Rows of kind 1 of (n,) screened reports of ``REPORT_DTYPE``: one for each vessel and hour among them."""
+    second = np.floor(reports["t"]).astype(np.int64)
+    keys = stream_keys(reports["mmsi"].astype(np.int64), second - second % HOUR_S, is_report=True)
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    begins = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    packed = np.empty(len(reports), PACKED_DTYPE)
+    for name in PACKED_DTYPE.names or ():
+        column = reports[name][order]
+        packed[name] = column + 0.0 if column.dtype.kind == "f" else column  # no zero keeps a sign
+    n = len(begins)
+    offsets = (np.append(begins, len(reports)) * PACKED_DTYPE.itemsize).astype(np.int32)
     columns = [
-        pa.array(stream_keys(reports["mmsi"], floats["t"], is_report=True)),
-        *(pa.array(floats[name]) for name in ("t", "lat", "lon", "sog")),
-        *(pa.array(floats[name], from_pandas=True) for name in ("cog", "heading")),
-        *(pa.array(np.ascontiguousarray(reports[name])) for name in ("nav_status", "msg_type")),
+        pa.array(keys[begins]),
+        pa.array(np.zeros(n)),
+        pa.array(np.full(n, PACKED, np.int8)),
         pa.array(np.full(n, -1, np.int16)),
         pa.nulls(n, pa.binary()),
+        pa.Array.from_buffers(pa.binary(), n, [None, pa.py_buffer(offsets), pa.py_buffer(packed)]),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=STREAM_ARROW)
 
@@ -69,17 +78,14 @@ def rows_of_statics(statics: Iterable[StaticData]) -> pa.RecordBatch | None:
     columns_in = list(zip(*known, strict=True))
     n = len(known)
     when = np.array(columns_in[1], np.float64)
-    zero, none = pa.array(np.zeros(n)), pa.nulls(n, pa.float64())
-    unknown = pa.array(np.full(n, -1, np.int8))
+    mmsi, second = np.array(columns_in[0], np.int64), np.floor(when).astype(np.int64)
     columns = [
-        pa.array(stream_keys(np.array(columns_in[0], np.int64), when, is_report=False)),
+        pa.array(stream_keys(mmsi, second, is_report=False)),
         pa.array(when),
-        *(zero, zero, zero),
-        *(none, none),
-        unknown,
         pa.array(np.full(n, STATIC, np.int8)),
         pa.array(columns_in[2], pa.int16()),
         pa.array(columns_in[3], pa.binary()),
+        pa.nulls(n, pa.binary()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=STREAM_ARROW)
 
@@ -122,20 +128,25 @@ class LineTask:
         for end in ends.tolist():
             file, start = files[begin].as_py(), starts[begin].as_py()
             if (file, start) != (self._file, self._start):
-                self.close()
-                self._decoder = BlockDecoder(self._format)
-                self._file, self._start, self._lines = file, start, 0
-            yield from self._decode(values.slice(begin, end - begin))
+                self.begin(file, start)
+            yield from self.decode(values.slice(begin, end - begin))
             begin = end
 
-    def _decode(self, values: pa.Array) -> Iterator[pa.RecordBatch]:
+    def begin(self, file: str, start: int) -> None:
+        """What follows are the lines of the block of ``file`` that begins at byte ``start``."""
+        self.close()
+        self._decoder = BlockDecoder(self._format)
+        self._file, self._start, self._lines = file, start, 0
+
+    def decode(self, values: bytes | pa.Array) -> Iterator[pa.RecordBatch]:
+        """Rows of some whole lines of the block: as they stand in the file, or as an array of lines without their ends."""
         assert self._decoder is not None
         block = self._decoder.decode(values)
         self._count(block.counts)
         passed, screened = pass_screen(block.reports, self._screening, self.tally)
         self._show(values, block.codes, block.line, screened)
-        self._lines += len(values)
-        self.tally.counts["lines", "in"] += len(values)
+        self._lines += len(block.codes)
+        self.tally.counts["lines", "in"] += len(block.codes)
         if len(passed):
             yield rows_of_reports(passed)
         if (statics := rows_of_statics(block.statics)) is not None:
@@ -146,16 +157,18 @@ class LineTask:
             self.tally.counts["rejected", str(reason)] += n
 
     def _show(
-        self, values: pa.Array, codes: NDArray[np.uint8], at: NDArray[np.int64], screened: NDArray[np.uint8]
+        self, values: bytes | pa.Array, codes: NDArray[np.uint8], at: NDArray[np.int64], screened: NDArray[np.uint8]
     ) -> None:
         """Keep some of the rejected lines for the sample."""
         bad = np.flatnonzero((codes != ACCEPTED) & (codes != WAITING))
         found = [(i, reason_of(int(codes[i]))) for i in _first_of_each(codes[bad], bad)]
         bad = np.flatnonzero(screened)
         found += [(int(at[i]), REASONS[screened[i]]) for i in _first_of_each(screened[bad], bad)]
-        for i, reason in found:
-            if reason is not None and reason not in _UNREMARKABLE:
-                self.tally.sample(str(reason), self._file, self._start, self._lines + i + 1, values[i].as_py() or b"")
+        shown = [(i, reason) for i, reason in found if reason is not None and reason not in _UNREMARKABLE]
+        lines = values.split(b"\n") if shown and isinstance(values, bytes) else []
+        for i, reason in shown:
+            line = lines[i].removesuffix(b"\r") if isinstance(values, bytes) else values[i].as_py() or b""
+            self.tally.sample(str(reason), self._file, self._start, self._lines + i + 1, line)
 
     def close(self) -> None:
         """The block is at its end: parts that still wait are incomplete."""

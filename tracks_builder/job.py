@@ -36,6 +36,7 @@ DEFAULTS = {
     **SPLITS,
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+    "spark.sql.execution.arrow.maxBytesPerBatch": "16m",
     # A file for each year that a task meets, open at once: the rows need no second sort, and keep the order of the first.
     "spark.sql.maxConcurrentOutputFileWriters": "64",
     "spark.sql.parquet.compression.codec": "zstd",
@@ -158,8 +159,8 @@ def plan(spark: SparkSession, job: Job, report: Callable[[Tallies], None]) -> Da
     # The whole world has no border: the box of the global profile would leave the date line out.
     region = None if job.region.name == "global" else job.region
     screening = Screening(region, job.rules, job.period)
-    rows = read.decoded(spark, list(job.globs), job.archive_format, screening, report)
-    partitions = job.partitions or _partitions(spark, rows)
+    rows, size = read.decoded(spark, list(job.globs), job.archive_format, screening, report)
+    partitions = job.partitions or _partitions(spark, size)
     if job.year is not None and (before := read.tracks_of_year(spark, job.output, job.year - 1)) is not None:
         rows = rows.unionAll(transform.written_to(before))
     return transform.label(transform.by_vessel(rows, partitions), job.rules, job.year, report)
@@ -190,8 +191,8 @@ def summarise(job: Job, tally: Tally, seconds: float, cores: int) -> Summary:
     )
 
 
-def _partitions(spark: SparkSession, rows: DataFrame) -> int:
+def _partitions(spark: SparkSession, size: int) -> int:
     """By the size of the input, and never fewer than the cores."""
-    needed = math.ceil(read.input_bytes(rows) / BYTES_PER_PARTITION)
+    needed = math.ceil(size / BYTES_PER_PARTITION)
     low, high = PARTITIONS
     return min(high, max(low, needed, spark.sparkContext.defaultParallelism))

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from multitaskais.config import TrackRules
 from multitaskais.records import REPORT_DTYPE, Reason
 
 from .decode import OTHER_YEAR, task_number
-from .schemas import KEY_MMSI_SHIFT, KEY_REPORT_BIT, TRACKS_ARROW, WRITTEN_TO
+from .schemas import HOUR_S, KEY_MMSI_SHIFT, PACKED, PACKED_DTYPE, TRACKS_ARROW, WRITTEN_TO
 from .segments import DISPLACED, Labels, Segmenter, track_ids
 from .tally import Tallies, Tally
 
@@ -26,14 +27,47 @@ ROWS_OUT = 65_536  # rows of a batch that goes back to Spark
 NOTHING_HEARD = (-1, b"")
 
 
+_ORDER = ("msg_type", "nav_status", "heading", "cog", "sog", "lon", "lat")  # of equal times, the last first
+
+
 def reports_of(batch: pa.RecordBatch) -> NDArray[np.void]:
-    """(n,) of ``REPORT_DTYPE``; static rows stand among them with their names and types, at their key's MMSI."""
-    out = np.zeros(batch.num_rows, REPORT_DTYPE)
-    out["mmsi"] = batch.column("key").to_numpy() >> KEY_MMSI_SHIFT
-    for name in ("t", "lat", "lon", "sog", "cog", "heading", "nav_status", "msg_type"):
-        out[name] = batch.column(name).to_numpy(zero_copy_only=False)  # null becomes NaN
+    """(n,) of ``REPORT_DTYPE``: all packed reports of a batch, by vessel and hour, in any order within the hour."""
+    rows = batch.column("reports")
+    lengths = pc.fill_null(pc.binary_length(rows), 0).to_numpy() // PACKED_DTYPE.itemsize
+    out = np.zeros(int(lengths.sum()), REPORT_DTYPE)
+    if not len(out):
+        return out
+    # Nulls have no bytes: the buffer holds the reports end to end.
+    first = np.frombuffer(rows.buffers()[1], np.int32)[rows.offset]
+    packed = np.frombuffer(rows.buffers()[2], PACKED_DTYPE, len(out), first)
+    out["mmsi"] = np.repeat(batch.column("key").to_numpy() >> KEY_MMSI_SHIFT, lengths)
+    for name in PACKED_DTYPE.names or ():
+        out[name] = packed[name]
     out["ship_type"] = -1
     return out
+
+
+def in_order(reports: NDArray[np.void]) -> NDArray[np.void]:
+    """Sorted by vessel and time, equal times by all else, what is missing first: the order in which the tracker releases reports
+    (``tracks.tracker.content_key``), so that no tie hangs on which node was faster."""
+    mmsi, t = np.ascontiguousarray(reports["mmsi"]), np.ascontiguousarray(reports["t"])
+    step, dt = np.diff(mmsi), np.diff(t)
+    if ((step > 0) | ((step == 0) & (dt > 0))).all():
+        return reports
+    if not ((step > 0) | ((step == 0) & (dt >= 0))).all():
+        reports = reports[np.lexsort((t, mmsi))]
+        dt = np.diff(reports["t"])
+    equal = (dt == 0) & (np.diff(reports["mmsi"]) == 0)
+    tied = np.flatnonzero(np.concatenate([[False], equal]) | np.concatenate([equal, [False]]))
+    if len(tied):
+        rows = reports[tied]
+        keys: list[NDArray] = []
+        for name in _ORDER:
+            column = rows[name]
+            keys += [np.nan_to_num(column), ~np.isnan(column)] if column.dtype.kind == "f" else [column]
+        reports = reports.copy()
+        reports[tied] = rows[np.lexsort((*keys, rows["t"], rows["mmsi"]))]
+    return reports
 
 
 class LabelTask:
@@ -47,11 +81,15 @@ class LabelTask:
         self._heard: dict[int, tuple[int, bytes]] = {}
         self._written_to: dict[int, float] = {}
         self._vessel = -1
+        self._hour = np.zeros(0, REPORT_DTYPE)  # reports of the last vessel and hour of the last batch
         self.tally = Tally()
 
     def rows(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """What is certain after one more batch."""
-        reports = self._hear(batch)
+        yield from self._split(self._whole_hours(batch))
+
+    def _split(self, reports: NDArray[np.void]) -> Iterator[pa.RecordBatch]:
+        """Hand over the vessels that have ended; the last one waits."""
         if not len(reports):
             return
         last = int(reports["mmsi"][-1])
@@ -72,23 +110,37 @@ class LabelTask:
 
     def close(self) -> Iterator[pa.RecordBatch]:
         """No more batches."""
+        if len(self._hour):
+            reports, self._hour = self._not_written(in_order(self._hour)), self._hour[:0]
+            yield from self._split(reports)
         if self._pending:
             yield from self._finish(np.concatenate(self._pending))
         self._pending, self._waiting = [], 0
 
-    def _hear(self, batch: pa.RecordBatch) -> NDArray[np.void]:
-        """Take out the rows that come before a vessel's reports; what was said last holds. The reports among the rows."""
-        is_report = (batch.column("key").to_numpy() & KEY_REPORT_BIT) != 0
-        rows = reports_of(batch)
-        for i in np.flatnonzero(~is_report).tolist():
-            mmsi = int(rows["mmsi"][i])
-            if rows["msg_type"][i] == WRITTEN_TO:
-                self._written_to[mmsi] = float(rows["t"][i])
+    def _whole_hours(self, batch: pa.RecordBatch) -> NDArray[np.void]:
+        """Reports in order; those of the batch's last vessel and hour wait for the next batch, which may have more of them."""
+        self._hear(batch)
+        reports = np.concatenate([self._hour, reports_of(batch)])
+        if not len(reports):
+            return reports
+        hour = np.floor(reports["t"] / HOUR_S)
+        others = np.flatnonzero((reports["mmsi"] != reports["mmsi"][-1]) | (hour != hour[-1]))
+        end = int(others[-1]) + 1 if len(others) else 0
+        self._hour = reports[end:]
+        return self._not_written(in_order(reports[:end]))
+
+    def _hear(self, batch: pa.RecordBatch) -> None:
+        """The rows that come before a vessel's reports; what was said last holds."""
+        what = batch.column("what").to_numpy()
+        mmsis = batch.column("key").to_numpy() >> KEY_MMSI_SHIFT
+        for i in np.flatnonzero(what != PACKED).tolist():
+            mmsi = int(mmsis[i])
+            if what[i] == WRITTEN_TO:
+                self._written_to[mmsi] = batch.column("t")[i].as_py()
                 continue
             ship_type, name = self._heard.get(mmsi, NOTHING_HEARD)
             new_type, new_name = batch.column("ship_type")[i].as_py(), batch.column("ship_name")[i].as_py()
             self._heard[mmsi] = (new_type if new_type > 0 else ship_type, new_name or name)
-        return self._not_written(rows[is_report])
 
     def _not_written(self, reports: NDArray[np.void]) -> NDArray[np.void]:
         """Without those that the year before has already."""

@@ -18,7 +18,7 @@ from multitaskais.ais.framing import LINE_FORMATS
 from multitaskais.ais.tables import TABLE_FORMATS, columns_of, format_of
 from multitaskais.errors import FormatError, InputError
 
-from . import transform
+from . import local, transform
 from .decode import Screening
 from .schemas import TRACKS_SCHEMA
 from .transform import Report
@@ -28,8 +28,8 @@ HEAD_LINES = 50  # looked at to tell sentences from a table
 
 def decoded(
     spark: SparkSession, globs: list[str], archive_format: str | None, screening: Screening, report: Report
-) -> DataFrame:
-    """Rows of ``STREAM_SCHEMA`` of all files that match.
+) -> tuple[DataFrame, int]:
+    """Rows of ``STREAM_SCHEMA`` of all files that match, and the bytes of these files.
 
     Raises InputError for a path or pattern that matches nothing, FormatError for an unknown format or a table without the
     columns of a report.
@@ -51,7 +51,7 @@ def decoded(
                 path = (e.getMessageParameters() or {}).get("path", ", ".join(paths))
                 raise InputError(f"{path}: no such file, and as a pattern it matches nothing") from None
             raise InputError(f"{', '.join(paths[:3])}: {str(e).splitlines()[0]}") from None
-    return reduce(DataFrame.unionAll, parts)
+    return reduce(DataFrame.unionAll, (frame for frame, _ in parts)), sum(n for _, n in parts)
 
 
 def tracks_of_year(spark: SparkSession, output: str, year: int) -> DataFrame | None:
@@ -64,10 +64,10 @@ def tracks_of_year(spark: SparkSession, output: str, year: int) -> DataFrame | N
         raise
 
 
-def input_bytes(frame: DataFrame) -> int:
-    """Size of the files behind a DataFrame, as Spark's planner knows it; no file is opened."""
+def _sized(frame: DataFrame) -> tuple[DataFrame, int]:
+    """With the size of the files behind a DataFrame, as Spark's planner knows it; no file is opened."""
     leaves = frame._jdf.queryExecution().optimizedPlan().collectLeaves()
-    return sum(int(leaves.apply(i).stats().sizeInBytes()) for i in range(leaves.size()))
+    return frame, sum(int(leaves.apply(i).stats().sizeInBytes()) for i in range(leaves.size()))
 
 
 def _kind(path: str) -> str:
@@ -91,10 +91,10 @@ def _read(
     archive_format: str | None,
     screening: Screening,
     report: Report,
-) -> DataFrame:
+) -> tuple[DataFrame, int]:
     if kind == "zip":
         files = spark.read.format("binaryFile").option("recursiveFileLookup", True).load(paths)
-        return transform.decode_packed(files, archive_format, screening, report)
+        return _sized(transform.decode_packed(files, archive_format, screening, report))
     if kind == "parquet":
         table = spark.read.option("recursiveFileLookup", True).parquet(*paths)
         found = format_of(table.columns)
@@ -102,17 +102,23 @@ def _read(
             raise FormatError(
                 f"{first}: a Parquet file without mmsi, time, lat and lon columns, or not a {archive_format}"
             )
-        return transform.decode_table(table, columns_of(table.columns), archive_format or found, screening, report)
+        return _sized(
+            transform.decode_table(table, columns_of(table.columns), archive_format or found, screening, report)
+        )
     head = [bytes(row[0]) for row in _lines(spark, [first]).select("value").limit(HEAD_LINES).collect()]
     text_format = archive_format or recognise(b"\n".join(head) + b"\n")
     lines = _lines(spark, paths)
     if text_format in LINE_FORMATS:
         # Unless it was asked for, each line may show its time in its own way.
-        return transform.decode_lines(lines, archive_format, screening, report)
+        if local.readable(files := lines.inputFiles()):
+            tasks = local.pieces(spark, files)
+            size = sum(piece.end - piece.start for task in tasks for piece in task)
+            return local.decode(spark, tasks, archive_format, screening, report), size
+        return _sized(transform.decode_lines(lines, archive_format, screening, report))
     header = head[0] if head else b""
     if not {"mmsi", "t", "lat", "lon"} <= columns_of(header.decode("utf-8", "replace").split(",")).keys():
         raise FormatError(f"{first}: line 1 has no columns for mmsi, time, lat and lon; it is no {text_format} table")
-    return transform.decode_csv(lines, text_format, header, screening, report)
+    return _sized(transform.decode_csv(lines, text_format, header, screening, report))
 
 
 def _lines(spark: SparkSession, paths: list[str]) -> DataFrame:

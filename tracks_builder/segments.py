@@ -8,6 +8,7 @@ keeps for the vessel. Either way the answer is the tracker's.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -72,7 +73,7 @@ class _Fold:
         """The vessel's last report was offered."""
         self._apply(self._tracker.flush(self._rules, math.inf))
 
-    def _apply(self, events: list[TrackEvent]) -> None:
+    def _apply(self, events: Sequence[TrackEvent]) -> None:
         for event in events:
             if isinstance(event, Rejected):
                 self._labels[event.report[_INDEX]] = ((CODE[event.reason],), False)

@@ -54,18 +54,14 @@ def written_to(tracks: DataFrame) -> DataFrame:
     made = {
         "key": F.shiftleft("mmsi", KEY_MMSI_SHIFT),
         "t": F.col("t"),
-        "msg_type": F.lit(WRITTEN_TO),
-        "cog": F.lit(None),
-        "heading": F.lit(None),
-        "ship_name": F.lit(None),
-        "nav_status": F.lit(-1),
+        "what": F.lit(WRITTEN_TO),
         "ship_type": F.lit(-1),
     }
-    return last.select(*(made.get(c.name, F.lit(0)).cast(c.dataType).alias(c.name) for c in STREAM_SCHEMA))
+    return last.select(*(made.get(c.name, F.lit(None)).cast(c.dataType).alias(c.name) for c in STREAM_SCHEMA))
 
 
 def by_vessel(rows: DataFrame, partitions: int) -> DataFrame:
-    """All rows of a vessel in one partition, in the tracker's order."""
+    """All rows of a vessel in one partition: what it said of itself, then its reports hour by hour."""
     return rows.repartition(partitions, F.shiftright("key", KEY_MMSI_SHIFT)).sortWithinPartitions(*STREAM_ORDER)
 
 
