@@ -21,4 +21,23 @@ if ! id -un > /dev/null 2>&1; then
     LD_PRELOAD=libnss_wrapper.so
     export LD_PRELOAD NSS_WRAPPER_PASSWD NSS_WRAPPER_GROUP
 fi
+
+# On Kubernetes Spark starts its pods with the word `driver` or `executor`, and says the rest in the environment.
+case "$1 ${2-}" in
+    "spark-submit driver")
+        shift 2
+        set -- spark-submit --conf "spark.driver.bindAddress=$SPARK_DRIVER_BIND_ADDRESS" --deploy-mode client "$@" ;;
+    "spark-submit executor")
+        home=$(python -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))')
+        set -- -Xms"$SPARK_EXECUTOR_MEMORY" -Xmx"$SPARK_EXECUTOR_MEMORY" -cp "${SPARK_CLASSPATH:+$SPARK_CLASSPATH:}$SPARK_CONF_DIR:$home/jars/*" \
+            org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBackend --driver-url "$SPARK_DRIVER_URL" \
+            --executor-id "$SPARK_EXECUTOR_ID" --cores "$SPARK_EXECUTOR_CORES" --app-id "$SPARK_APPLICATION_ID" \
+            --hostname "$SPARK_EXECUTOR_POD_IP" --resourceProfileId "$SPARK_RESOURCE_PROFILE_ID" --podName "$SPARK_EXECUTOR_POD_NAME"
+        n=0
+        while option=$(printenv "SPARK_JAVA_OPT_$n"); do
+            set -- "$option" "$@"
+            n=$((n + 1))
+        done
+        set -- java "$@" ;;
+esac
 exec "$@"

@@ -148,6 +148,38 @@ def test_tracks_are_built_by_the_documented_command_and_the_same_by_any_user_on_
     assert again.equals(tracks)
 
 
+def test_spark_on_kubernetes_finds_its_driver_in_the_image(images, archive, tmp_path):
+    """The words and files that Spark gives a driver's pod; the master alone is one that is here."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "spark.properties").write_text("spark.master=local[2]\nspark.submit.deployMode=cluster\n")
+    out = tmp_path / "out"
+    out.mkdir()
+    for folder, mode in ((tmp_path, 0o755), (out, 0o777)):
+        folder.chmod(mode)
+    words = ["driver", "--properties-file", "/opt/spark/conf/spark.properties", "--class", "org.apache.spark.deploy.PythonRunner",
+             "local:///app/tracks_builder/main.py", "/data/*/*/*.cdv", "brittany"]  # fmt: skip
+    done = docker("run", "--rm", *HARDENED, "-e", "SPARK_DRIVER_BIND_ADDRESS=127.0.0.1", "-e", "SPARK_CONF_DIR=/opt/spark/conf",
+                  "-v", f"{tmp_path}/conf:/opt/spark/conf:ro", "-v", f"{archive}:/data", "-v", f"{out}:/tmp/trajectories",
+                  images["tracks"], *words)  # fmt: skip
+    assert "tracks are in /tmp/trajectories" in done.stdout
+    assert json.loads((out / "_summary.json").read_text())["tracks"] >= 40
+
+
+def test_spark_on_kubernetes_finds_its_executor_in_the_image(images):
+    """It comes as far as its driver, which is not there, with Java's options in their order."""
+    port = devbroker.free_port()
+    env = {"SPARK_DRIVER_URL": f"spark://CoarseGrainedScheduler@127.0.0.1:{port}", "SPARK_EXECUTOR_ID": "1",
+           "SPARK_EXECUTOR_CORES": "2", "SPARK_EXECUTOR_MEMORY": "512m", "SPARK_APPLICATION_ID": "spark-1",
+           "SPARK_EXECUTOR_POD_IP": "127.0.0.1", "SPARK_EXECUTOR_POD_NAME": "tracks-exec-1", "SPARK_RESOURCE_PROFILE_ID": "0",
+           "SPARK_JAVA_OPT_0": "-Dfirst=a b", "SPARK_JAVA_OPT_1": "-XshowSettings:properties"}  # fmt: skip
+    done = docker("run", "--rm", *HARDENED, *(x for k, v in env.items() for x in ("-e", f"{k}={v}")), images["tracks"], "executor",
+                  check=False)  # fmt: skip
+    assert done.returncode != 0
+    assert "first = a b" in done.stdout
+    assert "KubernetesExecutorBackend" in done.stdout
+    assert f"Failed to connect to /127.0.0.1:{port}" in done.stdout
+
+
 def test_a_glob_that_matches_nothing_is_told_in_one_line(images, tmp_path):
     tmp_path.chmod(0o755)
     done = docker("run", "--rm", "-v", f"{tmp_path}:/data", images["tracks"], "--master", "local[1]", "main.py", "/data/*.cdv",
