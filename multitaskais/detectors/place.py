@@ -52,17 +52,28 @@ class PlaceDetector:
     state_dtype = np.dtype([("recent", "f8", (RECENT_STEPS,)), ("sum", "f8"), ("count", "f8")])
 
     def __init__(
-        self, traffic: Traffic, usual: NDArray[np.int16], typical: float, typical_way: float | None = None
+        self,
+        traffic: Traffic,
+        usual: NDArray[np.int16],
+        typical: float,
+        typical_way: float | None = None,
+        context: NDArray[np.int16] | None = None,
     ) -> None:
         """usual: (m,) ln distance of each memory point to the nearest of another vessel, in ``UNIT``; typical: means of ``far`` and ``way``.
 
-        Without ``typical_way``, as in models made before it, raw is ``far`` alone.
+        Without ``typical_way``, as in models made before it, raw is ``far`` alone. context: (m,) mean ``usual`` around each point, which is
+        that of all samples whose nearest point it is; reckoned where it is not given.
         """
         self.traffic, self.usual, self.typical, self.typical_way = traffic, usual, typical, typical_way
         self._lanes = None if typical_way is None else Lanes(traffic.xy, traffic.uv, traffic.vessel)
         self._tree = cKDTree(_scaled(traffic.xy, traffic.uv))
         self._around = cKDTree(traffic.xy)
         self._usual = usual.astype(np.float64) * UNIT
+        if context is None:
+            mean, _ = self._around_of(traffic.xy, np.full(len(traffic), NOBODY, np.int32))
+            context = np.round(mean / UNIT).astype(np.int16)
+        self.context = context
+        self._context = context.astype(np.float64) * UNIT
 
     def initial(self, n: int) -> NDArray[np.void]:
         state = np.zeros(n, self.state_dtype)
@@ -107,9 +118,17 @@ class PlaceDetector:
 
     def _far(self, xy: NDArray[np.float64], uv: NDArray[np.float64], own: NDArray[np.int32]) -> NDArray[np.float64]:
         far = _log(nearest_other(self._tree, self.traffic.vessel, _scaled(xy, uv), own))
-        at, counts = nearest_others(self._around, self.traffic.vessel, xy, own, NEIGHBOURS)
-        context, number = mean_of(self._usual[at], counts)
+        if not self.leave_own_out:
+            return far - self._context[self._around.query(xy)[1]]
+        context, number = self._around_of(xy, own)
         return np.where(number > 0, far - context, np.nan)
+
+    def _around_of(
+        self, xy: NDArray[np.float64], own: NDArray[np.int32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean ``usual`` of the ``NEIGHBOURS`` nearest points of vessels other than ``own`` around (n, 2) places, and their number."""
+        at, counts = nearest_others(self._around, self.traffic.vessel, xy, own, NEIGHBOURS)
+        return mean_of(self._usual[at], counts)
 
     @classmethod
     def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules, seed: int = 0) -> Self:
@@ -126,7 +145,12 @@ class PlaceDetector:
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(
-            folder / FILE, allow_pickle=False, **self.traffic.arrays(), usual=self.usual, typical=self._typical()
+            folder / FILE,
+            allow_pickle=False,
+            **self.traffic.arrays(),
+            usual=self.usual,
+            typical=self._typical(),
+            context=self.context,
         )
 
     def _typical(self) -> NDArray[np.float64]:
@@ -135,7 +159,8 @@ class PlaceDetector:
     @classmethod
     def load(cls, folder: Path, region: Region, rules: DetectionRules) -> Self:
         traffic, rest = Traffic.from_file(folder / FILE, region)
-        return cls(traffic, rest["usual"], *rest["typical"].ravel().tolist())
+        typical, typical_way = (*rest["typical"].ravel().tolist(), None)[:2]
+        return cls(traffic, rest["usual"], typical, typical_way, rest.get("context"))
 
 
 def _scaled(xy: NDArray[np.float64], uv: NDArray[np.float64]) -> NDArray[np.float64]:
