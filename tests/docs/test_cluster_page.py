@@ -25,7 +25,7 @@ def commands() -> list[list[str]]:
     """Words of each command of the page that submits the job."""
     text = re.sub(r"\\\n\s+", " ", PAGE)
     lines = [line.strip() for line in text.splitlines() if line.startswith("    ") and "main.py" in line]
-    return [shlex.split(line, comments=True) for line in lines]
+    return [shlex.split(re.sub(r"\s+# .*", "", line)) for line in lines]
 
 
 @pytest.fixture(scope="module")
