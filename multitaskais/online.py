@@ -34,7 +34,7 @@ from .state import (
     write_partition,
     write_vessel,
 )
-from .succession import Find, Judge, Succession, Turn
+from .succession import Find, Succession
 from .tracks.clock import PartitionClock
 from .tracks.resample import LINE_DTYPE, complete, interpolate
 from .tracks.sampler import Due, SlotSampler
@@ -42,9 +42,6 @@ from .tracks.screen import REASONS, screen
 from .tracks.tracker import Accepted, IdentityConflict, Jump, Rejected, TrackEnded, TrackEvent, VesselTracker
 
 _SHIP_TYPE = REPORT_DTYPE.names.index("ship_type")  # type: ignore[union-attr]
-_CHALLENGER = (
-    "challenger "  # a challenger's row is stored under its version, so prefixed: the same model may speak, too
-)
 _SHIP_NAME = REPORT_DTYPE.names.index("ship_name")  # type: ignore[union-attr]
 
 
@@ -141,8 +138,7 @@ class Fleet:
         self._line_rows = np.zeros(self._capacity, LINE_DTYPE)
         self._free = list(range(self._capacity - 1, -1, -1))
         self._ended: list[int] = []  # slots of lines that ended in this run: free once it has been judged
-        self._succession = Succession(model, place, self._capacity)
-        self._challenger = Judge(challenger, self._capacity, challenger=True) if challenger is not None else None
+        self._succession = Succession(model, place, challenger, self._capacity)
         # (not later than the vessel's next deadline, mmsi), one entry a vessel: who is silent is found without a search.
         self._deadlines: list[tuple[float, int]] = []
         self._changed: set[int] = set()
@@ -219,12 +215,8 @@ class Fleet:
         return new
 
     def models(self) -> list[tuple[Model, str]]:
-        """The models in use: which ``speaks`` at the present time of the log, which is ``next``, which was ``before``, the ``challenger``."""
-        now = self._succession.speaker(self.clock.now)
-        versions = [r.version for r in self._succession.reigns]
-        roles = {v: "before" if i < versions.index(now) else "next" for i, v in enumerate(versions)} | {now: "speaks"}
-        found = [(judge.model, roles[v]) for v, judge in self._succession.judges.items()]
-        return found + ([(self._challenger.model, "challenger")] if self._challenger else [])
+        """The models in use, each with its role at the present time of the log: ``before``, ``speaks``, ``next`` or ``challenger``."""
+        return self._succession.roles(self.clock.now)
 
     def _settle(self, watermark: float) -> None:
         def owners() -> set[str]:
@@ -332,16 +324,14 @@ class Fleet:
         samples["ship_type"] = [info.ship_type for info in infos]
         self._line_rows[slots], samples = complete(self._line_rows[slots], samples, self.model.detection_rules)
         turns = self._succession.turns([s.line.model for s in steps], slots, samples["t"])
-        if self._challenger:
-            turns.append(Turn(self._challenger, slice(None), False))
-        for judge, at, speaks in turns:
+        for judge, at, speaks, tells in turns:
             mine = steps if isinstance(at, slice) else [steps[i] for i in at]
             here, seen, infos = slots[at], samples[at], [s.info for s in mine]
             start = self._timer() if self._timer else 0.0
             rows, result = judge.step(here, seen)
             if self._timer:
                 events.steps.append(ModelStep(len(mine), self._timer() - start))
-            if speaks or judge is self._challenger:
+            if tells:
                 told.extend((mine[i].order, alert) for i, alert in judge.life.judge(rows, seen, result, infos))
             judge.rows[here] = rows
             if speaks:
@@ -357,7 +347,7 @@ class Fleet:
     def _happened(self, step: _Step) -> list[Alert]:
         """A jump, a conflict of identities or the end of a line."""
         alerts: list[Alert] = []
-        for judge in self._judges_of(step.line):
+        for judge in self._succession.tellers(step.line.model):
             row = judge.rows[step.line.slot]
             if isinstance(step.what, Jump):
                 alerts += judge.life.on_jump(row, step.what, step.info)
@@ -368,11 +358,6 @@ class Fleet:
         return alerts
 
     # ---------------------------------------------------------------- lines and their rows
-
-    def _judges_of(self, line: LineState) -> list[Judge]:
-        """Who tells of what happens to a line between its samples."""
-        owner = self._succession.judges[line.model]
-        return [owner, self._challenger] if self._challenger else [owner]
 
     def _open_line(self, vessel: VesselState, event: Accepted) -> LineState:
         slot = self._new_slot()
@@ -386,13 +371,10 @@ class Fleet:
             old, self._capacity = self._capacity, 2 * self._capacity
             self._line_rows = np.concatenate([self._line_rows, np.zeros(self._capacity - old, LINE_DTYPE)])
             self._succession.grow(self._capacity)
-            if self._challenger:
-                self._challenger.grow(self._capacity)
             self._free = list(range(self._capacity - 1, old - 1, -1))
         slot = self._free.pop()
         self._line_rows[slot] = np.zeros((), LINE_DTYPE)
-        for judge in [*self._succession.judges.values(), *([self._challenger] if self._challenger else ())]:
-            judge.rows[slot] = judge.fresh
+        self._succession.begin(slot)
         return slot
 
     # ---------------------------------------------------------------- state as bytes
@@ -407,16 +389,16 @@ class Fleet:
         """What belongs to the partition and to no vessel: its clock, and which models speak from when."""
         return write_partition(StoredPartition(self.clock, self._succession.reigns))
 
-    def restore(self, vessels: Iterable[tuple[int, bytes]], partition: bytes | None) -> None:
+    def restore(self, vessels: Iterable[tuple[int, bytes]], partition: bytes | None, find: Find | None = None) -> None:
         """Take the states that ``snapshot`` and ``partition_state`` gave, also of older versions.
 
-        The models that speak are those of the state; ``find`` loads them. Raises ``StateError`` when the state cannot be read,
-        ``ModelError`` when one of them cannot be found.
+        The models that speak are those of the state; ``find`` loads them (default: as those that are announced). Raises ``StateError``
+        when the state cannot be read, ``ModelError`` when one of them cannot be found.
         """
         replaced: dict[str, str] = {}
         if partition is not None:
             self.clock, reigns = read_partition(partition)
-            replaced = self._succession.restore(reigns, self._find)
+            replaced = self._succession.restore(reigns, find or self._find)
             self.model = self._succession.first.model
         for mmsi, blob in vessels:
             stored = read_vessel(mmsi, blob)
@@ -426,16 +408,7 @@ class Fleet:
                 line = LineState(mmsi, s.number, s.track_id, s.sampler, slot, owner, s.ship_type, s.ship_name, s.reason)
                 vessel.lines[s.number] = line
                 self._line_rows[slot] = read_row(s.row, LINE_DTYPE, f"vessel {mmsi}")
-                for version, judge in self._succession.judges.items():
-                    # A model that the state does not know begins with this line as with a new one.
-                    if (row := s.judged.get(version)) is not None:
-                        judge.rows[slot] = read_row(row, judge.rows.dtype, f"vessel {mmsi}")
-                if (silent := self._challenger) is not None:
-                    row = s.judged.get(_CHALLENGER + silent.model.version)
-                    if row is None and not s.model:  # before version 3 its row stood under the version alone
-                        row = s.judged.get(silent.model.version)
-                    if row is not None:
-                        silent.rows[slot] = read_row(row, silent.rows.dtype, f"vessel {mmsi}")
+                self._succession.take(slot, s, f"vessel {mmsi}")
             self._deadlines.append((stored.tracker.next_deadline(self.model.track_rules), mmsi))
         heapq.heapify(self._deadlines)
 
@@ -450,26 +423,13 @@ class Fleet:
                 line.ship_type,
                 line.ship_name,
                 StoredRow(layout(LINE_DTYPE), self._line_rows[line.slot].tobytes()),
-                self._judged(line),
+                self._succession.stored(line.model, line.slot),
                 line.reason,
                 line.model,
             )
             for line in vessel.lines.values()
         ]
         return write_vessel(vessel.tracker, lines)
-
-    def _judged(self, line: LineState) -> dict[str, StoredRow]:
-        """The rows that have seen this line's last sample."""
-        owner = self._succession.judges[line.model]
-        last = owner.rows["t"][line.slot, -1]
-        rows = {
-            version: judge.rows[line.slot]
-            for version, judge in self._succession.judges.items()
-            if judge is owner or judge.rows["t"][line.slot, -1] == last
-        }
-        if self._challenger:
-            rows[_CHALLENGER + self._challenger.model.version] = self._challenger.rows[line.slot]
-        return {name: StoredRow(layout(row.dtype), row.tobytes()) for name, row in rows.items()}
 
 
 def _nowhere(version: str, place: str) -> Model:

@@ -23,9 +23,10 @@ from .config import STEP_S, TrackRules
 from .detection.panel import Panel, StepResult
 from .errors import ModelError, WrongRegion
 from .modelfolder import Model
-from .state import Reign
+from .state import Reign, StoredLine, StoredRow, layout, read_row
 
 WARM_UP_S = 24 * STEP_S  # the longest of the panel's windows (METHOD 7: 4 h)
+_CHALLENGER = "challenger "  # its row is stored under its version, so prefixed: the same model may speak, too
 _MOORED_RULES = ("moored_sog_knots", "moored_made_m")  # the samples themselves rest on these
 
 Find = Callable[[str, str], Model]
@@ -63,14 +64,22 @@ class Turn(NamedTuple):
 
     judge: Judge
     at: NDArray[np.intp] | slice  # of the batch
-    speaks: bool
+    speaks: bool  # the verdict is its
+    tells: bool  # and its alerts are told; of a challenger they are, marked
 
 
 class Succession:
-    """The models that speak, in the order in which they were announced. Of those whose time has come, the last announced one speaks."""
+    """The models that speak, in the order in which they were announced. Of those whose time has come, the last announced one speaks.
 
-    def __init__(self, model: Model, place: str, capacity: int) -> None:
+    Args:
+        place: name or folder of ``model``; kept in the state beside its version.
+        challenger: speaks of no sample; tells its own alerts, marked.
+        capacity: rows.
+    """
+
+    def __init__(self, model: Model, place: str, challenger: Model | None, capacity: int) -> None:
         self._capacity = capacity
+        self._challenger = Judge(challenger, capacity, challenger=True) if challenger is not None else None
         self.reigns = [Reign(model.version, place, -math.inf)]
         self.judges = {model.version: Judge(model, capacity, place=place)}
 
@@ -78,10 +87,33 @@ class Succession:
     def first(self) -> Judge:
         return self.judges[self.reigns[0].version]
 
+    @property
+    def _all(self) -> list[Judge]:
+        return [*self.judges.values(), *([self._challenger] if self._challenger else ())]
+
     def grow(self, capacity: int) -> None:
         self._capacity = capacity
-        for judge in self.judges.values():
+        for judge in self._all:
             judge.grow(capacity)
+
+    def begin(self, slot: int) -> None:
+        """A new line gets the rows of this number."""
+        for judge in self._all:
+            judge.rows[slot] = judge.fresh
+
+    def tellers(self, owner: str) -> list[Judge]:
+        """Who tells of what happens between the samples of a line that model ``owner`` has."""
+        return [self.judges[owner], *([self._challenger] if self._challenger else ())]
+
+    def roles(self, now: float) -> list[tuple[Model, str]]:
+        """The models in use: which ``speaks`` at this time, which is ``next``, which was ``before``, the ``challenger``."""
+        versions = [r.version for r in self.reigns]
+        speaks = self.speaker(now)
+        roles = {v: "before" if i < versions.index(speaks) else "next" for i, v in enumerate(versions)} | {
+            speaks: "speaks"
+        }
+        found = [(judge.model, roles[v]) for v, judge in self.judges.items()]
+        return found + ([(self._challenger.model, "challenger")] if self._challenger else [])
 
     def speaker(self, t: float) -> str:
         """Version of the model that speaks of a sample of this time."""
@@ -151,12 +183,39 @@ class Succession:
             check_heir(self.first.model, judge.model)
         return {old: new for old, new in replaced.items() if old != new}
 
+    # ---------------------------------------------------------------- rows as bytes
+
+    def stored(self, owner: str, slot: int) -> dict[str, StoredRow]:
+        """The rows that have seen the last sample of the line at ``slot``, which model ``owner`` has."""
+        last = self.judges[owner].rows["t"][slot, -1]
+        rows = {
+            version: judge.rows[slot]
+            for version, judge in self.judges.items()
+            if version == owner or judge.rows["t"][slot, -1] == last
+        }
+        if self._challenger:
+            rows[_CHALLENGER + self._challenger.model.version] = self._challenger.rows[slot]
+        return {name: StoredRow(layout(row.dtype), row.tobytes()) for name, row in rows.items()}
+
+    def take(self, slot: int, stored: StoredLine, what: str) -> None:
+        """Rows as ``stored`` gave them. A model that they do not know begins with this line as with a new one."""
+        found = {version: (judge, stored.judged.get(version)) for version, judge in self.judges.items()}
+        if self._challenger:
+            name = self._challenger.model.version
+            # Before version 3 its row stood under the version alone.
+            row = stored.judged.get(_CHALLENGER + name, None if stored.model else stored.judged.get(name))
+            found[_CHALLENGER] = (self._challenger, row)
+        for judge, row in found.values():
+            if row is not None:
+                judge.rows[slot] = read_row(row, judge.rows.dtype, what)
+
     # ---------------------------------------------------------------- one step
 
     def turns(self, owners: Sequence[str], slots: NDArray[np.intp], t: NDArray[np.float64]) -> list[Turn]:
         """Who steps on the next samples of n lines (``slots``), of which ``owners`` have spoken so far; lines go over here."""
+        silent = [Turn(self._challenger, slice(None), speaks=False, tells=True)] if self._challenger else []
         if len(self.reigns) == 1:
-            return [Turn(self.first, slice(None), True)]
+            return [Turn(self.first, slice(None), speaks=True, tells=True), *silent]
         speaking = self._speaking(t)
         turns = []
         for version, judge in self.judges.items():
@@ -168,9 +227,9 @@ class Succession:
             for which, says in ((speaks, True), (warms_up & ~speaks, False)):
                 if which.any():
                     at = np.flatnonzero(which)
-                    turns.append(Turn(judge, at, says))
+                    turns.append(Turn(judge, at, speaks=says, tells=says))
                     self._prepare(judge, [owners[i] for i in at.tolist()], slots[at], says)
-        return turns
+        return turns + silent
 
     def _prepare(self, judge: Judge, owners: list[str], slots: NDArray[np.intp], speaks: bool) -> None:
         for version in sorted(set(owners) - {judge.model.version}):

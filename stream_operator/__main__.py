@@ -4,6 +4,7 @@ worker    judge reports as they come (the Faust worker)
 topics    create the topics, check and mend them
 feed      send an archive, standard input or a TCP stream to the source topic
 alerts    read alerts as a table, JSON lines, GeoJSON or for kepler.gl
+model     let another model take over from a moment on, without a restart
 replay    judge a time range of the log again, into a file or other topics
 dead      show or replay dead letters
 settings  the table of all settings
@@ -29,6 +30,7 @@ MODULES = {
     "dead": ".dead",
     "replay": ".replay",
     "broker": ".devbroker.cli",
+    "model": ".swap",
     "map": ".map",
 }
 
@@ -36,7 +38,7 @@ MODULES = {
 def worker(argv: list[str]) -> int:
     # Until Faust takes the signal over there is nothing to make durable: leave in order at once.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    from . import app, core, logs, topics
+    from . import app, core, health, logs, topics
     from .settings import Settings
 
     parser = CommandParser(
@@ -51,6 +53,7 @@ def worker(argv: list[str]) -> int:
     logs.set_up(settings.log_format, settings.log_level)
     for warning in Settings.near_misses():
         logs.log.warning(warning)
+    health.require_port(settings)
     open_core = core.load(settings)
     topics.require(settings)
     return app.run(settings, open_core)

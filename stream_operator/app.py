@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -107,7 +108,9 @@ def build(settings: Settings, open_core: OpenCore) -> faust.App:
     @app.page("/metrics")
     async def metrics_page(web, request) -> Response:
         # In a thread: it waits for running folds, and the pages must not.
-        metrics.tracks(await asyncio.get_running_loop().run_in_executor(None, source.census))
+        loop = asyncio.get_running_loop()
+        metrics.tracks(await loop.run_in_executor(None, source.census))
+        metrics.models(await loop.run_in_executor(None, source.models), time.time())
         return web.bytes(metrics.text(), content_type="text/plain")
 
     return app

@@ -9,7 +9,6 @@ import importlib
 import logging
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -49,6 +48,12 @@ class Core(Protocol):
 
     def advance_watermark(self, t: float) -> Events: ...
 
+    def announce(self, version: str, place: str, since: float) -> bool:
+        """A model speaks from ``since`` on; False when it would anyway. Raises ``ModelError`` when it is refused: all stays as it was."""
+
+    def models(self) -> Sequence[tuple[Model, str]]:
+        """The models in use, each with its role: ``before``, ``speaks``, ``next`` or ``challenger``."""
+
     def snapshot(self) -> dict[int, bytes | None]:
         """States of the vessels that changed since the last snapshot; None for a vessel that was forgotten."""
 
@@ -76,11 +81,13 @@ def load(settings: Settings) -> OpenCore:
 
 
 def fleet(settings: Settings) -> OpenCore:
-    """The product's fold with the model (and the challenger) of the settings."""
+    """The product's fold with the model (and the challenger) of the settings, or the models that a stored state names."""
     from multitaskais.online import Fleet
 
-    model = _model(settings.model, settings)
-    challenger = _model(settings.challenger, settings) if settings.challenger else None
+    from .models import Models
+
+    models = Models(settings)
+    model, challenger = models.first, models.challenger
     if challenger is not None and challenger.region.to_dict() != model.region.to_dict():
         raise ConfigError(
             f"CHALLENGER={settings.challenger!r} is a model of region {challenger.region.name!r}, MODEL one of {model.region.name!r}: give two of one region"
@@ -94,23 +101,8 @@ def fleet(settings: Settings) -> OpenCore:
     )
 
     def open_(vessels: Iterable[tuple[int, bytes]], partition_state: bytes | None) -> Core:
-        fleet = Fleet(model, challenger=challenger, timer=time.perf_counter)
-        fleet.restore(vessels, partition_state)
+        fleet = Fleet(model, challenger=challenger, timer=time.perf_counter, place=models.place, find=models.find)
+        fleet.restore(vessels, partition_state, models.find_stored)
         return fleet
 
     return open_
-
-
-def _model(name: str, settings: Settings) -> Model:
-    """A model with the rules that the settings change."""
-    from multitaskais import modelfolder
-
-    model = modelfolder.load(name)
-    track, detection = model.track_rules, model.detection_rules
-    if settings.speed_max is not None:
-        track = replace(track, speed_max_knots=settings.speed_max)
-    if settings.interval_max is not None:
-        track = replace(track, gap_max_s=settings.interval_max)
-    if settings.min_timespan is not None:
-        detection = replace(detection, min_timespan_s=settings.min_timespan)
-    return model.with_rules(track, detection)

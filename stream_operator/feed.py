@@ -1,8 +1,8 @@
 """``python -m stream_operator feed``: reports from an archive, standard input or TCP into the source topic.
 
 Archives of any format of the decoder. Several files are merged in time order; a file that opens later than the others are read
-is opened only then. Decoded tables (CSV, Parquet) are put in time order first, as many are sorted by vessel. Records are keyed
-by MMSI, idempotent, lz4. While the broker is away the feeder waits and goes on by itself. ``--resume FILE`` remembers how far
+is opened only then. Decoded tables (CSV, Parquet) are put in time order first, as many are sorted by vessel: in runs of a million rows
+on disk (``TMPDIR``, 80 bytes a row) where they have more. Records are keyed by MMSI, idempotent, lz4. While the broker is away the feeder waits and goes on by itself. ``--resume FILE`` remembers how far
 it got; what is sent twice around a stop counts once, by the rule for duplicates.
 """
 
@@ -31,11 +31,12 @@ from multitaskais.errors import ConfigError, OperatorError
 from multitaskais.records import Counts
 
 from . import kafka, wire
+from .models import track_rules
 from .settings import Settings
+from .timeorder import in_time_order
 from .topics import Admin
 
 REMEMBER_EVERY = 50_000  # reports between two notes in the resume file
-GAP_S, LATENESS_S = 7200.0, 120.0  # contract, "Time": a track is over when its vessel was silent for the gap
 RECONNECT_S = (1.0, 30.0)
 TABLES = (".csv", ".parquet", ".csv.gz", ".csv.zip", ".zip")
 
@@ -54,9 +55,8 @@ def archive_rows(paths: Iterable[str], archive_format: str | None, counts: Count
         return
     heap: list[tuple[float, int, Row | None, Iterator[Row]]] = []
     for i, path in enumerate(files):
-        first = _file_rows(path, archive_format, StaticMemory(), Counts(), chunk=256)
-        if (row := next(first, None)) is not None:
-            heap.append((row[1], i, None, _file_rows(path, archive_format, memory, counts)))
+        if (first := _first_time(path, archive_format)) is not None:
+            heap.append((first, i, None, _file_rows(path, archive_format, memory, counts)))
     heapq.heapify(heap)
     while heap:
         t, i, row, rest = heapq.heappop(heap)
@@ -67,22 +67,25 @@ def archive_rows(paths: Iterable[str], archive_format: str | None, counts: Count
             heapq.heappush(heap, (max(t, following[1]), i, following, rest))
 
 
-def _file_rows(
-    path: str, archive_format: str | None, memory: StaticMemory, counts: Counts, chunk: int = 65536
-) -> Iterator[Row]:
-    batches = read_reports(path, archive_format, chunk=chunk, memory=memory)
-    if path.lower().endswith(TABLES) and chunk > 256:
-        parts = []
-        for batch in batches:
+def _first_time(path: str, archive_format: str | None) -> float | None:
+    """When the first report of a file is due: a log's first one, of a table (in any order) the earliest; None when it has none."""
+    table = path.lower().endswith(TABLES)
+    batches = read_reports(path, archive_format, chunk=65536 if table else 256, memory=StaticMemory())
+    times = (float(b.reports["t"].min() if table else b.reports["t"][0]) for b in batches if len(b.reports))
+    return min(times, default=None) if table else next(times, None)
+
+
+def _file_rows(path: str, archive_format: str | None, memory: StaticMemory, counts: Counts) -> Iterator[Row]:
+    def batches() -> Iterator[np.ndarray]:
+        for batch in read_reports(path, archive_format, memory=memory):
             counts.add(batch.counts)
-            parts.append(batch.reports)
-        if parts:
-            table = np.concatenate(parts)
-            yield from iter_rows(table[np.argsort(table["t"], kind="stable")])
-        return
-    for batch in batches:
-        counts.add(batch.counts)
-        yield from iter_rows(batch.reports)
+            yield batch.reports
+
+    def spills(folder: str) -> None:
+        print(f"{path}: a large table, put in order of time in {folder} first", file=sys.stderr)
+
+    for reports in in_time_order(batches(), on_spill=spills) if path.lower().endswith(TABLES) else batches():
+        yield from iter_rows(reports)
 
 
 def iter_rows(reports: np.ndarray, block: int = 10_000) -> Iterator[Row]:
@@ -134,6 +137,7 @@ class Feeder:
     """Sends rows to the source topic and knows how many arrived."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._topic = settings.topic
         self.partitions = Admin(settings).partitions.get(settings.topic, 0)
         if not self.partitions:
@@ -158,9 +162,10 @@ class Feeder:
             self._producer.poll(0)
 
     def finish(self) -> None:
-        """Tell every partition that nothing older will come, so that what waits is judged and closed."""
+        """Tell every partition that nothing older will come, so that what waits is judged and closed: by the rules of INTERVAL_MAX and MODEL."""
         self.flush()
-        key, value = wire.encode_watermark(self.t_max + GAP_S + LATENESS_S + 1.0)
+        rules = track_rules(self._settings)
+        key, value = wire.encode_watermark(self.t_max + rules.gap_max_s + rules.lateness_s + 1.0)
         for partition in range(self.partitions):
             self._produce(value, key, partition)
         self.flush()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Iterable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from multitaskais.modelfolder import Model
 from multitaskais.records import Reason
 
 from .core import Events
@@ -40,6 +42,15 @@ class Metrics:
         self._tracks = Gauge(
             "tracks_open", "Open tracks by what was last said of them.", ["verdict", "reason"], **prefix
         )
+        self._models = Gauge(
+            "model_partitions", "Partitions of this worker that have the model, by its role there.", ["version", "role"],
+            **prefix,
+        )  # fmt: skip
+        self._age = Gauge(
+            "model_age_seconds", "Since the end of the data that the model learnt from.", ["version", "role"], **prefix
+        )
+        self._refused = Counter("models_refused", "Announced models that a partition could not take.", **prefix)
+        self._told: set[tuple[str, float]] = set()
         self._states = Counter("states_written", "Vessel states in checkpoints.", **prefix)
         self.skipped = Counter(
             "offsets_skipped", "Source offsets that could not be read (retention, or transaction markers).", **prefix
@@ -85,6 +96,22 @@ class Metrics:
         self._tracks.clear()
         for key, n in census.items():
             self._tracks.labels(*key).set(n)
+
+    def models(self, found: Iterable[tuple[Model, str]], now: float) -> None:
+        """What all partitions of this worker judge with; ``now`` in Unix s."""
+        self._models.clear()
+        self._age.clear()
+        for model, role in found:
+            self._models.labels(model.version, role).inc()
+            if (learnt_until := model.made_from.get("last_t")) is not None:
+                self._age.labels(model.version, role).set(now - learnt_until)
+
+    def refused(self, version: str, sent: float) -> bool:
+        """An announced model was refused; True when that is told for the first time."""
+        self._refused.inc()
+        first = (version, sent) not in self._told
+        self._told.add((version, sent))
+        return first
 
     def text(self) -> bytes:
         self._memory.set(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())

@@ -13,9 +13,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from multitaskais.errors import ConfigError, ModelError
+from multitaskais.modelfolder import Model
 from multitaskais.records import Reason
 
 from . import wire
@@ -38,15 +40,26 @@ class Run(NamedTuple):
     next_offset: int
 
 
-def advance(core: Core, decoded: wire.Decoded) -> Iterator[tuple[int, Events]]:
-    """Move the core over a decoded run, control records where they stood: (number of the part's first report, its events)."""
+def advance(
+    core: Core, decoded: wire.Decoded, announced: Callable[[wire.Swap, Exception | None], None]
+) -> Iterator[tuple[int, Events]]:
+    """Move the core over a decoded run, control records where they stood: (number of the part's first report, its events).
+
+    ``announced`` is told of each new model, and why it was refused where it was.
+    """
     done = 0
-    for stop, t in [*decoded.watermarks, (len(decoded.reports), None)]:
+    for stop, control in [*decoded.controls, (len(decoded.reports), None)]:
         if stop > done:
             yield done, core.advance(decoded.reports[done:stop])
             done = stop
-        if t is not None:
-            yield done, core.advance_watermark(t)
+        if isinstance(control, wire.Swap):
+            try:
+                if core.announce(control.version, control.model, control.since):
+                    announced(control, None)
+            except (ModelError, ConfigError) as e:
+                announced(control, e)
+        elif control is not None:
+            yield done, core.advance_watermark(control)
 
 
 class Partition:
@@ -102,7 +115,7 @@ class Partition:
             decoded = wire.decode(run.records, self._settings.record_max_bytes)
             for i, reason in decoded.bad:
                 self._bury(run.records[i], reason)
-            for first, events in advance(self._core, decoded):
+            for first, events in advance(self._core, decoded, self._announced):
                 for i, reason in events.rejected:
                     if reason in SET_ASIDE:
                         self._bury(run.records[decoded.record_of[first + i]], reason, count=False)
@@ -110,6 +123,13 @@ class Partition:
             self.position = run.next_offset
             self.waiting_since = self.waiting_since or time.monotonic()
             self._metrics.folded(self.number, len(run.records), time.perf_counter() - start)
+
+    def _announced(self, swap: wire.Swap, error: Exception | None) -> None:
+        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(swap.since))
+        if error is None:
+            log.info("partition %d: model %s speaks from %s on", self.number, swap.version, since)
+        elif self._metrics.refused(swap.version, swap.sent):
+            log.error("model %s is refused, the present one goes on: %s", swap.version, error)
 
     def _take(self, events: Events) -> None:
         self._metrics.counted(events)
@@ -165,6 +185,11 @@ class Partition:
         """Open tracks by (verdict, reason). Waits for a running fold."""
         with self._fold_lock:
             return {} if self.closed else self._core.census()
+
+    def models(self) -> Sequence[tuple[Model, str]]:
+        """The models in use, with their roles. Waits for a running fold."""
+        with self._fold_lock:
+            return [] if self.closed else self._core.models()
 
     def close(self) -> None:
         """Void all runs that are still queued. Waits for a running fold."""

@@ -6,7 +6,8 @@ reports (UTC): what was decided in FROM <= decided_at < TO is written, each revi
 A revision rests on what came before it, so records before FROM are folded too (the lead-in) and what they lead to is left out:
 
 - by default from the beginning of the log: **every revision is the one of the first time**, provided that the log still begins where
-  the operator began, and that MODEL, the rules and the challenger are those of the first time;
+  the operator began, and that MODEL (the first one: later ones are announced in the log), the rules and the challenger are those of
+  the first time;
 - ``--lead-in 24h`` reads only so much before FROM, and is faster. Exact then for each vessel that was silent for longer than
   INTERVAL_MAX within the lead-in or was first heard there; for the others revisions and first judgements may differ.
 
@@ -140,7 +141,7 @@ def replay(settings: Settings, open_core: core.OpenCore, span: Range, sink: Sink
             fold = open_core({}.items(), None)
             for records in _runs(consumer, settings.topic, number, begin, end):
                 decoded = wire.decode(records, settings.record_max_bytes)
-                for _, events in advance(fold, decoded):
+                for _, events in advance(fold, decoded, _announced):
                     counts.add(events.counts)
                     for alert in events.alerts:
                         if span.start <= alert.decided_at < span.stop:
@@ -153,6 +154,12 @@ def replay(settings: Settings, open_core: core.OpenCore, span: Range, sink: Sink
     finally:
         consumer.close()
     return counts
+
+
+def _announced(swap: wire.Swap, error: Exception | None) -> None:
+    """As live: a model that cannot be had is left out, and here, too, that must be seen."""
+    if error is not None:
+        kafka.log.warning("model %s is left out: %s", swap.version, error)
 
 
 def _bounds(consumer: Consumer, settings: Settings, span: Range) -> list[tuple[int, int, int]]:

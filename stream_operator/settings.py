@@ -36,9 +36,17 @@ class Settings:
         "multitaskais",
         "Name of this operator: group id, prefix of the transactional ids and of the state topic. Workers with the same name share the partitions.",
     )
-    model: str = _field("brittany", "Model: a shipped model's name or a model folder.")
+    model: str = _field(
+        "brittany",
+        "Model: a shipped model's name or a model folder. Where a state is stored, the model that it names goes on (`python -m stream_operator model` changes it).",
+    )
     challenger: str = _field(
         "", "A second model that runs silently beside the first; its alerts carry `challenger: true`."
+    )
+    lost_model: str = _field(
+        "stop",
+        "When the model that the stored state names cannot be found: `stop`, or `replace` it with MODEL (its lines begin anew, standing alerts are told no further).",
+        choices=("stop", "replace"),
     )
     min_timespan: float | None = _field(
         None, "Least time (s) that a track must span before it may be judged. Empty: the model's own (7200).", least=0

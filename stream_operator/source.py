@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from multitaskais.errors import MultitaskAISError, OperatorError
+from multitaskais.modelfolder import Model
 
 from . import exits, kafka
 from .core import OpenCore
@@ -29,7 +30,9 @@ log = logging.getLogger("stream_operator")
 
 POLL_S = 0.1
 TELL_GROUP_S = 5.0  # the group's own offsets are for lag monitors only
-REOPEN_S = 20.0  # a fenced partition that is still ours after this long (no `lost` came) is opened again
+REOPEN_SESSIONS = (
+    2.0  # a fenced partition that is still ours after so many session timeouts (no `lost` came) is opened again
+)
 
 
 class Source:
@@ -68,6 +71,10 @@ class Source:
         for partition in list(self.partitions.values()):
             total.update(partition.census())
         return total
+
+    def models(self) -> list[tuple[Model, str]]:
+        """The models of all partitions, with their roles."""
+        return [found for partition in list(self.partitions.values()) for found in partition.models()]
 
     # ---------------------------------------------------------------- the thread
 
@@ -218,8 +225,9 @@ class Source:
 
     def _housekeeping(self) -> None:
         now = time.monotonic()
+        reopen_s = REOPEN_SESSIONS * self._settings.session_timeout_s
         for number, partition in list(self.partitions.items()):
-            if partition.fenced_at is not None and now - partition.fenced_at > REOPEN_S:
+            if partition.fenced_at is not None and now - partition.fenced_at > reopen_s:
                 log.info("partition %d: still ours, opening it again", number)
                 source = [TopicPartition(self._settings.topic, number)]
                 self._consumer.incremental_unassign(source)

@@ -172,5 +172,10 @@ def main(argv: list[str]) -> int:
     for problem, remedy in found:
         print(f"wrong: {problem}; to mend it: {remedy}")
     if not found:
-        print(f"{len(wanted(settings, 1)) - len(created)} topics were there; all are right")
+        there = len(wanted(settings, 1)) - len(created)
+        print(
+            f"{len(created)} created, {there} were there before; all topics are right"
+            if there and created
+            else "all topics are right"
+        )
     return 2 if found else 0

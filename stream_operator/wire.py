@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from multitaskais.records import REPORT_DTYPE, Alert, Reason, Verdict
 
-WATERMARK_KEY = b"watermark"  # a control record: {"watermark": t}, "no report older than t will come"
+# Control records, one in each partition; no MMSI is like their keys.
+WATERMARK_KEY = b"watermark"  # {"watermark": t}: no report older than t will come
+MODEL_KEY = b"model"  # {"model": name or folder, "version": ..., "from": t}: that model speaks from t on
 T_MAX = 4102444800.0  # 2100-01-01: a greater number is not seconds (milliseconds, most likely)
 NAME_BYTES = 20  # ITU-R M.1371: a ship's name has 20 characters
 
@@ -29,13 +31,26 @@ class Raw(NamedTuple):
     value: bytes | None
 
 
+class Swap(msgspec.Struct, frozen=True):
+    """A model is announced (ADR 0011)."""
+
+    model: str  # shipped name or folder, as the workers see it
+    version: str
+    since: float = msgspec.field(name="from")  # time of reports, Unix s
+    sent: float = 0.0  # Unix s; tells one announcement from its repetition, nothing rests on it
+
+
 class Decoded(NamedTuple):
     """A run, decoded. Indices count the run's records."""
 
     reports: NDArray[np.void]  # (n,) REPORT_DTYPE, in log order
     record_of: NDArray[np.intp]  # (n,) record of each report
     bad: list[tuple[int, Reason]]
-    watermarks: list[tuple[int, float]]  # (number of reports before it, t)
+    controls: list[tuple[int, float | Swap]]  # (number of reports before it, a watermark or a model), in log order
+
+    @property
+    def watermarks(self) -> list[tuple[int, float]]:
+        return [(n, c) for n, c in self.controls if not isinstance(c, Swap)]
 
 
 class _Report(msgspec.Struct):
@@ -60,12 +75,13 @@ class _Watermark(msgspec.Struct):
 
 _report = msgspec.json.Decoder(_Report)
 _watermark = msgspec.json.Decoder(_Watermark)
+_swap = msgspec.json.Decoder(Swap)
 
 
 def decode(records: Sequence[Raw], record_max_bytes: int = 65536) -> Decoded:
     """Decode a run of raw records; see ``Decoded``."""
     bad: list[tuple[int, Reason]] = []
-    watermarks: list[tuple[int, float]] = []
+    controls: list[tuple[int, float | Swap]] = []
     good: list[int] = []
     rows: list[_Report] = []
     for i, (_, key, value) in enumerate(records):
@@ -81,7 +97,13 @@ def decode(records: Sequence[Raw], record_max_bytes: int = 65536) -> Decoded:
                 if key == WATERMARK_KEY:
                     t = _watermark.decode(value).watermark
                     if 0.0 < t < T_MAX:
-                        watermarks.append((len(good), t))
+                        controls.append((len(good), t))
+                    else:
+                        reason = Reason.BAD_VALUE
+                elif key == MODEL_KEY:
+                    swap = _swap.decode(value)
+                    if swap.model and swap.version and 0.0 < swap.since < T_MAX:
+                        controls.append((len(good), swap))
                     else:
                         reason = Reason.BAD_VALUE
                 else:
@@ -96,7 +118,7 @@ def decode(records: Sequence[Raw], record_max_bytes: int = 65536) -> Decoded:
                 reason = Reason.BAD_JSON
         if reason is not None:
             bad.append((i, reason))
-    return Decoded(_array(rows), np.array(good, dtype=np.intp), bad, watermarks)
+    return Decoded(_array(rows), np.array(good, dtype=np.intp), bad, controls)
 
 
 def _check(row: _Report, key: bytes) -> Reason | None:
@@ -163,6 +185,10 @@ def encode_report(row: tuple) -> tuple[bytes, bytes]:
 
 def encode_watermark(t: float) -> tuple[bytes, bytes]:
     return WATERMARK_KEY, msgspec.json.encode({"watermark": t})
+
+
+def encode_swap(swap: Swap) -> tuple[bytes, bytes]:
+    return MODEL_KEY, msgspec.json.encode(swap)
 
 
 def encode_alert(alert: Alert) -> tuple[bytes, bytes]:

@@ -99,6 +99,14 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 class DevBroker:
     """One Kafka node, its data under ``folder``. ``stop`` and ``start`` again keep ports and data; ``kill`` is SIGKILL."""
 
@@ -137,6 +145,10 @@ class DevBroker:
 
     def start(self) -> None:
         """Format the storage when it is new, start, and wait until it takes connections."""
+        if _answers(self.port):  # it would be taken for ours
+            raise OperatorError(
+                f"port {self.port} of 127.0.0.1 is taken by another program (a Kafka that runs already?): use that one, or give another --port"
+            )
         libs = fetch_jars()
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / "broker.log"
@@ -179,11 +191,9 @@ class DevBroker:
                 raise OperatorError(
                     f"the broker ended with {self._process.returncode}; see {log} and {self.folder / 'broker.out'}"
                 )
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            if _answers(self.port):
                 return
-            except OSError:
-                time.sleep(0.1)
+            time.sleep(0.1)
         self.kill()
         raise OperatorError(
             f"the broker did not listen on 127.0.0.1:{self.port} within {START_TIMEOUT_S:.0f} s; see {log}"

@@ -280,6 +280,14 @@ def test_a_state_goes_on_with_the_model_that_it_names_or_says_that_it_is_missing
         Fleet(new).restore(vessels.items(), clock)
 
 
+def test_a_challenger_says_what_it_would_say_alone_so_both_can_be_compared_on_the_same_traffic(old, new, few):
+    run = Run(old, new, few, [], challenger=new)
+    silent = [dataclasses.replace(a, challenger=False) for a in run.alerts if a.challenger]
+    assert silent
+    assert revisions(silent) == revisions(batch.run(new, few).alerts)
+    assert revisions(a for a in run.alerts if not a.challenger) == revisions(batch.run(old, few).alerts)
+
+
 def test_a_challenger_can_be_made_the_successor_and_goes_on_as_challenger(old, new, few):
     def silent(run):
         return [a.as_dict() for a in run.alerts if a.challenger]

@@ -11,6 +11,7 @@ import struct
 import time
 from dataclasses import dataclass, field
 
+from multitaskais.errors import ModelError
 from multitaskais.records import (
     Alert,
     AlertType,
@@ -73,6 +74,12 @@ class CountingCore:
         out = {mmsi: struct.pack("<qd", *self.counts[mmsi]) for mmsi in self.changed}
         self.changed = set()
         return out
+
+    def announce(self, version, place, since):
+        raise ModelError("there is no model here")
+
+    def models(self):
+        return []
 
     def census(self):
         return {("normal", ""): len(self.counts)}

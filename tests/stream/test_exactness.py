@@ -15,6 +15,7 @@ import pytest
 
 from multitaskais.records import REPORT_DTYPE
 from stream_operator import wire
+from stream_operator.checkpoint import Checkpointer
 from stream_operator.topics import Admin
 
 from .conftest import own_settings, producer, wait_for_closed, wait_until
@@ -124,6 +125,22 @@ def test_a_zombie_that_wakes_up_is_fenced(settings, start_worker):
     wait_until(lambda: "fenced" in first.text() or "lost" in first.text(), within=20)
     assert second.end() == 0
     first.end()
+    assert_exact(settings, reports)
+
+
+def test_a_partition_that_was_fenced_and_is_still_ours_is_opened_again(settings, start_worker):
+    reports = rows(6_000, 60, seed=6)
+    worker = start_worker(settings)
+    send(settings, reports[:3000], finish=False)
+    wait_until(lambda: len(drain(settings, settings.alert_topic)) >= 20, within=60)
+    for number in range(settings.partitions):
+        Checkpointer(settings, number).fence()  # somebody with our transactional id, who never joins the group
+    send(settings, reports[3000:])
+    wait_until(lambda: worker.text().count("fenced, closing it") == settings.partitions, within=30)
+    wait_for_closed(settings, 60, within=60)
+    assert worker.text().count("still ours, opening it again") == settings.partitions
+    assert "lost" not in worker.text()
+    assert worker.end() == 0
     assert_exact(settings, reports)
 
 

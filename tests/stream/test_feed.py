@@ -8,13 +8,20 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+from functools import partial
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from multitaskais import modelfolder
 from multitaskais.errors import ConfigError
 from multitaskais.records import Counts
-from stream_operator import feed
+from stream_operator import feed, timeorder
+from stream_operator.models import track_rules
 from stream_operator.settings import Settings
 
 from .conftest import ROOT
@@ -37,6 +44,61 @@ def test_files_are_merged_in_time_order_and_a_table_sorted_by_vessel_too(tmp_pat
     assert [r[1] for r in rows] == sorted(r[1] for r in rows)
     assert len(rows) == 5 == counts.received
     assert rows[0][10] == b"MARION"
+
+
+def test_tables_whose_first_row_is_not_their_earliest_are_merged_in_time_order_too(tmp_path):
+    a = noaa(tmp_path / "a.csv", [(227000001, "05:00:00"), (227000002, "00:30:00"), (227000002, "04:00:00")])
+    b = noaa(tmp_path / "b.csv", [(227000003, "06:00:00"), (227000003, "01:00:00")])
+    rows = list(feed.archive_rows([a, b], None, Counts()))
+    assert len(rows) == 5
+    assert [r[1] for r in rows] == sorted(r[1] for r in rows)
+
+
+def test_a_table_too_large_for_memory_is_sorted_on_disk_and_nothing_is_left_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "spill"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (tmp_path / "spill").mkdir()
+    times = [(227000001 + i % 3, f"{(i * 7) % 24:02d}:{i % 60:02d}:00") for i in range(300)]
+    path = noaa(tmp_path / "a.csv", times)
+    whole = list(feed.archive_rows([path], None, Counts()))
+    assert not capsys.readouterr().err
+    monkeypatch.setattr(feed, "in_time_order", partial(timeorder.in_time_order, run_rows=64, block_rows=7))
+    monkeypatch.setattr(feed, "read_reports", partial(feed.read_reports, chunk=50))
+    rows = feed.archive_rows([path], None, Counts())
+    first = next(rows)
+    assert len(list((tmp_path / "spill").iterdir())) == 1
+    assert repr([first, *rows]) == repr(whole)
+    assert list((tmp_path / "spill").iterdir()) == []
+    assert "put in order of time in" in capsys.readouterr().err
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 20), max_size=30), max_size=12),
+    st.integers(1, 40),
+    st.integers(1, 9),
+)
+def test_sorted_on_disk_is_sorted_in_memory_equal_times_in_the_order_in_which_they_came(batches, run_rows, block_rows):
+    parts, n = [], 0
+    for times in batches:
+        part = np.zeros(len(times), [("t", "f8"), ("n", "i8")])
+        part["t"], part["n"] = times, np.arange(n, n + len(times))
+        parts.append(part)
+        n += len(times)
+    blocks = list(timeorder.in_time_order(parts, run_rows=run_rows, block_rows=block_rows))
+    table = np.concatenate([np.zeros(0, [("t", "f8"), ("n", "i8")]), *parts])
+    got = np.concatenate([table[:0], *blocks])
+    assert got.tolist() == table[np.argsort(table["t"], kind="stable")].tolist()
+
+
+def test_the_end_of_an_archive_is_told_by_the_gap_of_the_settings_and_of_their_model(tmp_path):
+    assert track_rules(Settings(model="brittany")).gap_max_s == 7200.0
+    assert track_rules(Settings(model="/no/such/model")).gap_max_s == 7200.0
+    assert track_rules(Settings(model="brittany", interval_max=9000.0)).gap_max_s == 9000.0
+    slow = modelfolder.find("brittany")
+    manifest = json.loads((slow / "manifest.json").read_text())
+    manifest["track_rules"]["gap_max_s"] = 10_800.0
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert track_rules(Settings(model=str(tmp_path))).gap_max_s == 10_800.0
 
 
 def test_the_pace_follows_the_reports_own_time():
@@ -89,7 +151,8 @@ def run(settings: Settings, *args: str, stdin: bytes = b"") -> subprocess.Comple
 
 
 @pytest.mark.broker
-def test_an_archive_arrives_keyed_by_vessel_ends_with_a_watermark_and_resumes(settings, tmp_path):
+def test_an_archive_arrives_keyed_by_vessel_ends_with_a_watermark_and_resumes(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("INTERVAL_MAX", "9000")
     path = noaa(tmp_path / "a.csv", [(227000001 + i % 7, f"00:{i % 60:02d}:00") for i in range(60)])
     done = run(settings, "feed", path, "--finish", "--quiet", "--resume", str(tmp_path / "note"))
     assert done.returncode == 0, done.stderr
@@ -102,6 +165,9 @@ def test_an_archive_arrives_keyed_by_vessel_ends_with_a_watermark_and_resumes(se
         partition_of.setdefault(m.key(), set()).add(m.partition())
     assert all(len(p) == 1 for p in partition_of.values())
     assert len(got) - len(reports) == settings.partitions
+    end = max(json.loads(m.value())["tagblock_timestamp"] for m in reports)
+    said = {json.loads(m.value())["watermark"] for m in got if m.key() == b"watermark"}
+    assert said == {end + 9000.0 + 120.0 + 1.0}
     again = run(settings, "feed", path, "--quiet", "--resume", str(tmp_path / "note"))
     assert b"sent 0 reports" in again.stderr
 
@@ -133,7 +199,5 @@ def test_several_sources_at_once_are_refused():
 
 
 def test_rows_of_blocks_are_all_rows():
-    import numpy as np
-
-    reports = np.zeros(25, feed.np.dtype([("t", "f8")]))
+    reports = np.zeros(25, [("t", "f8")])
     assert len(list(itertools.chain(feed.iter_rows(reports, 10)))) == 25

@@ -16,7 +16,7 @@ from multitaskais import batch, modelfolder
 from multitaskais.config import REGIONS
 from multitaskais.records import Status
 from multitaskais.simulate import SimulationSettings, simulate
-from stream_operator import alerts, core, feed, replay, wire
+from stream_operator import alerts, core, replay, wire
 from stream_operator.topics import Admin
 
 from .conftest import own_settings, producer, wait_until
@@ -57,7 +57,7 @@ def send(settings, reports) -> None:
         p.produce(settings.topic, value, key)
         p.poll(0)
     for partition in range(settings.partitions):
-        key, value = wire.encode_watermark(float(reports["t"].max()) + feed.GAP_S + 121.0)
+        key, value = wire.encode_watermark(float(reports["t"].max()) + 7321.0)
         p.produce(settings.topic, value, key, partition)
     p.flush()
 

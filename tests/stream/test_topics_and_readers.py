@@ -26,6 +26,30 @@ def test_what_is_missing_is_created_and_then_all_is_right(broker):
 
 
 @pytest.mark.broker
+def test_the_command_says_what_it_made_and_what_was_there(broker, monkeypatch, capsys):
+    s = own_settings(broker.bootstrap)
+    for name in (
+        "bootstrap_servers",
+        "app_id",
+        "topic",
+        "alert_topic",
+        "verdict_topic",
+        "dead_topic",
+        "feedback_topic",
+    ):
+        monkeypatch.setenv(name.upper(), getattr(s, name))
+    AdminClient({"bootstrap.servers": broker.bootstrap}).create_topics([NewTopic(s.topic, 3)])[s.topic].result()
+    lines = []
+    for _ in range(2):
+        assert topics.main([]) == 0
+        lines.append(capsys.readouterr().out.splitlines())
+    assert len(lines[0]) == 6
+    assert f"created {s.states} (3 partitions)" in lines[0]
+    assert lines[0][-1] == "5 created, 1 were there before; all topics are right"
+    assert lines[1] == ["all topics are right"]
+
+
+@pytest.mark.broker
 def test_a_wrong_topic_is_named_with_the_command_that_mends_it(broker):
     s = own_settings(broker.bootstrap)
     client = AdminClient({"bootstrap.servers": broker.bootstrap})

@@ -1,0 +1,235 @@
+"""Another model takes over without a restart: the same on all workers, after kills, in batch and in replay; what is broken is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shutil
+import signal
+import urllib.request
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from multitaskais import batch, modelfolder
+from multitaskais.config import REGIONS
+from multitaskais.detection.panel import Panel
+from multitaskais.errors import ConfigError, ModelCorrupt, ModelNotFound, WrongRegion
+from multitaskais.records import Reason
+from multitaskais.simulate import SimulationSettings, simulate
+from stream_operator import core, replay, swap, wire
+from stream_operator.metrics import Metrics
+from stream_operator.models import Models, placed
+from stream_operator.settings import Settings
+from stream_operator.topics import Admin
+
+from .conftest import own_settings, producer, wait_until
+from .reading import drain, messages
+from .test_feed import run
+from .test_stream_equals_batch import on_the_wire, revisions, wait_for_the_end
+
+START = 1_767_225_600.0  # 2026-01-01
+SINCE = START + 43_200.0
+SINCE_TEXT = "2026-01-01T12:00"
+
+
+@pytest.fixture(scope="module")
+def successor(tmp_path_factory):
+    """The folder of a model of Brittany with one detector less, that raises more."""
+    model = modelfolder.load("brittany")
+    panel = model.panel
+    keep = [k for k, name in enumerate(panel.names) if name != "speed"]
+    thresholds = dataclasses.replace(
+        panel.thresholds,
+        surprise=tuple(panel.thresholds.surprise[k] for k in keep),
+        by_type=panel.thresholds.by_type * 0.8,
+    )
+    detectors, calibrations = [panel.detectors[k] for k in keep], [panel.calibrations[k] for k in keep]
+    other = dataclasses.replace(
+        model, name="second", panel=Panel(detectors, calibrations, thresholds, panel.rules, decision=panel.decision)
+    )
+    folder = tmp_path_factory.mktemp("models") / "second"
+    modelfolder.save(other, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reports():
+    """A day of 20 ships, 8 of them abnormal, in the order of time."""
+    found = simulate(REGIONS["brittany"], SimulationSettings(START, 1, 20, 8), np.random.default_rng(21)).reports
+    return found[np.argsort(found["t"], kind="stable")]
+
+
+@pytest.fixture
+def live(broker):
+    s = replace(own_settings(broker.bootstrap), core="stream_operator.core:fleet", model="brittany", partitions=2)
+    Admin(s).create()
+    return s
+
+
+def send(settings, reports, until: float | None = None) -> None:
+    p = producer(settings)
+    for row in reports.tolist():
+        key, value = wire.encode_report(row)
+        p.produce(settings.topic, value, key)
+        p.poll(0)
+    if until is not None:
+        key, value = wire.encode_watermark(until)
+        for partition in range(settings.partitions):
+            p.produce(settings.topic, value, key, partition)
+    p.flush()
+
+
+def metrics(worker) -> str:
+    try:
+        with urllib.request.urlopen(f"{worker.url}/metrics", timeout=5) as answer:
+            return answer.read().decode()
+    except OSError:
+        return ""
+
+
+@pytest.mark.broker
+def test_a_swap_in_a_log_read_by_workers_that_are_killed_gives_every_revision_of_batch_and_so_does_its_replay(
+    live, successor, reports, start_worker, tmp_path
+):
+    want = batch.run(modelfolder.load("brittany"), reports, then=[(modelfolder.load(successor), SINCE)])
+    before = int(np.searchsorted(reports["t"], SINCE - 5 * 3600.0))
+    send(live, reports[:before])
+    done = run(live, "model", str(successor), "--from", SINCE_TEXT)
+    assert done.returncode == 0, done.stderr
+    assert b"is announced in 2 partitions" in done.stderr
+    send(live, reports[before:], float(reports["t"].max()) + 7321.0)
+    for point in ("produced:3", "committed:3"):
+        worker = start_worker(live, FAULT_POINT=point, RUN_SIZE="300")
+        assert worker.process.wait(90) == -signal.SIGKILL, worker.text()
+    worker = start_worker(live)
+    told, _ = wait_for_the_end(live, want)
+    assert worker.end() == 0
+    assert revisions(told) == revisions(on_the_wire(want))
+    assert {a["model_version"] for a in told} == {
+        m.version for m in (modelfolder.load("brittany"), modelfolder.load(successor))
+    }
+    out = tmp_path / "again.jsonl"
+    everything = replay.Range(START, math.inf, math.inf)
+    replay.replay(live, core.load(live), everything, sink := replay.FileSink(out))
+    sink.close()
+    assert revisions([json.loads(line) for line in out.read_text().splitlines()]) == revisions(told)
+
+
+@pytest.mark.broker
+def test_a_broken_or_strange_model_is_refused_once_in_the_log_and_the_old_one_goes_on(
+    live, successor, reports, start_worker, tmp_path
+):
+    gulf, old = modelfolder.load("gulf").version, modelfolder.load("brittany").version
+    broken = tmp_path / "broken"
+    shutil.copytree(successor, broken)
+    (broken / "usual.npz").write_bytes(b"rubbish")
+    version = json.loads((broken / "manifest.json").read_text())["version"]
+    first = reports[reports["t"] < SINCE]
+    send(live, first[:2000])
+    for n, (place, said) in enumerate([("gulf", gulf), (str(broken), version), ("/no/such/folder", "ghost-1")]):
+        assert swap.announce(live, wire.Swap(place, said, START + 1.0, float(n))) == 2
+    send(live, first[2000:])
+    worker = start_worker(replace(live, challenger=str(successor)))
+    wait_until(lambda: "multitaskais_models_refused_total 6.0" in metrics(worker), within=60)
+    last = max(first["t"])
+    wait_until(lambda: any(v["t"] > last - 7200 for v in drain(live, live.verdict_topic)), within=60)
+    assert f'multitaskais_model_partitions{{role="speaks",version="{old}"}} 2.0' in metrics(worker)
+    assert worker.end() == 0
+    refusals = [line for line in worker.text().splitlines() if "is refused" in line]
+    assert len(refusals) == 3
+    assert all(
+        part in line for part, line in zip(("region 'gulf'", "checksum", "ghost-1 is not at"), refusals, strict=True)
+    )
+    assert {v["model_version"] for v in drain(live, live.verdict_topic)} == {old}
+    told = drain(live, live.alert_topic)
+    assert {a["model_version"] for a in told if a["challenger"]} == {modelfolder.load(successor).version}
+    assert {a["model_version"] for a in told if not a["challenger"]} <= {old}
+
+
+@pytest.mark.broker
+def test_the_state_rules_over_the_setting_and_a_model_that_is_lost_stops_the_start_with_one_line(
+    live, successor, reports, start_worker, tmp_path
+):
+    folder = tmp_path / "first"
+    shutil.copytree(successor, folder)
+    version = modelfolder.load(folder).version
+    send(live, reports[:3000])
+    worker = start_worker(replace(live, model=str(folder)))
+    wait_until(lambda: drain(live, live.verdict_topic), within=60)
+    assert worker.end() == 0
+    other = start_worker(live)
+    wait_until(
+        lambda: f'multitaskais_model_partitions{{role="speaks",version="{version}"}} 2.0' in metrics(other), within=60
+    )
+    assert other.end() == 0
+    assert f"the stored state goes on with model {version}, not with MODEL=brittany" in other.text()
+    shutil.rmtree(folder)
+    lost = start_worker(live)
+    assert lost.process.wait(60) == 2
+    assert "Traceback" not in lost.text()
+    assert f"model {version} is not at {folder}" in lost.text().splitlines()[-1]
+    assert "LOST_MODEL=replace" in lost.text().splitlines()[-1]
+    replaced = start_worker(live, LOST_MODEL="replace")
+    send(live, reports[3000:6000])
+    new = modelfolder.load("brittany").version
+    wait_until(lambda: new in {v["model_version"] for v in drain(live, live.verdict_topic)}, within=60)
+    assert replaced.end() == 0
+
+
+@pytest.mark.broker
+def test_the_command_refuses_what_the_workers_would_and_writes_nothing(live, successor, tmp_path, monkeypatch):
+    for name in ("bootstrap_servers", "app_id", "topic", "model"):
+        monkeypatch.setenv(name.upper(), getattr(live, name))
+    broken = tmp_path / "broken"
+    shutil.copytree(successor, broken)
+    (broken / "thresholds.json").write_text("{}")
+    for place, kind in (("gulf", WrongRegion), (str(broken), ModelCorrupt), ("/no/such/folder", ModelNotFound)):
+        with pytest.raises(kind):
+            swap.main([place, "--from", SINCE_TEXT])
+    with pytest.raises(ConfigError, match="--from noon"):
+        swap.main([str(successor), "--from", "noon"])
+    assert messages(live, live.topic) == []
+    assert swap.main([str(successor), "--from", SINCE_TEXT]) == 0
+    assert [m.key() for m in messages(live, live.topic)] == [b"model"] * 2
+
+
+def test_a_model_is_announced_between_the_reports_where_it_stands_and_rubbish_is_a_dead_letter():
+    said = wire.Swap("second", "second-1", SINCE, 1.0)
+    report = (b"227000001", b'{"mmsi":"227000001","tagblock_timestamp":1700000000}')
+    rubbish = [b"{}", b"later", b'{"model":"","version":"x","from":1e9}', b'{"model":"m","version":"x","from":1e12}']
+    records = [report, wire.encode_swap(said), wire.encode_watermark(SINCE), report, *((b"model", r) for r in rubbish)]
+    decoded = wire.decode([wire.Raw(i, k, v) for i, (k, v) in enumerate(records)])
+    assert decoded.controls == [(1, said), (1, SINCE)]
+    assert decoded.bad == [
+        (4, Reason.BAD_VALUE), (5, Reason.BAD_JSON), (6, Reason.BAD_VALUE), (7, Reason.BAD_VALUE)
+    ]  # fmt: skip
+
+
+def test_models_are_found_by_version_wherever_they_are_known_and_loaded_once(successor):
+    models = Models(Settings(model=str(successor), min_timespan=9000.0))
+    version = modelfolder.load("brittany").version
+    found = models.find(version, "/moved/away")
+    assert found.version == version
+    assert found.detection_rules.min_timespan_s == 9000.0
+    assert models.find(version, "") is found
+    assert models.find(models.first.version, "/moved/away") is models.first
+    assert models.place == placed(str(successor)) == str(successor)
+    assert placed("brittany") == "brittany"
+    with pytest.raises(ModelNotFound, match=r"ghost-1 is not at gulf \(gulf-.* is there\)"):
+        models.find("ghost-1", "gulf")
+
+
+def test_the_age_of_a_model_is_that_of_the_data_it_learnt_from():
+    model = modelfolder.load("brittany")
+    figures = Metrics()
+    figures.models([(model, "speaks"), (model, "speaks")], model.made_from["last_t"] + 5.0)
+    text = figures.text().decode()
+    assert f'multitaskais_model_age_seconds{{role="speaks",version="{model.version}"}} 5.0' in text
+    assert f'multitaskais_model_partitions{{role="speaks",version="{model.version}"}} 2.0' in text
+    assert figures.refused("x", 1.0)
+    assert not figures.refused("x", 1.0)
+    assert figures.refused("x", 2.0)
+    assert "multitaskais_models_refused_total 3.0" in figures.text().decode()

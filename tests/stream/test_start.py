@@ -1,0 +1,45 @@
+"""What cannot be started says so in one line, before anything else has happened."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from multitaskais.errors import OperatorError
+from stream_operator import health
+from stream_operator.settings import Settings
+
+from .conftest import ROOT, own_settings
+
+
+@pytest.fixture
+def taken():
+    """A port of this machine on which somebody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_worker_whose_health_port_is_taken_leaves_with_two_and_one_line(taken, start_worker):
+    worker = start_worker(own_settings("127.0.0.1:1"), HEALTH_PORT=str(taken))
+    assert worker.process.wait(60) == 2
+    last = worker.text().splitlines()[-1]
+    assert last.startswith(f"error: HEALTH_PORT: 127.0.0.1:{taken} is taken by another program")
+    assert "Traceback" not in worker.text()
+
+
+def test_an_address_that_is_not_this_machines_is_said_too():
+    with pytest.raises(OperatorError, match=r"HEALTH_BIND, HEALTH_PORT: 192\.0\.2\.1:6066 cannot be listened on"):
+        health.require_port(replace(Settings(), health_bind="192.0.2.1"))
+
+
+def test_a_development_broker_does_not_take_another_kafka_for_its_own(taken, tmp_path):
+    command = [sys.executable, "-m", "stream_operator", "broker", "--port", str(taken), "--folder", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: port {taken} of 127.0.0.1 is taken by another program")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
