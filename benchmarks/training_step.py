@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from multitaskais.model.settings import TrainSettings
-from multitaskais.model.train import _graphs
+from multitaskais.model.train import _graphs, _Noise
 from multitaskais.model.weights import Sizes, VrnnWeights
 
 from .harness import Result, compare, require
@@ -34,14 +34,15 @@ def run(quick: bool = False) -> list[Result]:
     bins = np.stack([random_bins(batch, sizes, t) for t in range(steps)]).astype(np.int32)
     lengths = rng.integers(steps // 2, steps + 1, batch).astype(np.int32)
     noise = rng.standard_normal((steps, batch, 1, sizes.latent)).astype(np.float32)
-    uniform, drop = np.zeros((steps, batch, 1), np.float32), np.zeros((steps, batch, 1), np.float32)
+    unused = np.zeros((steps, batch, 1), np.float32)
+    drawn = _Noise(noise, unused, unused, np.zeros((steps, batch, 4), np.float32), np.zeros((steps, batch, 0), np.float32))
     dense = tf.constant(vrnn_dense.four_hot(bins, sizes.blocks))
     train_step, _ = _graphs(sizes, settings, steps)
     reference = training_dense.make_step()
     one = tf.constant(1.0)
 
     def ours() -> tuple:
-        out = train_step(arrays, zeros, zeros, bins, lengths, noise, uniform, drop, tf.constant(RATE), one, one)
+        out = train_step(arrays, zeros, zeros, bins, lengths, drawn, tf.constant(RATE), one, one)
         out[3].numpy()
         return out
 

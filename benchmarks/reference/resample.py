@@ -82,3 +82,27 @@ def resample(fixes: list[Fix]) -> list[Sample]:
             anchor = fix
         last = fix
     return out
+
+
+def resample_by_search(fixes: list[Fix]) -> list[Sample]:
+    """The same as the earlier operator did it: for each sample the fixes on both sides are looked for in the whole track."""
+    times = np.array([fix.t for fix in fixes])
+    pairs: list[tuple[float, float]] = []  # time of the second fix, mismatch
+    anchor = fixes[0]
+    for fix in fixes[1:]:
+        if fix.t - anchor.t > PAIR_S[0]:
+            if fix.t - anchor.t <= PAIR_S[1]:
+                pairs.append((fix.t, pair_mismatch(anchor, fix)))
+            anchor = fix
+    of_pair, values = np.array([t for t, _ in pairs]), np.array([value for _, value in pairs])
+    out: list[Sample] = []
+    due = fixes[0].t
+    done = -math.inf
+    while due < fixes[-1].t:
+        before, after = np.nonzero(times <= due)[0][-1], np.nonzero(times > due)[0][0]
+        slot = values[(of_pair > done) & (of_pair <= times[before])]
+        mismatch = float(np.median(slot)) if len(slot) else math.nan
+        out.append(Sample(due, *between(fixes[before], fixes[after], due), mismatch))
+        done = times[before]
+        due = fixes[0].t + len(out) * STEP_S
+    return out

@@ -23,24 +23,33 @@ SIN_TABLE = tuple(math.sin(math.radians(i / TABLE_PER_DEG)) for i in range(3602)
 COS_TABLE = tuple(math.cos(math.radians(i / TABLE_PER_DEG)) for i in range(3602))
 _SIN_ARRAY = np.array(SIN_TABLE)
 _COS_ARRAY = np.array(COS_TABLE)
+_SIN_STEP = np.append(np.diff(_SIN_ARRAY), 0.0)  # to the next entry
+_COS_STEP = np.append(np.diff(_COS_ARRAY), 0.0)
 
 
 def velocities(sog: NDArray[np.float64], cog: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(east, north) of speeds and courses in [0, 360) deg, in the unit of the speed; a missing course gives the velocity of course 0."""
     x = np.where((cog >= 0.0) & (cog < 360.0), cog, 0.0) * TABLE_PER_DEG
     i = x.astype(np.int64)
-    f = x - i
-    s = _SIN_ARRAY[i]
-    c = _COS_ARRAY[i]
-    return sog * (s + (_SIN_ARRAY[i + 1] - s) * f), sog * (c + (_COS_ARRAY[i + 1] - c) * f)
+    x -= i
+    return sog * _between_entries(_SIN_ARRAY, _SIN_STEP, i, x), sog * _between_entries(_COS_ARRAY, _COS_STEP, i, x)
+
+
+def _between_entries(
+    table: NDArray[np.float64], step: NDArray[np.float64], i: NDArray[np.int64], f: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    value = step.take(i, mode="clip")
+    value *= f
+    value += table.take(i, mode="clip")
+    return value
 
 
 def cos_lats(lat: NDArray[np.float64]) -> NDArray[np.float64]:
     """Cosine of latitudes in [-90, 90] deg."""
     x = np.abs(lat) * TABLE_PER_DEG
     i = x.astype(np.int64)
-    c = _COS_ARRAY[i]
-    return c + (_COS_ARRAY[i + 1] - c) * (x - i)
+    x -= i
+    return _between_entries(_COS_ARRAY, _COS_STEP, i, x)
 
 
 def great_circle_m(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
