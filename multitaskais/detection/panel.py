@@ -68,7 +68,7 @@ class Traits:
     a_contrario: bool = False
     span_samples: int = windows.RING_STEPS
     alert_at: float | None = None
-    weight: float = 1.0
+    weight: float = 1
 
     @classmethod
     def of(cls, detector: Detector) -> Traits:
@@ -164,7 +164,8 @@ class Panel:
         self.row_dtype = np.dtype(
             [(f"state_{d.name}", d.state_dtype) for d in detectors if d.state_dtype.itemsize]
             + [("z", "f4", (len(names), width)), ("parts", "f4", (4,)), ("judged", "u4"), ("low", "u4")]
-            + [(f, "f8", (width,)) for f in _RING_FIELDS]
+            + [(f, "f8", (width,)) for f in ("t", "lat", "lon")]
+            + [(f, "f4", (width,)) for f in ("sog", "cog")]
             + [("alert", self.alert_dtype, (N_TYPES,))]
         )
 
@@ -311,8 +312,8 @@ def _alert_dtype(n_detectors: int) -> np.dtype:
             ("told_score", "f8"),
             ("score", "f8"),  # greatest so far; the rest is of that sample
             ("log10_nfa", "f8"),
-            ("parts", "f8", (4,)),
-            ("z", "f8", (n_detectors,)),
+            ("parts", "f4", (4,)),  # told with six digits
+            ("z", "f4", (n_detectors,)),
             ("peak", "f8", (5,)),  # t, lat, lon; mean sog and course of the window
         ]
     )
