@@ -77,7 +77,7 @@ def test_moored_samples_abstain_and_still_move_the_state():
 
 
 def test_the_score_is_the_negative_log_weight_and_the_parts_add_up_to_its_data_term():
-    detector = make(samples=0)
+    detector = make(samples=0, score="all")
     state = detector.initial(4)
     state["k"] = 12
     samples = ships(4, 1)
@@ -85,6 +85,27 @@ def test_the_score_is_the_negative_log_weight_and_the_parts_add_up_to_its_data_t
     _, scores = detector.step(state, samples)
     assert (scores.score >= scores.parts.sum(axis=1)).all()  # - l_t = sum of parts + KL
     assert (raw.parts.sum(axis=1) <= -raw.log_weight + 1e-5).all()
+
+
+def test_the_score_is_that_of_the_position_and_one_missed_bin_says_no_more_than_8_nats():
+    plain = make()
+    far = make()
+    state = plain.initial(4)
+    state["k"] = 12
+    _, scores = plain.step(state, ships(4, 1))
+    np.testing.assert_allclose(scores.score, scores.parts[:, 0] + scores.parts[:, 1], rtol=1e-6)
+    far.weights.emit_b2[:10] -= 50.0  # no latitude was ever seen
+    far = VrnnDetector(far.weights, REGION, RULES, LATENT, HIDDEN)
+    _, scores = far.step(state, ships(4, 1))
+    assert (scores.parts[:, 0] > 40).all()
+    np.testing.assert_allclose(scores.score, 8.0 + scores.parts[:, 1], rtol=1e-6)
+
+
+def test_what_the_score_is_made_of_is_kept_in_the_folder(tmp_path):
+    make(score="all").save(tmp_path)
+    assert VrnnDetector.load(tmp_path, REGION, RULES).score == "all"
+    with pytest.raises(ConfigError, match="score must be one of"):
+        make(score="speed")
 
 
 def test_a_missing_course_has_no_part_and_leaves_the_score_finite():
@@ -99,7 +120,7 @@ def test_a_missing_course_has_no_part_and_leaves_the_score_finite():
     assert np.isfinite(scores.parts[1]).all()
 
 
-def test_a_jump_across_the_box_is_stranger_after_training_than_the_lane():
+def test_a_ship_that_turns_back_is_stranger_after_training_than_the_lane():
     detector = fitted()
     samples = ships(4, 20).reshape(4, 20)
     samples["lat"] = (0.02 + 0.04 * np.arange(20)) % 1.0
@@ -107,7 +128,7 @@ def test_a_jump_across_the_box_is_stranger_after_training_than_the_lane():
     odd = samples.copy()
     odd["cog"][:, 15] = 180.0
     plain, strange = walk(detector, samples)[0][15], walk(detector, odd)[0][15]
-    assert (strange.score > plain.score + 1.0).all()
+    assert (strange.parts[:, 3] > plain.parts[:, 3] + 1.0).all()
     assert (strange.parts.argmax(axis=1) == 3).all()
 
 
