@@ -272,7 +272,9 @@ def show(traffic: Traffic, out: Path, steps: Steps, keep: bool) -> dict[str, Any
         summary = figures(traffic, region, out, tracks, alerts.rows, verdicts.rows, steps)
         if keep:
             print(f"\nkept running: broker {broker.bootstrap}, worker log {log}; Ctrl-C ends it")
-            print(f"to see it: BOOTSTRAP_SERVERS={broker.bootstrap} {sys.executable} -m stream_operator map", flush=True)
+            print(
+                f"to see it: BOOTSTRAP_SERVERS={broker.bootstrap} {sys.executable} -m stream_operator map", flush=True
+            )
             while worker.poll() is None:
                 time.sleep(0.5)
     return summary
