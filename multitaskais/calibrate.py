@@ -252,4 +252,6 @@ def _choose(
     share = scores.flagged(only)
     log10_eps = min(float(np.quantile(known, share, method="lower")), -1e-3) if len(known) else np.nan
     flagged, alerts = scores.flagged(limits), scores.alerts_per_vessel_day(limits)
-    return Thresholds(surprise, limits, log10_eps, n_tracks, flagged, alerts)
+    chosen = Thresholds(surprise, limits, log10_eps, n_tracks, flagged, alerts)
+    fused = np.fmax.reduce(scores.track_max(scores.surprise) + chosen.handicap, axis=1) / chosen.common
+    return replace(chosen, score_at_5pct=float(np.nanquantile(np.nan_to_num(fused, nan=0.0), 0.95)))

@@ -65,6 +65,10 @@ def run(args: argparse.Namespace) -> int:
     )
     for name, label in files.HEADINGS:
         print(f"{label:>20}  {files.number(fused[name])}")
+    at_5pct = fused["at_development_5pct"]
+    print(
+        f"{'clean, threshold of':>20}  {files.number(at_5pct['clean_flagged'])} (5 % of the development tracks), recall {files.number(at_5pct['recall'])}"
+    )
     for kind, block in sorted(fused["per_kind"].items()):
         print(
             f"{kind:>20}  found {block['found']} of {block['tracks']}, recall at 5 % {files.number(block['recall_at_5pct'])}"

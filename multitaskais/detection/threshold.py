@@ -156,6 +156,7 @@ class Thresholds:
         n_tracks: development tracks they rest on.
         flagged: share of those tracks that they flag.
         alerts_per_vessel_day: on those tracks.
+        score_at_5pct: the fused score that 5 % of those tracks exceed, whatever the budget; NaN where it was not kept.
     """
 
     surprise: tuple[Surprise, ...]
@@ -164,6 +165,7 @@ class Thresholds:
     n_tracks: int
     flagged: float
     alerts_per_vessel_day: float
+    score_at_5pct: float = math.nan
 
     @property
     def common(self) -> float:
@@ -184,6 +186,7 @@ class Thresholds:
             "n_tracks": self.n_tracks,
             "flagged": self.flagged,
             "alerts_per_vessel_day": self.alerts_per_vessel_day,
+            "score_at_5pct": self.score_at_5pct if np.isfinite(self.score_at_5pct) else None,
         }
 
     @classmethod
@@ -195,6 +198,7 @@ class Thresholds:
             values["n_tracks"],
             values["flagged"],
             values["alerts_per_vessel_day"],
+            math.nan if (level := values.get("score_at_5pct")) is None else level,
         )
 
 

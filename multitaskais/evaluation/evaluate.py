@@ -2,7 +2,7 @@
 
 The words, as everywhere in the figures:
 
-- *score* of a track: the greatest fused score (an alert type's score divided by its own threshold, the largest counts) over
+- *score* of a track: the greatest fused score (an alert type's score divided by its threshold, the largest counts) over
   all its samples and alerts; of one detector: its greatest z. A track that was never judged scores -inf.
 - *flagged*: an alert was raised on it. Of one detector: an alert that names the detector.
 - *hours to alert*: from the first abnormal report to the first alert (raised or updated) decided after it, of flagged
@@ -58,6 +58,9 @@ class Outcome:
     cause: NDArray[np.str_]  # (m,) cause of the alert that counts; empty where none
     rejected: dict[str, int]  # reports left out by the fold, by reason
     near: NDArray[np.float64]  # (m,) median number of other clean vessels within 2 km; NaN without samples
+    development_level: float = float(
+        "nan"
+    )  # the score that 5 % of the development tracks exceed; NaN where the model does not say
 
 
 def outcome(
@@ -67,6 +70,7 @@ def outcome(
     detector_names: Sequence[str],
     outside: NDArray[np.bool_],
     rejected: Mapping[str, int] | None = None,
+    development_level: float = float("nan"),
 ) -> Outcome:
     """Join alerts and trace to the tracks.
 
@@ -121,6 +125,7 @@ def outcome(
         cause,
         dict(rejected or {}),
         _near(tracks, trace, row),
+        development_level,
     )
 
 
@@ -224,6 +229,7 @@ def report(result: Outcome, rng: np.random.Generator, draws: int = 200) -> dict[
     block = figures(fused, tracks)
     block["intervals_95"] = intervals(fused, tracks, rng, draws)
     block["causes"] = causes(result)
+    block["at_development_5pct"] = at_development_level(result)
     block["per_class"] = _by(result, np.array([vessel_class(int(s)) for s in tracks["ship_type"]]))
     near = np.full(len(tracks), "no samples", dtype="U12")
     for low, high, name in NEAR_BANDS:
@@ -247,6 +253,7 @@ def report(result: Outcome, rng: np.random.Generator, draws: int = 200) -> dict[
 def intervals(view: View, tracks: NDArray[np.void], rng: np.random.Generator, draws: int) -> dict[str, list[float]]:
     """95 % bootstrap intervals over tracks, drawn within kinds."""
     kind = tracks["kind"]
+    days = np.where(kind == CLEAN, tracks["t_last"] - tracks["t_first"], 0.0) / 86400.0
 
     def one(picked: NDArray[np.int64]) -> dict[str, float]:
         k, flagged = kind[picked], view.flagged[picked]
@@ -255,11 +262,28 @@ def intervals(view: View, tracks: NDArray[np.void], rng: np.random.Generator, dr
         return {
             **total,
             "clean_flagged": _mean(flagged[k == CLEAN]),
+            "alerts_per_vessel_day": float(view.alerts[picked][k == CLEAN].sum())
+            / max(float(days[picked].sum()), 1e-9),
             "recall": float(np.mean(found)) if found else float("nan"),
             "median_hours_to_alert": _median(view.hours[picked]),
         }
 
     return {name: [v.low, v.high] for name, v in metrics.bootstrap(kind, one, rng, draws).items()}
+
+
+def at_development_level(result: Outcome) -> dict[str, Any]:
+    """At the score that 5 % of the development tracks exceed: the share of these clean tracks, and of each kind, that exceed it."""
+    kind, level = result.labelled.tracks["kind"], result.development_level
+    above = result.fused.score > level  # False without a level
+    per_kind = {str(k): _mean(above[kind == k]) for k in np.unique(kind) if k != CLEAN}
+    found = np.array(list(per_kind.values()))
+    known = np.isfinite(level)
+    return {
+        "score": level,
+        "clean_flagged": _mean(above[kind == CLEAN]) if known else float("nan"),
+        "recall": _mean(found) if known else float("nan"),
+        "recall_per_kind": per_kind if known else {},
+    }
 
 
 def causes(result: Outcome) -> dict[str, Any]:

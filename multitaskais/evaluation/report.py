@@ -96,6 +96,7 @@ def page(report: dict[str, Any], plots: dict[str, bytes]) -> str:
     rejected = ", ".join(f"{html.escape(k)} {n}" for k, n in report["reports_rejected"].items()) or "none"
     not_judged = ", ".join(f"{html.escape(k)} {n}" for k, n in report["not_judged"].items()) or "none"
     causes = fused["causes"]
+    at_5pct = fused.get("at_development_5pct", {})
     called = "".join(
         f"<tr><td>{html.escape(kind)}</td><td>{', '.join(f'{html.escape(c)} {n}' for c, n in sorted(said.items(), key=lambda x: -x[1])) or '–'}</td></tr>"
         for kind, said in causes["per_kind"].items()
@@ -116,6 +117,8 @@ Reports left out of their tracks: {rejected}.</p>
 Recall at 1 % and 5 %: at the threshold that no more than this share of the clean tracks exceeds.</p>
 <h2>All detectors together</h2>
 <table><thead><tr><th>figure</th><th>value (95 % interval over tracks)</th></tr></thead><tbody>{summary}</tbody></table>
+<p>At the threshold that 5 % of the development tracks exceed: {number(at_5pct.get("clean_flagged"))} of these clean tracks flagged,
+recall {number(at_5pct.get("recall"))} (mean over kinds).</p>
 <p>Cause named right: {number(causes["named_right"])} of {causes["tracks"]} flagged abnormal tracks.</p>
 <h2>By kind</h2>{table(fused["per_kind"], HEADINGS, "kind")}
 <h2>By detector</h2>{table({"fused": fused, **report["detectors"]}, HEADINGS, "detector", "fused")}

@@ -13,4 +13,6 @@ def judge(model: Model, data: Labelled) -> Outcome:
     result = run(model, data.reports, trace=True)
     outside = outside_region(data.reports, model.region)
     rejected = {str(reason): n for reason, n in sorted(result.counts.rejected.items())}
-    return outcome(data, result.alerts, result.trace, result.detector_names, outside, rejected)
+    thresholds = model.panel.thresholds
+    level = float("nan") if thresholds is None else thresholds.score_at_5pct
+    return outcome(data, result.alerts, result.trace, result.detector_names, outside, rejected, level)

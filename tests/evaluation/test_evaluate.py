@@ -180,6 +180,21 @@ def test_groups_by_class_and_by_ships_nearby_hold_every_track_once(tracks: list[
     assert fused["per_class"]["fishing"]["recall"] == 1.0
 
 
+def test_at_the_development_level_the_share_of_the_clean_and_the_recall_are_those_above_it(tracks: list[dict]) -> None:
+    from dataclasses import replace
+
+    result = replace(build(tracks, STANDARD, {"c1": 0.9, "c2": 0.8}), development_level=0.7)
+    said = figures(result)["fused"]["at_development_5pct"]
+    above = result.fused.score > 0.7
+    clean = result.labelled.tracks["kind"] == "clean"
+    assert said["clean_flagged"] == pytest.approx(above[clean].mean())
+    assert said["recall"] == pytest.approx(
+        np.mean([above[result.labelled.tracks["kind"] == k].mean() for k in ("drift", "shift_5km")])
+    )
+    unknown = figures(build(tracks, STANDARD))["fused"]["at_development_5pct"]
+    assert np.isnan(unknown["clean_flagged"])
+
+
 def test_ships_nearby_are_other_ships_with_clean_tracks_within_2_km() -> None:
     result = build(
         [
