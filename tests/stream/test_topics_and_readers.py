@@ -38,7 +38,8 @@ def test_the_command_says_what_it_made_and_what_was_there(broker, monkeypatch, c
         "feedback_topic",
     ):
         monkeypatch.setenv(name.upper(), getattr(s, name))
-    AdminClient({"bootstrap.servers": broker.bootstrap}).create_topics([NewTopic(s.topic, 3)])[s.topic].result()
+    client = AdminClient({"bootstrap.servers": broker.bootstrap})  # it must outlive its answer
+    client.create_topics([NewTopic(s.topic, 3)])[s.topic].result()
     lines = []
     for _ in range(2):
         assert topics.main([]) == 0
