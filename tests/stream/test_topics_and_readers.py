@@ -38,8 +38,7 @@ def test_the_command_says_what_it_made_and_what_was_there(broker, monkeypatch, c
         "feedback_topic",
     ):
         monkeypatch.setenv(name.upper(), getattr(s, name))
-    client = AdminClient({"bootstrap.servers": broker.bootstrap})  # it must outlive its answer
-    client.create_topics([NewTopic(s.topic, 3)])[s.topic].result()
+    topics.Admin(s).create([topics.Topic(s.topic, 3, {})])
     lines = []
     for _ in range(2):
         assert topics.main([]) == 0
