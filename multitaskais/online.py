@@ -174,23 +174,25 @@ class Fleet:
         else:
             codes, watermarks = self.clock.admit(reports, codes, rules)
         steps: list[_Step] = []
+        deadlines, vessels, changed = self._deadlines, self._vessels, self._changed
         for i, (report, code, watermark) in enumerate(
             zip(reports.tolist(), codes.tolist(), watermarks.tolist(), strict=True)
         ):
-            if self._deadlines and self._deadlines[0][0] < watermark:
+            if deadlines and deadlines[0][0] < watermark:
                 self._flush_silent(i, watermark, steps, events)
             if code:
                 events.counts.reject(REASONS[code])
                 events.rejected.append((i, REASONS[code]))
                 continue
             mmsi = report[0]
-            vessel = self._vessels.get(mmsi) or self._open(mmsi, report[1])
-            self._changed.add(mmsi)
-            # What was held is decided now, or was already by the vessel's silence: by its own clock alone, so that it does not
-            # matter how far its partition has come.
-            decided_at = min(report[1], vessel.tracker.silent_at(rules))
-            for event in vessel.tracker.offer(report, rules):
-                self._take(vessel, event, i, decided_at, steps, events)
+            vessel = vessels.get(mmsi) or self._open(mmsi, report[1])
+            changed.add(mmsi)
+            tracker = vessel.tracker
+            newest = tracker.newest
+            for event in tracker.offer(report, rules):
+                # What was held is decided now, or was already by the vessel's silence: by its own clock alone, so that it does not
+                # matter how far its partition has come.
+                self._take(vessel, event, i, min(report[1], newest + rules.gap_max_s), steps, events)
         self._judge(steps, events)
         if len(watermarks):
             self._settle(float(watermarks[-1]))
@@ -254,8 +256,8 @@ class Fleet:
             events.counts.accepted += 1
             report = event.report
             line = vessel.lines.get(event.line) or self._open_line(vessel, event)
-            new_track = line.track_id != event.track_id
-            line.track_id = event.track_id
+            if new_track := line.track_id != event.track_id:
+                line.track_id = event.track_id
             if report[_SHIP_TYPE] >= 0:
                 line.ship_type = report[_SHIP_TYPE]
             if report[_SHIP_NAME]:
