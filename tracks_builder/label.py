@@ -24,6 +24,7 @@ from .tally import Tallies, Tally
 
 PENDING_MAX = 400_000  # reports of one vessel that wait for the rest of it: 35 MB
 ROWS_OUT = 65_536  # rows of a batch that goes back to Spark
+ROWS_AT_ONCE = 16_384  # reports of whole vessels that are labelled together, at least
 NOTHING_HEARD = (-1, b"")
 
 
@@ -154,9 +155,15 @@ class LabelTask:
         return reports[new]
 
     def _finish(self, reports: NDArray[np.void]) -> Iterator[pa.RecordBatch]:
-        """Whole vessels (the first of which may have been begun in pieces)."""
-        if len(reports):
-            yield from self._out(reports, self._segmenter.whole(reports))
+        """Whole vessels (the first of which may have been begun in pieces); some at a time, so that their columns stay in the cache."""
+        mmsi = np.ascontiguousarray(reports["mmsi"])
+        ends = [*(np.flatnonzero(np.diff(mmsi)) + 1).tolist(), len(reports)]
+        begin = 0
+        for end in ends:
+            if end - begin >= ROWS_AT_ONCE or (end == len(reports) and end > begin):
+                part = reports[begin:end]
+                yield from self._out(part, self._segmenter.whole(part))
+                begin = end
 
     def _out(self, reports: NDArray[np.void], labels: Labels) -> Iterator[pa.RecordBatch]:
         counts = self.tally.counts

@@ -47,10 +47,11 @@ def segment(reports: NDArray[np.void], rules: TrackRules, region: Region | None 
     labels["start"] = np.nan
     labels["suffix"] = 1
     use = np.flatnonzero(labels["code"] == 0)
-    use = use[_order(reports[use])]
     if not len(use):
         return labels
-    r = reports[use]
+    r = reports if len(use) == len(reports) else reports[use]
+    if (order := _order(r)) is not None:
+        use, r = use[order], r[order]
     ordinary, duplicate = _look(r, rules)
     labels["code"][use[duplicate & ordinary]] = CODE[Reason.DUPLICATE]
     _segment_ordinary(r, use, ordinary & ~duplicate, rules, labels)
@@ -76,8 +77,8 @@ def track_ids(mmsi: NDArray[np.int64], labels: NDArray[np.void]) -> list[str]:
     return ids
 
 
-def _order(reports: NDArray[np.void]) -> NDArray[np.int64]:
-    """By vessel and time, equal times by content as in the tracker; an archive already so sorted costs one look."""
+def _order(reports: NDArray[np.void]) -> NDArray[np.int64] | None:
+    """By vessel and time, equal times by content as in the tracker; None for an archive that is so sorted already."""
     mmsi, t = reports["mmsi"], reports["t"]
     step, dt = np.diff(mmsi), np.diff(t)
     if not ((step > 0) | ((step == 0) & (dt > 0))).all():
@@ -98,12 +99,12 @@ def _order(reports: NDArray[np.void]) -> NDArray[np.int64]:
                     keys.append(x)
             ordered[tied] = part[np.lexsort((*keys, rows["t"], rows["mmsi"]))]
         return ordered
-    return np.arange(len(reports))
+    return None
 
 
 def _look(r: NDArray[np.void], rules: TrackRules) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """(ordinary vessel?, duplicate?) of sorted reports; duplicates are certain for ordinary vessels."""
-    mmsi, t = r["mmsi"], r["t"]
+    mmsi, t, lat, lon, sog = (np.ascontiguousarray(r[name]) for name in ("mmsi", "t", "lat", "lon", "sog"))
     n = len(r)
     matched = np.zeros(n, bool)  # equal to some report within the time
     certain = np.zeros(n, bool)  # equal to one that is itself counted
@@ -112,7 +113,7 @@ def _look(r: NDArray[np.void], rules: TrackRules) -> tuple[NDArray[np.bool_], ND
         near = np.flatnonzero((mmsi[k:] == mmsi[:-k]) & (t[k:] - t[:-k] <= rules.duplicate_s))
         if not len(near):
             break
-        near = near[(r["lat"][near + k] == r["lat"][near]) & (r["lon"][near + k] == r["lon"][near])]
+        near = near[(lat[near + k] == lat[near]) & (lon[near + k] == lon[near])]
         for name in _CONTENT[2:]:
             x, y = r[name][near + k], r[name][near]
             same = x == y
@@ -125,12 +126,14 @@ def _look(r: NDArray[np.void], rules: TrackRules) -> tuple[NDArray[np.bool_], ND
         certain[later[~matched[earlier]]] = True
     doubtful = matched & ~certain
     kept = np.flatnonzero(~matched)
-    a, b = r[kept[:-1]], r[kept[1:]]
-    same_vessel = a["mmsi"] == b["mmsi"]
-    dt = b["t"] - a["t"]
-    reach_m = np.where(dt > rules.jump_min_dt_s, (b["sog"] + rules.jump_excess_knots) * KNOT_MPS * dt, rules.jump_min_m)
+    before, after = kept[:-1], kept[1:]
+    same_vessel = mmsi[before] == mmsi[after]
+    dt = t[after] - t[before]
+    reach_m = np.where(
+        dt > rules.jump_min_dt_s, (sog[after] + rules.jump_excess_knots) * KNOT_MPS * dt, rules.jump_min_m
+    )
     # A hair's breadth before its limits the tracker decides, so that rounding never does.
-    made_m = great_circles_m(a["lat"], a["lon"], b["lat"], b["lon"])
+    made_m = great_circles_m(lat[before], lon[before], lat[after], lon[after])
     jumps = same_vessel & (dt <= rules.gap_max_s + 1.0) & (made_m > reach_m * (1.0 - 1e-6))
     doubtful[kept[1:][jumps]] = True
     vessel = np.cumsum(np.concatenate([[True], np.diff(mmsi) != 0])) - 1
