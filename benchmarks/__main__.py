@@ -25,6 +25,7 @@ NAMES = (
     "decision",
     "vrnn_step",
     "panel_cost",
+    "detectors",
     "alert_function",
     "training_step",
     "memory",
