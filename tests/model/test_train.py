@@ -110,6 +110,25 @@ def test_annealing_and_dropout_of_the_decoder_train(dataset, tmp_path):
     assert np.isfinite([r.loss for r in train(dataset, REGION, settings, tmp_path).log]).all()
 
 
+def test_what_is_dropped_in_training_is_there_when_unseen_vessels_are_looked_at(dataset, tmp_path):
+    still = {**SMALL.to_dict(), "steps": 2, "learning_rate": 1e-12}
+    plain = train(dataset, REGION, TrainSettings(**still), tmp_path / "plain").log[-1]
+    dropped = TrainSettings(**{**still, "input_dropout": 0.5, "dropout": 0.5})
+    found = train(dataset, REGION, dropped, tmp_path / "dropped").log[-1]
+    assert found.val_bound == pytest.approx(plain.val_bound, rel=1e-5)
+    assert abs(found.train_bound - plain.train_bound) > 1e-3
+
+
+def test_weight_decay_makes_matrices_smaller_and_leaves_biases(dataset, tmp_path):
+    one = {**SMALL.to_dict(), "steps": 1, "val_every": 1}
+    plain = train(dataset, REGION, TrainSettings(**one), tmp_path / "plain").weights
+    decayed = train(dataset, REGION, TrainSettings(**{**one, "weight_decay": 10.0}), tmp_path / "decayed").weights
+    first = VrnnWeights.random(Sizes.of(REGION, 3, 6), dataset.mean_four_hot(Sizes.of(REGION, 3, 6)), 0)
+    share = one["learning_rate"] * 10.0
+    np.testing.assert_allclose(decayed.lstm_w, plain.lstm_w - share * first.lstm_w, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(decayed.lstm_b, plain.lstm_b)
+
+
 def test_training_stops_when_unseen_vessels_get_no_better(tmp_path):
     """Noise to learn by heart."""
     sizes = Sizes.of(REGION)
@@ -155,7 +174,15 @@ def test_no_tracks_is_an_error_that_says_so():
 
 
 def test_settings_that_cannot_work_are_refused():
-    for wrong in ({"steps": 0}, {"bound": "elbo"}, {"bound": "fivo"}, {"free_bits": -1.0}, {"learning_rate": 0.0}):
+    for wrong in (
+        {"steps": 0},
+        {"bound": "elbo"},
+        {"bound": "fivo"},
+        {"free_bits": -1.0},
+        {"learning_rate": 0.0},
+        {"dropout": 1.0},
+        {"weight_decay": -1.0},
+    ):
         with pytest.raises(ConfigError):
             TrainSettings(**wrong)
 

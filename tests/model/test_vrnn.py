@@ -186,3 +186,13 @@ def test_a_fresh_nets_emission_starts_at_the_mean_four_hot():
         getattr(silent, name)[:] = 0
     p = oracle.run(silent, sizes, [[0, 0, 0, 0]], np.zeros((1, 3)))[0].probabilities
     np.testing.assert_allclose(p, np.clip(mean, 1e-4, 1 - 1e-4), rtol=1e-5)
+
+
+def test_what_the_recurrence_does_not_see_changes_later_steps_only(sizes, weights, case):
+    bins, noise = map(tf.constant, case)
+    seen = case[0].copy()
+    seen[4, :, :2] = -1
+    plain = vrnn.unroll(weights, sizes, bins, noise).log_w.numpy()
+    blind = vrnn.unroll(weights, sizes, bins, noise, seen=tf.constant(seen)).log_w.numpy()
+    np.testing.assert_array_equal(blind[:5], plain[:5])
+    assert (np.abs(blind[5:] - plain[5:]) > 1e-6).all()
