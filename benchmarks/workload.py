@@ -126,11 +126,11 @@ def region() -> Region:
     return Region.load("brittany")
 
 
-def random_vrnn(samples: int = 1, seed: int = 0) -> VrnnDetector:
+def random_vrnn(samples: int = 1, seed: int = 0, score: str = "position") -> VrnnDetector:
     """A VRNN of the method's size with random weights: what it says means nothing, what it costs is the same."""
     sizes = Sizes.of(region())
     weights = VrnnWeights.random(sizes, np.full(sizes.dim, 4 / sizes.dim), seed)
-    return VrnnDetector(weights, region(), DetectionRules(), samples=samples, seed=seed)
+    return VrnnDetector(weights, region(), DetectionRules(), samples=samples, seed=seed, score=score)
 
 
 @lru_cache(maxsize=2)
