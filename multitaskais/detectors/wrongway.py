@@ -2,7 +2,7 @@
 
     same  mean ln(distance + 50 m) to the three nearest other vessels that went on about this course
     back  the same of vessels that went on the opposite course
-    score same - back, z in the cell, mean of two hours
+    score same - back, at most 2 either way, z in the cell, mean of two hours
 
 Where ships keep to one side, or lanes are one-way, a ship that goes against the traffic passes close to where the others come
 from, for hours. Both distances grow together off the lanes, so that a ship that is merely elsewhere scores near zero: that is
@@ -26,6 +26,7 @@ from .memory import NOBODY, Traffic, velocity
 FILE = "wrongway.npz"
 VESSELS = 3  # one alone may have been on the wrong side itself
 SOFTEN_KM = 0.05
+MOST = 2.0  # seven times as far: more says only that few ships pass here
 
 
 class WrongwayDetector:
@@ -64,7 +65,7 @@ class WrongwayDetector:
             there, back = course[use], (course[use] + 180.0) % 360.0
             # Both at once: a search costs little more for two.
             log = self._log(np.concatenate([xy, xy]), np.concatenate([there, back]), np.concatenate([own, own]))
-            score[use] = log[: len(use)] - log[len(use) :]
+            score[use] = np.clip(log[: len(use)] - log[len(use) :], -MOST, MOST)
         reason = np.where(samples["moored"], NotJudged.MOORED, np.where(np.isnan(score), NotJudged.NO_DATA, 0))
         return new, Scores(score, reason.astype(np.uint8))
 
