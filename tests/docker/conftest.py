@@ -42,6 +42,11 @@ class Images:
     namespace: str
     ref: str
 
+    @property
+    def own_base(self) -> tuple[str, ...]:
+        """What a build from the bare system is told where its name is another."""
+        return () if BASE_IMAGE == "debian:bookworm-slim" else ("--build-arg", f"BASE_IMAGE={BASE_IMAGE}")
+
     def __getitem__(self, name: str) -> str:
         return f"{self.namespace}/multitaskais_{name}:{self.ref}"
 
@@ -70,10 +75,9 @@ def images() -> Images:
         pytest.skip(reason)
     if os.environ.get("IMAGES_BUILT") == "1":
         return images
-    own = () if BASE_IMAGE == "debian:bookworm-slim" else ("--build-arg", f"BASE_IMAGE={BASE_IMAGE}")
     names = ("--build-arg", f"NAMESPACE={images.namespace}", "--build-arg", f"TARGET_REF={images.ref}")
     for name in NAMES:
-        arguments = names if name in ("stream", "tracks") else own
+        arguments = names if name in ("stream", "tracks") else images.own_base
         docker("build", *arguments, "-f", f"docker/{name}/Dockerfile", ".", "-t", images[name], cwd=ROOT, timeout=BUILD_S)  # fmt: skip
         print(f"{images[name]}: {int(inspect(images[name], '{{.Size}}')) / 1e6:.0f} MB")
     return images

@@ -123,6 +123,18 @@ def test_the_user_is_a_build_argument_and_another_stage_leaves_it_open(images):
         docker("rmi", tag)
 
 
+@pytest.mark.skipif(os.environ.get("IMAGES_BUILT") == "1", reason="IMAGES_BUILT=1: nothing is built")
+def test_the_extra_train_adds_a_tensorflow_that_trains(images, archive, tmp_path):
+    tag = f"{images['base']}-train"
+    docker("build", *images.own_base, "--build-arg", "EXTRAS=train", "-f", "docker/base/Dockerfile", ".", "-t", tag, cwd=ROOT, timeout=1500)  # fmt: skip
+    print(f"{tag}: {int(inspect(tag, '{{.Size}}')) / 1e6:.0f} MB")
+    tmp_path.chmod(0o777)
+    done = docker("run", "--rm", *HARDENED, "-v", f"{archive}:/data:ro", "-v", f"{tmp_path}:/out", tag,
+                  "train", "/data", "--region", "brittany", "--out", "/out/model", "--steps", "3", "--val-every", "3")  # fmt: skip
+    assert (tmp_path / "model" / "detectors" / "vrnn" / "weights.npz").is_file(), done.stdout
+    docker("rmi", tag)
+
+
 # ---------------------------------------------------------------- tracks
 
 
