@@ -33,6 +33,7 @@ NAMES = (
     "world",
     "tracks_build",
     "live",
+    "restore",
 )
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 SEVERAL_THREADS = ("tracks_build",)  # both sides on all cores

@@ -1,4 +1,4 @@
-"""Seeded traffic without end, with everything in it that an operator must get right.
+"""Seeded traffic without end, with everything in it that an operator must get right; and one hour that can be had again and again.
 
 Two kinds of ships on straight legs off Brittany: some report each half minute, most every ten minutes. Among them: single reports far
 away (jumps), pairs of ships on one MMSI, ships that fall silent for hours, missing speeds and courses, station clocks that are hours
@@ -7,13 +7,17 @@ ahead or behind, positions that are none. On request for a while: shuffled and d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from multitaskais.records import REPORT_DTYPE
 
 T0 = 1_767_225_600.0  # 2026-01-01
+HOUR_S = 3600.0
+SHIFT_S = 6 * 3600.0  # from one round of the soak to the next: tracks end, and in five rounds a vessel is forgotten
 TICK_S = 30.0  # event time that is made at once; a quick ship reports once in it
 SLOW_TICKS = 20  # a slow ship reports once in so many
 FIRST_MMSI = 227_000_001
@@ -77,7 +81,7 @@ class Traffic:
                 rows = np.concatenate([rows, rows[::5]])
                 rows = rows[rng.permutation(len(rows))]
             self._tick += 1
-            yield from rows.tolist()
+            yield from rows.tolist()  # type: ignore[misc]
 
     def _spoil(self, rows: np.ndarray) -> np.ndarray:
         chance = self._rng.random((5, len(rows)))
@@ -88,3 +92,26 @@ class Traffic:
         wrong = chance[4] < WRONG_CLOCK
         rows["t"][wrong] += np.where(chance[4][wrong] < WRONG_CLOCK / 2, CLOCK_WRONG_S, -CLOCK_WRONG_S)
         return rows
+
+
+def hour(number: int, stay: int, come_and_go: int, every_s: float) -> NDArray[np.void]:
+    """The reports of one hour, in time order; with another number the same hour at another time.
+
+    ``stay`` ships are the same in each, ``come_and_go`` have other numbers in each.
+    """
+    n = stay + come_and_go
+    rng = np.random.default_rng(5)
+    phase, radius_nm = rng.uniform(0, 2 * math.pi, n), rng.uniform(1.0, 2.5, n)
+    lat, lon = rng.uniform(47.8, 49.2, n), rng.uniform(-6.6, -4.4, n)
+    at = np.arange(0.0, HOUR_S, every_s)[:, None] + rng.uniform(0, every_s, n).round(1)
+    angle = phase + 2 * math.pi * at / HOUR_S
+    rows = np.zeros(at.shape, REPORT_DTYPE)
+    rows["mmsi"] = 227_000_000 + np.where(np.arange(n) < stay, np.arange(n), np.arange(n) + number * come_and_go)
+    rows["t"] = T0 + number * SHIFT_S + at
+    rows["lat"] = (lat + radius_nm / 60 * np.sin(angle)).round(6)
+    rows["lon"] = (lon + radius_nm / 60 * np.cos(angle) / np.cos(np.radians(lat))).round(6)
+    rows["sog"] = (2 * math.pi * radius_nm).round(1)
+    rows["cog"] = (np.degrees(-angle) % 360).round(1) % 360
+    rows["heading"], rows["nav_status"], rows["msg_type"], rows["ship_type"] = np.nan, 0, 1, 70
+    flat = rows.reshape(-1)
+    return flat[np.argsort(flat["t"], kind="stable")]
