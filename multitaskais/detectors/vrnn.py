@@ -3,7 +3,8 @@
 score = min(-log p(lat_t|z_t,.), 8) + min(-log p(lon_t|z_t,.), 8), nats; higher = stranger. METHOD 5's score, -l_t, is kept as
 ``score="all"``. Speed and course are as noisy as they are telling, and have detectors of their own; one missed bin says as much as
 20 nats do. On development vessels of the Gulf AUROC / R5 0.76 / 0.33 in place of 0.73 / 0.20 (docs/studies/latent.md).
-Moored samples abstain (METHOD 10.2) and still move the state, as do the first ``warmup_samples``, while the recurrent state settles (METHOD 7). ``parts`` are -log p(x_t|z_t,.) by lat, lon, sog, cog.
+Moored samples abstain (METHOD 10.2) and still move the state, as do the first ``warmup_samples``, while the recurrent state
+settles (METHOD 7). ``parts`` are -log p(x_t|z_t,.) by lat, lon, sog, cog.
 """
 
 from __future__ import annotations
