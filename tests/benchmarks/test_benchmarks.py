@@ -27,7 +27,7 @@ MINUTES_3 = 180
 
 def left_out() -> list[str]:
     """Benchmarks that this machine cannot run."""
-    return (["live"] if devbroker.missing() else []) + (["detectors"] if detectors.shared_day() is None else [])
+    return (["live", "restore"] if devbroker.missing() else []) + (["detectors"] if detectors.shared_day() is None else [])
 
 
 @pytest.mark.broker
