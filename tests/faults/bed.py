@@ -209,11 +209,11 @@ class Bed:
             self.worker()
 
     def pick(self) -> Worker:
-        """One of the workers at random, once it has its partitions."""
+        """One of the workers at random, once all have been given partitions: another one must be there to take over."""
         self.keep_two_workers()
-        worker = self.rng.choice(self.workers)
-        self.opened(worker)
-        return worker
+        for worker in self.workers:
+            self.opened(worker)
+        return self.rng.choice(self.workers)
 
     def opened(self, worker: Worker) -> None:
         """Wait until a worker has been given partitions (as far as its log tells)."""
