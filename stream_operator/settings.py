@@ -101,7 +101,7 @@ class Settings:
     checkpoint_interval_s: float = _field(
         1.0, "A checkpoint so often, in s (1 at 4-16 partitions, 2-5 at 64).", least=0.05
     )
-    run_size: int = _field(1000, "Most records in one run of the agent.", least=1)
+    run_size: int = _field(4000, "Most records in one run of the agent: longer ones cost less a report.", least=1)
     queue_runs: int = _field(8, "Runs that may wait for the agent; then reading stops.", least=1)
     record_max_bytes: int = _field(65536, "A longer record is a dead letter (`too_large`).", least=200)
     state_max_bytes: int = _field(
