@@ -17,7 +17,7 @@ HALF_DEG = 40.0
 UNDER_WAY_KNOTS = 1.5  # below, course over ground is noise
 FAR_KM = 100.0  # farther, or nobody at all, is all the same
 APART_KM = 100.0 * FAR_KM  # between sectors in the tree; a region is smaller
-ASKED = 16  # nearest points among which different vessels are looked for
+ASKED = 8  # nearest points among which different vessels are looked for; 16 cost twice the time
 
 Floats = NDArray[np.float64]
 

@@ -21,7 +21,7 @@ KM_PER_DEG = 111.195  # of latitude, on the sphere of 6,371 km
 NOBODY = -1  # vessel number of a line that no part of the memory is of
 VELOCITY_UNIT_KNOTS = 0.01
 THIN_KM, THIN_KNOTS = 0.1, 0.5  # of one vessel, one point in each such cell of position and velocity is enough
-MAX_POINTS = 300_000  # 4 MB with what detectors keep of each; more are left out evenly, at random
+MAX_POINTS = 150_000  # the searches stay near the caches; more are left out evenly, at random
 FIRST_NEIGHBOURS = 16  # asked for at first when a vessel's own points must be passed over
 FORMAT_VERSION = 1
 
