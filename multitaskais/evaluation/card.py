@@ -21,7 +21,7 @@ CAVEATS = """- Only in its box, and for traffic like that of its period: it know
 - Places where few vessels were seen are `little_known`: detectors that rest on place say nothing there.
 - The memory of places holds thinned samples of the training vessels under random numbers. Live, a vessel's own past is not left
   out of it: a vessel that did the same strange thing in the training period looks normal.
-- Unseen vessels showed two to three times the share of flagged tracks that the budget names.
+- Unseen vessels showed up to twice the share of flagged tracks that the budget names.
 - An alert says that a track is unusual, not that anything is wrong. It is no means of collision avoidance or of evidence."""
 
 
