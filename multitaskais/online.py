@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -370,14 +370,17 @@ class Fleet:
 
     def _new_slot(self) -> int:
         if not self._free:
-            old, self._capacity = self._capacity, 2 * self._capacity
-            self._line_rows = np.concatenate([self._line_rows, np.zeros(self._capacity - old, LINE_DTYPE)])
-            self._succession.grow(self._capacity)
-            self._free = list(range(self._capacity - 1, old - 1, -1))
+            self._grow(2 * self._capacity)
         slot = self._free.pop()
         self._line_rows[slot] = np.zeros((), LINE_DTYPE)
         self._succession.begin(slot)
         return slot
+
+    def _grow(self, capacity: int) -> None:
+        old, self._capacity = self._capacity, capacity
+        self._line_rows = np.concatenate([self._line_rows, np.zeros(capacity - old, LINE_DTYPE)])
+        self._succession.grow(capacity)
+        self._free[:0] = range(capacity - 1, old - 1, -1)
 
     # ---------------------------------------------------------------- state as bytes
 
@@ -402,6 +405,8 @@ class Fleet:
             self.clock, reigns = read_partition(partition)
             replaced = self._succession.restore(reigns, find or self._find)
             self.model = self._succession.first.model
+        if isinstance(vessels, Sized) and len(vessels) > self._capacity:
+            self._grow(1 << (len(vessels) - 1).bit_length())  # once, and not by doubling
         for mmsi, blob in vessels:
             stored = read_vessel(mmsi, blob)
             vessel = self._vessels[mmsi] = VesselState(stored.tracker, {})
