@@ -1,11 +1,6 @@
 """Claim: a track of 24 h and 3,000 fixes goes through the alert function (resample, steps, verdict) 1,000 times as fast as with a model that is rebuilt on each call.
 
-    python -m benchmarks.alert_function TRACKS --model M --out DIR [--per-month] [--jobs N]
-
-runs every track of a tracks folder: ``tracks.csv`` (one row a track), ``summary.json`` (seconds a track, verdicts, reasons, vessels in
-10 minutes, cores needed; with --per-month also each month and year), ``seconds.png``, ``length.png``, ``vessels.png``. It goes on where it was
-stopped. Seconds are of a core: a track's own resampling, and its share (by samples) of the steps that it made together with others.
-Each track starts from nothing, also after a cut at 24 h, and jumps and two ships on one MMSI were told apart when tracks were built.
+The alert function itself, and the command ``python -m benchmarks.alert_function``: ``alert_function_archive``.
 """
 
 from __future__ import annotations
@@ -13,11 +8,8 @@ from __future__ import annotations
 import pickle
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +21,10 @@ from multitaskais.detection.cells import CellGrid
 from multitaskais.detection.panel import Panel
 from multitaskais.detection.threshold import N_TYPES, TYPE_INDEX, Surprise, Thresholds
 from multitaskais.model.noise import noise_table
-from multitaskais.records import AlertType, NotJudged
-from multitaskais.tracks.resample import resample_track
+from multitaskais.records import AlertType
 from multitaskais.training_data import samples_of
 
+from .alert_function_archive import alert_function, main
 from .harness import Result, compare, require
 from .workload import learnt, model, random_vrnn, region, usual
 
@@ -40,57 +32,11 @@ FIXES, HOURS, TOGETHER = 3_000, 24.0, 256
 LOG10_EPS = -1.0
 GOALS = {"shipped": 1_000.0, "S=16": 80.0}
 ROUNDS = 5
-NO_SAMPLE = "no_sample"
 
 LIMITS = {
     "alert_function/shipped": "the reference needs 0.2 to 0.3 s a track here, not the 2.08 s that the earlier operator published on another machine; 144 steps of the VRNN alone are about 2 ms, so that 1,000 times as fast cannot be had against it.",
     "alert_function/S=16": "the VRNN's step itself (see vrnn_step): 144 steps at S = 16 are 30 ms.",
 }
-
-
-class Outcome(NamedTuple):
-    """Of one track."""
-
-    samples: int
-    seconds: float  # of a core
-    verdict: str  # normal | abnormal | not_judged
-    reason: str  # of its last sample when no sample was judged
-
-
-def alert_function(
-    panel: Panel,
-    tracks: Sequence[NDArray[np.void]],
-    rules: DetectionRules,
-    clock: Callable[[], float] = time.process_time,
-) -> list[Outcome]:
-    """Whole tracks (reports of one line each, in time order) -> verdicts, as detection gives them to samples of these tracks."""
-    own, samples = [], []
-    for i, track in enumerate(tracks):
-        began = clock()
-        found = resample_track(track, rules)
-        found["mmsi"] = i  # lines are told apart by it; the panel knows no names
-        samples.append(found)
-        own.append(clock() - began)
-    began = clock()
-    result = replay.run_panel(panel, np.concatenate(samples)) if samples else None
-    lengths = [len(s) for s in samples]
-    a_sample = (clock() - began) / max(1, sum(lengths))
-    out, start = [], 0
-    for length, seconds in zip(lengths, own, strict=True):
-        here = slice(start, start + length)
-        start += length
-        if not length or result is None:
-            out.append(Outcome(0, seconds, "not_judged", NO_SAMPLE))
-            continue
-        abnormal = bool((result.score[here] >= 1.0).any())
-        judged = abnormal or bool(result.judged[here].any())
-        verdict = "abnormal" if abnormal else "normal" if judged else "not_judged"
-        reason = "" if judged else NotJudged(int(result.reason[here][-1])).text
-        out.append(Outcome(length, seconds + a_sample * length, verdict, reason))
-    return out
-
-
-# ---------------------------------------------------------------- the claim
 
 
 def one_by_one(reports: NDArray[np.void]) -> list[NDArray[np.void]]:
@@ -191,12 +137,6 @@ def run(quick: bool = False) -> list[Result]:
 
 def _with_notes(result: Result, notes: tuple[str, ...]) -> Result:
     return Result(**{f: getattr(result, f) for f in Result.__dataclass_fields__} | {"notes": notes})
-
-
-def main(argv: list[str] | None = None) -> int:
-    from .alert_function_archive import main as archive_main
-
-    return archive_main(argv)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from multitaskais.ais import kernel
-from multitaskais.ais.block import BlockDecoder
+from multitaskais.ais.block import BlockDecoder, compiled_kernel
 from multitaskais.ais.encode import cdv_lines, encode_static
 from multitaskais.ais.positions import StaticData
 
@@ -66,7 +66,7 @@ def run(quick: bool = False) -> list[Result]:
     expected = np.array(reference.decode(some), np.dtype([(f, "f8") for f in FIELDS]))
     out = []
     kernels: list[tuple[str, kernel.LineKernel, float]] = [("numpy", kernel.numpy_kernel, GOAL_NUMPY)]
-    compiled = kernel.compiled_kernel()
+    compiled = compiled_kernel()
     if compiled is not kernel.numpy_kernel:
         kernels.append(("numba", compiled, GOAL_COMPILED))
     for name, line_kernel, goal in kernels:

@@ -29,9 +29,9 @@ from multitaskais.training_data import Split, load_reports, samples_of, split_of
 
 from .harness import Result, require
 from .reference import published_chain
+from .workload import shared_day
 
 MODEL = "gulf"
-DAY = "data/noaa/ais_2020-01-01.parquet"
 SEED, PER_KIND, QUICK_PER_KIND = 21, 40, 10
 WINDOW = 12  # samples in a window of the baselines, two hours as of the panel
 NET = (64, 8, 64)  # of the autoencoder
@@ -39,11 +39,6 @@ FIGURES = ("auroc", "average_precision", "recall_at_1pct", "recall_at_5pct")
 LIMITS = {"detectors": "one day of data: ships off the lanes have no neighbours to be compared with."}
 
 Rows = dict[str, dict[str, float]]
-
-
-def shared_day() -> Path | None:
-    root = Path(os.environ.get("MULTITASKAIS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-    return root / DAY if (root / DAY).is_file() else None
 
 
 def windows(samples: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -35,7 +35,9 @@ def run(quick: bool = False) -> list[Result]:
     lengths = rng.integers(steps // 2, steps + 1, batch).astype(np.int32)
     noise = rng.standard_normal((steps, batch, 1, sizes.latent)).astype(np.float32)
     unused = np.zeros((steps, batch, 1), np.float32)
-    drawn = _Noise(noise, unused, unused, np.zeros((steps, batch, 4), np.float32), np.zeros((steps, batch, 0), np.float32))
+    drawn = _Noise(
+        noise, unused, unused, np.zeros((steps, batch, 4), np.float32), np.zeros((steps, batch, 0), np.float32)
+    )
     dense = tf.constant(vrnn_dense.four_hot(bins, sizes.blocks))
     train_step, _ = _graphs(sizes, settings, steps)
     reference = training_dense.make_step()

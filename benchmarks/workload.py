@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,14 @@ M_PER_DEG = 111_195.0
 LANES = 6
 ROUTES, SIMULATED = 300, 77  # simulated voyages, and their seed: not one of the shipped model's
 BOX = (47.6, 49.4, -6.9, -4.1)  # inside the Brittany box
+DAY = "data/noaa/ais_2020-01-01.parquet"
 MODEL = os.environ.get("BENCH_MODEL", "brittany")  # a shipped model's name, or a folder
+
+
+def shared_day() -> Path | None:
+    """The real day, where it is; it does not come with the repository."""
+    root = Path(os.environ.get("MULTITASKAIS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    return root / DAY if (root / DAY).is_file() else None
 
 
 def voyages(

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import __main__ as suite
-from benchmarks import alert_function_archive, detectors, report, workload
+from benchmarks import alert_function_archive, report, workload
 from benchmarks.harness import Result, compare, figure
 from multitaskais import modelfolder
 from multitaskais.config import DetectionRules
@@ -27,7 +27,9 @@ MINUTES_3 = 180
 
 def left_out() -> list[str]:
     """Benchmarks that this machine cannot run."""
-    return (["live", "restore"] if devbroker.missing() else []) + (["detectors"] if detectors.shared_day() is None else [])
+    return (["live", "restore"] if devbroker.missing() else []) + (
+        ["detectors"] if workload.shared_day() is None else []
+    )
 
 
 @pytest.mark.broker
