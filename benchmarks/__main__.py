@@ -32,8 +32,10 @@ NAMES = (
     "growth",
     "world",
     "tracks_build",
+    "tracks_growth",
     "live",
     "restore",
+    "workers",
 )
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 SEVERAL_THREADS = ("tracks_build",)  # both sides on all cores

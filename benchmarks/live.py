@@ -35,7 +35,7 @@ REPORTS, STOCK_REPORTS, ROUNDS = 400_000, 60_000, 3
 QUICK_REPORTS, QUICK_STOCK_REPORTS = 20_000, 4_000
 GOAL_PLAIN, GOAL_STOCK = 0.5, 10.0
 LATENCY_RATE, LATENCY_S = 10_000.0, 60.0
-QUICK_LATENCY_RATE, QUICK_LATENCY_S = 1_000.0, 25.0
+QUICK_LATENCY_RATE, QUICK_LATENCY_S = 1_000.0, 17.0
 LATENCY_EVERY_S = 10.0  # time of the ships between two reports of one, in which a second passes here
 JUMPS_A_SECOND = 20.0
 GOAL_LATENCY_S = 1.0  # p99, beyond the checkpoint interval
@@ -149,11 +149,11 @@ def process_rate(module: str, settings: Settings, expected: int, *how: str) -> f
     raise RuntimeError(f"{module} ended with {done.returncode}: {(done.stdout + done.stderr)[-1000:]}")
 
 
-def settings_for(broker: devbroker.DevBroker, name: str, core: str) -> Settings:
+def settings_for(broker: devbroker.DevBroker, name: str, core: str, partitions: int = 4) -> Settings:
     settings = Settings(
         app_id=f"bench-{name}", bootstrap_servers=broker.bootstrap, core=CORES[core], model=MODEL,
         topic=f"{name}.dynamic", alert_topic=f"{name}.alerts", verdict_topic=f"{name}.verdicts", dead_topic=f"{name}.dead",
-        feedback_topic=f"{name}.feedback", partitions=4, log_level="WARNING",
+        feedback_topic=f"{name}.feedback", partitions=partitions, log_level="WARNING",
     )  # fmt: skip
     Admin(settings).create()
     return settings
