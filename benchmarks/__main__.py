@@ -32,7 +32,6 @@ NAMES = (
     "growth",
     "world",
     "tracks_build",
-    "tracks_growth",
     "live",
     "restore",
     "workers",
