@@ -18,6 +18,7 @@ Order of lines is kept. ``ship_type`` and ``ship_name`` of a report are what its
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -69,6 +70,16 @@ def count_codes(codes: NDArray[np.uint8]) -> Counts:
     for i, reason in enumerate(CODES):
         counts.reject(reason, int(n[i + 1]))
     return counts
+
+
+@functools.cache
+def compiled_kernel() -> kernel.LineKernel:
+    """The compiled kernel where numba is installed (extra ``fast``), else NumPy's."""
+    try:
+        from .kernel_numba import numba_kernel
+    except ImportError:
+        return kernel.numpy_kernel
+    return numba_kernel
 
 
 # a kernel's outcome -> the code of the line
@@ -137,7 +148,7 @@ class BlockDecoder:
         if self._kernel is None:
             scan = kernel.Scan(np.full(n, kernel.LEFT, np.uint8), rows_to_array([]))
         elif self._kernel == "auto":
-            now = kernel.numpy_kernel if self._lines < COMPILED_FROM else kernel.compiled_kernel()
+            now = kernel.numpy_kernel if self._lines < COMPILED_FROM else compiled_kernel()
             scan = now(buf, starts, ends, self._trust)
         else:
             scan = self._kernel(buf, starts, ends, self._trust)

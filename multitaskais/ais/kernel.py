@@ -14,7 +14,6 @@ of types 1, 2, 3 and 18 (reports) or 4 and 11 (no reports). Eight characters are
 
 from __future__ import annotations
 
-import functools
 import sys
 from typing import NamedTuple, Protocol
 
@@ -199,16 +198,6 @@ def _opaque(rows: NDArray[np.void]) -> NDArray[np.void]:
 
 def _where(rows: NDArray[np.void], keep: NDArray[np.bool_]) -> NDArray[np.void]:
     return rows if keep.all() else _opaque(rows)[keep].view(rows.dtype)
-
-
-@functools.cache
-def compiled_kernel() -> LineKernel:
-    """The compiled kernel where numba is installed (extra ``fast``), else the one of this file."""
-    try:
-        from .kernel_numba import numba_kernel
-    except ImportError:
-        return numpy_kernel
-    return numba_kernel
 
 
 def numpy_kernel(buf: U8, starts: I64, ends: I64, trust: Trust) -> Scan:

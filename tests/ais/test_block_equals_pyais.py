@@ -14,12 +14,21 @@ from hypothesis import strategies as st
 from hypothesis.strategies import composite
 
 from multitaskais.ais import kernel
-from multitaskais.ais.block import ACCEPTED, CODE_OF, WAITING, Block, BlockDecoder, decode_block, reason_of
+from multitaskais.ais.block import (
+    ACCEPTED,
+    CODE_OF,
+    WAITING,
+    Block,
+    BlockDecoder,
+    compiled_kernel,
+    decode_block,
+    reason_of,
+)
 from multitaskais.ais.framing import checksum
 from multitaskais.records import REPORT_DTYPE, Counts, Reason
 
 # the second is the first where numba is not installed
-KERNELS = [kernel.numpy_kernel, kernel.compiled_kernel()]
+KERNELS = [kernel.numpy_kernel, compiled_kernel()]
 ARMOUR = "".join(chr(c) for c in [*range(48, 88), *range(96, 120)])
 
 
