@@ -32,6 +32,7 @@ NAMES = (
     "growth",
     "world",
     "tracks_build",
+    "tracks_growth",
     "live",
     "restore",
     "workers",
