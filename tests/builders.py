@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multitaskais.detection.panel import Panel
+from multitaskais.modelfolder import Model
 from multitaskais.records import REPORT_DTYPE, PositionReport
 
 T0 = 1_500_000_000.0  # 2017-07-14 02:40:00 UTC, a multiple of 600
@@ -104,3 +107,17 @@ def shuffled(reports: NDArray[np.void], seed: int, lateness_s: float = 120.0) ->
     """Another arrival order in which no report is later than ``lateness_s``."""
     delay = np.random.default_rng(seed).uniform(0, lateness_s, len(reports))
     return reports[np.argsort(reports["t"] + delay, kind="stable")]
+
+
+def another(model: Model, **fields: Any) -> Model:
+    """A model of the same region with one detector less, and so other rows, that raises more."""
+    panel = model.panel
+    keep = [k for k, name in enumerate(panel.names) if name != "speed"]
+    thresholds = dataclasses.replace(
+        panel.thresholds,
+        surprise=tuple(panel.thresholds.surprise[k] for k in keep),
+        by_type=panel.thresholds.by_type * 0.8,
+    )
+    detectors, calibrations = [panel.detectors[k] for k in keep], [panel.calibrations[k] for k in keep]
+    fewer = Panel(detectors, calibrations, thresholds, panel.rules, decision=panel.decision)
+    return dataclasses.replace(model, panel=fewer, **fields)

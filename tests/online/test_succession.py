@@ -9,12 +9,12 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+from builders import another
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multitaskais import batch, modelfolder
 from multitaskais.config import REGIONS
-from multitaskais.detection.panel import Panel
 from multitaskais.errors import ModelError, ModelNotFound, WrongRegion
 from multitaskais.online import Fleet
 from multitaskais.records import Status
@@ -35,18 +35,7 @@ def old():
 
 @pytest.fixture(scope="module")
 def new(old):
-    """A model of the same region with one detector less, and so other rows, that raises more."""
-    panel = old.panel
-    keep = [k for k, name in enumerate(panel.names) if name != "speed"]
-    thresholds = dataclasses.replace(
-        panel.thresholds,
-        surprise=tuple(panel.thresholds.surprise[k] for k in keep),
-        by_type=panel.thresholds.by_type * 0.8,
-    )
-    detectors, calibrations = [panel.detectors[k] for k in keep], [panel.calibrations[k] for k in keep]
-    return dataclasses.replace(
-        old, version=NEW, panel=Panel(detectors, calibrations, thresholds, panel.rules, decision=panel.decision)
-    )
+    return another(old, version=NEW)
 
 
 @pytest.fixture(scope="module")

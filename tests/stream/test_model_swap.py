@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import shutil
@@ -12,10 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from builders import another
 
 from multitaskais import batch, modelfolder
 from multitaskais.config import REGIONS
-from multitaskais.detection.panel import Panel
 from multitaskais.errors import ConfigError, ModelCorrupt, ModelNotFound, WrongRegion
 from multitaskais.records import Reason
 from multitaskais.simulate import SimulationSettings, simulate
@@ -38,20 +37,8 @@ SINCE_TEXT = "2026-01-01T12:00"
 @pytest.fixture(scope="module")
 def successor(tmp_path_factory):
     """The folder of a model of Brittany with one detector less, that raises more."""
-    model = modelfolder.load("brittany")
-    panel = model.panel
-    keep = [k for k, name in enumerate(panel.names) if name != "speed"]
-    thresholds = dataclasses.replace(
-        panel.thresholds,
-        surprise=tuple(panel.thresholds.surprise[k] for k in keep),
-        by_type=panel.thresholds.by_type * 0.8,
-    )
-    detectors, calibrations = [panel.detectors[k] for k in keep], [panel.calibrations[k] for k in keep]
-    other = dataclasses.replace(
-        model, name="second", panel=Panel(detectors, calibrations, thresholds, panel.rules, decision=panel.decision)
-    )
     folder = tmp_path_factory.mktemp("models") / "second"
-    modelfolder.save(other, folder)
+    modelfolder.save(another(modelfolder.load("brittany"), name="second"), folder)
     return folder
 
 
@@ -124,9 +111,8 @@ def test_a_broken_or_strange_model_is_refused_once_in_the_log_and_the_old_one_go
 ):
     gulf, old = modelfolder.load("gulf").version, modelfolder.load("brittany").version
     broken = tmp_path / "broken"
-    shutil.copytree(successor, broken)
+    version = modelfolder.save(another(modelfolder.load("brittany"), name="third"), broken).version
     (broken / "usual.npz").write_bytes(b"rubbish")
-    version = json.loads((broken / "manifest.json").read_text())["version"]
     first = reports[reports["t"] < SINCE]
     send(live, first[:2000])
     for n, (place, said) in enumerate([("gulf", gulf), (str(broken), version), ("/no/such/folder", "ghost-1")]):
