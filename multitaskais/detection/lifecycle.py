@@ -132,7 +132,9 @@ class AlertLife:
         if fresh or score > a["score"]:
             window = explain.Window.of(row)
             a["score"] = score
-            a["cause"] = explain.CAUSES.index(explain.cause(TYPES[k], window, result.type_score, self.usual))
+            loudest = self._loudest(k, result)
+            named = None if loudest is None else self.panel.traits[loudest].cause
+            a["cause"] = explain.CAUSES.index(explain.cause(TYPES[k], window, result.type_score, self.usual, named))
             a["log10_nfa"], a["parts"], a["z"] = result.log10_nfa, result.parts, result.z
             a["peak"] = (*here, window.median_sog, window.mean_course)
         if fresh:
@@ -148,11 +150,10 @@ class AlertLife:
         self, row: Any, k: int, result: StepResult, here: tuple[float, float, float]
     ) -> tuple[float, float, float]:
         """The first sample that the loudest detector of this type rests its judgement on."""
-        mine = np.flatnonzero((self.panel.types == k) & ~np.isnan(result.z))
-        if not len(mine):  # decided by the a-contrario rule
+        loudest = self._loudest(k, result)
+        if loudest is None:  # decided by the a-contrario rule
             back = self.panel.start_of_segment(row)
         else:
-            loudest = mine[np.argmax(result.surprise[mine])]
             steps = int(self.panel.steps[loudest])
             if steps > 1:
                 back = _since(row["z"][loudest][-steps:].tolist())
@@ -163,6 +164,11 @@ class AlertLife:
         return (
             (float(ring[-1 - back]), float(row["lat"][-1 - back]), float(row["lon"][-1 - back])) if back > 0 else here
         )
+
+    def _loudest(self, k: int, result: StepResult) -> int | None:
+        """The detector that says most for an alert type, with its weight, as in the fusion; None where none has a number."""
+        mine = np.flatnonzero((self.panel.types == k) & ~np.isnan(result.z))
+        return int(mine[np.argmax((result.surprise + self.panel.log_weight)[mine])]) if len(mine) else None
 
     # ---------------------------------------------------------------- events between reports
 

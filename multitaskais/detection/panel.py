@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..config import STEP_S, DetectionRules
 from ..errors import ConfigError
-from ..records import AlertType, NotJudged
+from ..records import AlertType, Cause, NotJudged
 from . import acontrario, windows
 from .calibration import Calibration
 from .cells import CellGrid
@@ -59,6 +59,7 @@ class Traits:
         weight: in the fusion of its alert type: it must be 1 / weight times as rare as a detector of weight 1 to count as much.
         alert_at: raises an alert at this score, whatever the budget says (only with ``cell_calibrated`` False): for rules that are
             known to be right far more often than a budget can be measured.
+        cause: of an alert in which it is the loudest, where it asks for one thing alone; None leaves it to the decision list.
     """
 
     window_steps: int = windows.RING_STEPS
@@ -69,6 +70,7 @@ class Traits:
     span_samples: int = windows.RING_STEPS
     alert_at: float | None = None
     weight: float = 1
+    cause: Cause | None = None
 
     @classmethod
     def of(cls, detector: Detector) -> Traits:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
 from ..detection.protocol import Scores
-from ..records import AlertType, NotJudged
+from ..records import AlertType, Cause, NotJudged
 from .lanes import UNDER_WAY_KNOTS, Lanes, course_of
 from .memory import NOBODY, Traffic, velocity
 
@@ -40,6 +40,7 @@ class WrongwayDetector:
     cell_calibrated = True
     window_steps = 12
     weight = 0.2  # of 0.05 to 0.3: finds the reversed, costs the others nothing
+    cause = Cause.COURSE
     state_dtype = np.dtype([("seen", "?")])
 
     def __init__(self, traffic: Traffic) -> None:

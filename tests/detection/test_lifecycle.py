@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -164,6 +166,23 @@ def test_alerts_go_on_from_rows_in_bytes():
         two.life = life()
         told += two.score(x)
     assert told == one.score(*scores)
+
+
+@pytest.mark.parametrize(("cells", "cause"), [(7.0, Cause.OUT_OF_PLACE), (8.0, Cause.COURSE)])
+def test_the_detector_that_decides_by_its_weight_names_the_cause_it_asks_for(cells, cause):
+    """``cells`` counts a tenth, so its surprise must be ln 10 = 2.3 above that of ``place``."""
+    panel, k = copy(PANEL), PANEL.names.index("cells")
+    panel.traits = tuple(replace(t, cause=Cause.COURSE) if i == k else t for i, t in enumerate(panel.traits))
+    samples, rows = sail(MMSI, 20), panel.initial(1)
+    for j in range(len(samples)):
+        rows, result = panel.step(rows, samples[j : j + 1])
+    said = np.zeros((1, len(panel.names)))
+    said[0, panel.names.index("place")], said[0, k] = 5.0, cells
+    hot = np.zeros((1, N_TYPES))
+    hot[0, ABNORMAL] = 1.2
+    result = result._replace(z=np.ones_like(said), surprise=said, type_score=hot, score=hot[:, ABNORMAL])
+    (_, alert), *_ = AlertLife(panel, "lane-1", model().usual).judge(rows, samples[-1:], result, [info(0)])
+    assert alert.cause is cause
 
 
 def test_verdicts_are_abnormal_while_an_alert_stands_and_else_normal_or_not_judged_with_the_reason():
