@@ -23,7 +23,6 @@ from .harness import Result, of_rates
 FULL_LINES, FULL_REFERENCE_LINES, FULL_ROUNDS = 5_000_000, 200_000, 3
 QUICK_LINES, QUICK_REFERENCE_LINES, QUICK_ROUNDS = 30_000, 3_000, 1
 GOAL, GOAL_POLARS = 30.0, 1 / 3
-GROWTH = (1_000_000, 5_000_000)  # lines
 KEYS = ("track_id", "mmsi", "t", "lat", "lon")
 
 
@@ -64,7 +63,6 @@ def run(quick: bool = False) -> list[Result]:
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("ERROR")
-    growth: list[tuple[str, int, float]] = []
     try:
         large = write(folder / "large", lines=lines)
         small = write(folder / "small", lines=few, vessels=20)
@@ -88,18 +86,11 @@ def run(quick: bool = False) -> list[Result]:
             mine = large.lines / seconds(lambda: ours(large))
             rdd.append((mine, small.lines / seconds(reference)))
             single.append((mine, large.lines / seconds(polars)))
-        sizes = () if quick else GROWTH
-        for n in sizes:
-            for skew in (0.0, 1 / 3) if n == GROWTH[-1] else (0.0,):
-                shutil.rmtree(folder / "grown", ignore_errors=True)
-                archive = write(folder / "grown", lines=n, skewed_share=skew)
-                what = f"{archive.lines:,} lines" + (", a third of them of one vessel" if skew else "")
-                growth.append((what, archive.lines, archive.lines / seconds(lambda a=archive: ours(a))))  # type: ignore[misc]
     finally:
         spark.stop()
         shutil.rmtree(folder, ignore_errors=True)
     work, unit = f"archive to Parquet tracks, {large.lines:,} lines, `local[2]`", "lines/s"
-    out = [
+    return [
         of_rates(
             "tracks_build/rdd", rdd, work=work, unit=unit, goal=None if quick else GOAL,
             reference=f"RDD `groupByKey` with pyais, {small.lines:,} lines",
@@ -110,14 +101,3 @@ def run(quick: bool = False) -> list[Result]:
             reference="one polars process: decode, sort, cut, write, and nothing else",
         ),
     ]  # fmt: skip
-    if growth:
-        nan = float("nan")
-        plain = [g for g in growth if "vessel" not in g[0]]
-        ratio = growth[-1][2] / growth[0][2]
-        notes = tuple(f"{what}: {rate:,.0f} lines/s" for what, _, rate in growth)
-        figures = {
-            "x": [g[1] for g in plain], "y": [g[2] for g in plain], "x_label": "lines of the archive", "y_label": "lines/s",
-        }  # fmt: skip
-        what = "lines/s of the last archive / of the first (below)"
-        out.append(Result("tracks_build/growth", what, "its own first size", unit, nan, nan, ratio, ratio, ratio, 1, notes=notes, figures=figures))  # fmt: skip
-    return out
