@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .detection.threshold import TYPES
+from .fold import Events, Seen
 from .modelfolder import Model
-from .online import Events, Fleet, Seen
+from .online import Fleet
 from .records import Alert, Counts, NotJudged, Verdict
 
 RUN_REPORTS = 50_000  # long runs judge many samples at once; any other number gives the same alerts

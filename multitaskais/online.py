@@ -11,18 +11,16 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterable, Sized
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from .detection.lifecycle import LineInfo
-from .detection.panel import StepResult
 from .errors import ModelNotFound
+from .fold import Events, LineState, ModelStep, Seen, VesselState
 from .modelfolder import Model
-from .records import REPORT_DTYPE, Alert, Counts, NotJudged, Reason, Verdict
+from .records import REPORT_DTYPE, Alert, NotJudged, Reason, Verdict
 from .state import (
     StoredLine,
     StoredPartition,
@@ -43,54 +41,6 @@ from .tracks.tracker import Accepted, IdentityConflict, Jump, Rejected, TrackEnd
 
 _SHIP_TYPE = REPORT_DTYPE.names.index("ship_type")  # type: ignore[union-attr]
 _SHIP_NAME = REPORT_DTYPE.names.index("ship_name")  # type: ignore[union-attr]
-
-
-@dataclass(slots=True)
-class Events:
-    """What one run of reports led to, in the order of the log."""
-
-    alerts: list[Alert] = field(default_factory=list)
-    verdicts: list[Verdict] = field(default_factory=list)  # the last of each line that was looked at
-    rejected: list[tuple[int, Reason]] = field(default_factory=list)  # (index in the run, why), decided on arrival
-    counts: Counts = field(default_factory=Counts)
-    seen: list[Seen] = field(default_factory=list)  # when a trace is asked for
-    steps: list[ModelStep] = field(default_factory=list)  # when a timer is given
-
-
-class Seen(NamedTuple):
-    """What the first model saw in one step of n lines; for evaluation and pictures."""
-
-    track_ids: list[str]
-    samples: NDArray[np.void]
-    result: StepResult
-
-
-class ModelStep(NamedTuple):
-    """One step of one model over n lines at once; for the operator's figures."""
-
-    lines: int
-    seconds: float
-
-
-class LineState(msgspec.Struct):
-    """One ship as we see it: a vessel has one line, or two when two ships share its MMSI."""
-
-    mmsi: int
-    number: int
-    track_id: str
-    sampler: SlotSampler
-    slot: int  # its row in the tables
-    model: str  # version of the model that has it
-    ship_type: int = -1
-    ship_name: bytes = b""
-    reason: int = NotJudged.TOO_SHORT  # why its last sample has no judgement; 0 when it has one
-
-
-class VesselState(msgspec.Struct):
-    """All that is known of one MMSI, but for the rows of its lines."""
-
-    tracker: VesselTracker
-    lines: dict[int, LineState]
 
 
 class _Step(NamedTuple):
