@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -20,6 +21,7 @@ from multitaskais.errors import MultitaskAISError, OperatorError
 from multitaskais.modelfolder import Model
 
 from . import exits, kafka
+from .checkpoint import InDoubt
 from .core import OpenCore
 from .metrics import Metrics
 from .partition import Partition, Run
@@ -29,6 +31,7 @@ from .wire import Raw
 log = logging.getLogger("stream_operator")
 
 POLL_S = 0.1
+ENDS_S = 5.0  # one question for the ends of a partition; asked again
 TELL_GROUP_S = 5.0  # the group's own offsets are for lag monitors only
 REOPEN_SESSIONS = (
     2.0  # a fenced partition that is still ours after so many session timeouts (no `lost` came) is opened again
@@ -79,6 +82,7 @@ class Source:
     # ---------------------------------------------------------------- the thread
 
     def _main(self) -> None:
+        in_order = False
         try:
             self._consumer = self._connect()
             while not self._stopping.is_set():
@@ -93,10 +97,16 @@ class Source:
                     self._hand_over(number, messages)
                 self._housekeeping()
             self._consumer.close()  # revokes: checkpoint and close
+            in_order = True
         except MultitaskAISError as e:
             exits.end_now(exits.AGAIN if type(e).__name__ == "InDoubt" else exits.WRONG, str(e))
         except BaseException as e:
             exits.end_now(exits.BROKEN, f"the source stopped: {e!r}", e)
+        finally:
+            # A KafkaException that leaves a rebalance callback comes back from the C library as a bare KafkaError, which is no
+            # exception to Python: no `except` catches it. Without this line the thread would be gone and the worker still there.
+            if not in_order:
+                exits.end_now(exits.AGAIN, f"the source stopped: {sys.exc_info()[1]!r}")
 
     def _connect(self) -> Consumer:
         s = self._settings
@@ -186,7 +196,7 @@ class Source:
 
     def _start(self, partition: Partition) -> TopicPartition:
         source = TopicPartition(self._settings.topic, partition.number)
-        low, high = self._consumer.get_watermark_offsets(source, timeout=self._settings.outage_max_s)
+        low, high = self._ends(source)
         if partition.position is None:
             partition.position = partition.durable = partition.asked = low
         elif partition.position > high:
@@ -196,6 +206,18 @@ class Source:
             )
         source.offset = partition.position if partition.position > 0 else OFFSET_BEGINNING
         return source
+
+    def _ends(self, source: TopicPartition) -> tuple[int, int]:
+        """First and next offset of the log. A broker that has just come back does not know its partitions for a moment."""
+        give_up_at = time.monotonic() + self._settings.outage_max_s
+        while True:
+            try:
+                return self._consumer.get_watermark_offsets(source, timeout=ENDS_S)
+            except KafkaException as e:
+                if time.monotonic() > give_up_at:
+                    raise InDoubt(f"{source.topic}, partition {source.partition}: {e.args[0].str()}") from None
+                kafka.log.warning("asking for the ends of partition %d: %s", source.partition, e.args[0].str())
+                time.sleep(POLL_S)
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
         give_up_at = time.monotonic() + self._settings.stop_timeout_s

@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass, field
 
 from multitaskais.errors import ModelError
+from confluent_kafka import KafkaError, KafkaException
+
 from multitaskais.records import (
     Alert,
     AlertType,
@@ -100,3 +102,12 @@ def an_alert(mmsi, t, n, sum_t, status=Status.RAISED):
 
 def make(settings):
     return CountingCore
+
+
+def make_without_a_leader(settings):
+    """Opening a partition fails as a Kafka call does while the broker has no leader for it."""
+
+    def open_(vessels, partition_state):
+        raise KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION))
+
+    return open_

@@ -158,6 +158,12 @@ def test_sigterm_leaves_within_ten_seconds_and_nothing_is_folded_twice(settings,
     assert_exact(settings, reports)
 
 
+def test_a_worker_whose_source_ends_does_not_stay(settings, start_worker):
+    """An error out of a rebalance callback passes every `except`; the worker must still go, so that another takes over."""
+    worker = start_worker(replace(settings, core="tests.stream.standin:make_without_a_leader"))
+    assert worker.process.wait(60) == 75, worker.text()
+
+
 POISON = {
     "bad_json": (b"227000001", b"not json"),
     "bad_value": (b"227000001", b'{"mmsi":"227000001","tagblock_timestamp":"noon"}'),
