@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -98,12 +99,15 @@ def main() -> int:
     for fault in [f for f in faults if kinds.impossible(f)]:
         summary.skip(fault, str(kinds.impossible(fault)))
     faults = [f for f in faults if not kinds.impossible(f)]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # workers and broker end with it
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         bed = Bed(Path(folder), rng, plan)
         try:
             for first in range(0, len(faults), args.per_round):
                 traffic = Traffic(args.seed + first, plan.vessels, plan.quick_vessels)
                 play(bed, faults[first : first + args.per_round], traffic, summary)
+                summary.take_times(bed)
+                summary.write(args.out)
         except BaseException:
             print("--- logs of the last workers")
             for log in sorted(Path(folder).glob("worker-*.log"), key=lambda p: p.stat().st_mtime)[-3:]:

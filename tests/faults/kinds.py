@@ -59,7 +59,10 @@ def kill_inside_a_checkpoint(bed: Bed) -> None:
     point = bed.rng.choice(faultpoints.POINTS)
     armed = bed.worker(FAULT_POINT=f"{point}:{1 if point in faultpoints.AT_START else bed.rng.randint(1, 6)}")
     bed.expect_end(armed)
-    armed.process.wait(60)
+    try:
+        armed.process.wait(60)
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"the worker did not come to the fault point {point}") from None
     since = time.time()
     bed.takeovers.append(bed.went_on(since))
 
