@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{label:>20}  {files.number(fused[name])}")
     at_5pct = fused["at_development_5pct"]
     print(
-        f"{'clean, threshold of':>20}  {files.number(at_5pct['clean_flagged'])} (5 % of the development tracks), recall {files.number(at_5pct['recall'])}"
+        f"{'clean, at dev. 5 %':>20}  {files.number(at_5pct['clean_flagged'])} flagged at the threshold of 5 % of the development tracks, recall {files.number(at_5pct['recall'])}"
     )
     for kind, block in sorted(fused["per_kind"].items()):
         print(
