@@ -31,7 +31,7 @@ from stream_operator.topics import Admin
 from .harness import Result, figure, of_rates, require
 from .workload import MODEL, usual
 
-REPORTS, STOCK_REPORTS, ROUNDS = 400_000, 60_000, 3
+REPORTS, STOCK_REPORTS, ROUNDS = 300_000, 30_000, 2
 QUICK_REPORTS, QUICK_STOCK_REPORTS = 20_000, 4_000
 GOAL_PLAIN, GOAL_STOCK = 0.5, 10.0
 LATENCY_RATE, LATENCY_S = 10_000.0, 60.0

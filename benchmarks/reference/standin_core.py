@@ -19,6 +19,7 @@ class Events:
     verdicts: list[Verdict] = field(default_factory=list)
     rejected: list[tuple[int, Reason]] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
+    steps: list[tuple[int, float]] = field(default_factory=list)
 
 
 class Counting:
@@ -36,6 +37,15 @@ class Counting:
 
     def advance_watermark(self, t: float) -> Events:
         return Events()
+
+    def announce(self, version: str, place: str, since: float) -> bool:
+        return False
+
+    def models(self) -> tuple[()]:
+        return ()
+
+    def census(self) -> dict[tuple[str, str], int]:
+        return {}
 
     def snapshot(self) -> dict[int, bytes | None]:
         changed: dict[int, bytes | None] = {m: struct.pack("<q", self._counts[m]) for m in self._changed}
