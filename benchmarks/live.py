@@ -59,12 +59,7 @@ def send(settings: Settings, reports: NDArray[np.void]) -> None:
     producer = Producer(kafka.client(settings, partitioner=kafka.PARTITIONER, linger_ms=20))
     for i, row in enumerate(reports.tolist()):
         key, value = wire.encode_report(row)
-        while True:
-            try:
-                producer.produce(settings.topic, value, key)
-                break
-            except BufferError:
-                producer.poll(0.1)
+        kafka.produce(producer, settings.topic, value, key)
         if i % 1000 == 0:
             producer.poll(0)
     producer.flush()

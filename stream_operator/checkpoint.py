@@ -117,12 +117,12 @@ class Checkpointer:
             self._producer.begin_transaction()
             reach("begun")
             for record in cut.records:
-                self._produce(record.topic, record.key, record.value, headers=record.headers)
+                kafka.produce(self._producer, record.topic, record.value, record.key, headers=record.headers)
             reach("results")
             for mmsi, state in cut.vessels.items():
-                self._produce(self._states, VESSEL_PREFIX + str(mmsi).encode(), state, partition=self._number)
+                kafka.produce(self._producer, self._states, state, VESSEL_PREFIX + str(mmsi).encode(), self._number)
             position = msgspec.msgpack.encode(Position(POSITION_VERSION, cut.offset, cut.partition_state))
-            self._produce(self._states, POSITION_KEY, position, partition=self._number)
+            kafka.produce(self._producer, self._states, position, POSITION_KEY, self._number)
             reach("produced")
             self._until_done(self._producer.commit_transaction, give_up_at)
             reach("committed")
@@ -140,16 +140,6 @@ class Checkpointer:
                     f"a record of partition {self._number} is longer than STATE_MAX_BYTES; raise it and run `python -m stream_operator topics --mend`"
                 ) from None
             raise InDoubt(f"the checkpoint of partition {self._number} ended with: {error.str()}") from None
-
-    def _produce(
-        self, topic: str, key: bytes | None, value: bytes | None, *, partition: int = -1, headers: list | None = None
-    ) -> None:
-        while True:
-            try:
-                self._producer.produce(topic, value, key, partition, headers=headers)
-                return
-            except BufferError:  # the queue is full: let it drain
-                self._producer.poll(0.1)
 
     def _abort(self, give_up_at: float | None) -> None:
         try:

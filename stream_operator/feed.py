@@ -176,13 +176,9 @@ class Feeder:
         self._check()
 
     def _produce(self, value: bytes, key: bytes, partition: int) -> None:
-        while True:
-            try:
-                self._producer.produce(self._topic, value, key, partition, on_delivery=self._delivered)
-                return
-            except BufferError:  # the broker is away or slow: wait
-                self._producer.poll(0.5)
-                self._check()
+        kafka.produce(
+            self._producer, self._topic, value, key, partition, while_full=self._check, on_delivery=self._delivered
+        )
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:

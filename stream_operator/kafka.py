@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Callable
 from typing import Any
+
+from confluent_kafka import Producer
 
 from .settings import Settings
 
@@ -57,6 +60,26 @@ def client(settings: Settings, **more: Any) -> dict[str, Any]:
         if value := getattr(settings, name):
             config[name.replace("_", ".")] = value
     return config | {name.replace("_", "."): value for name, value in more.items()}
+
+
+def produce(
+    producer: Producer,
+    topic: str,
+    value: bytes | None,
+    key: bytes | None,
+    partition: int = -1,
+    *,
+    while_full: Callable[[], None] = lambda: None,
+    **more: Any,
+) -> None:
+    """``Producer.produce`` that waits while the queue is full, as it is in an outage; ``while_full`` may raise to end that."""
+    while True:
+        try:
+            producer.produce(topic, value, key, partition, **more)
+            return
+        except BufferError:
+            producer.poll(0.1)
+            while_full()
 
 
 def quiet(config: dict[str, Any]) -> dict[str, Any]:

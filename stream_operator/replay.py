@@ -114,15 +114,8 @@ class TopicSink:
         self._send(self._verdicts, *wire.encode_verdict(verdict))
 
     def _send(self, topic: str, key: bytes, value: bytes) -> None:
-        while True:
-            try:
-                self._producer.produce(
-                    topic, value, key, on_delivery=lambda e, _: self._failed.append(e) if e else None
-                )
-                self._producer.poll(0)
-                return
-            except BufferError:
-                self._producer.poll(0.1)
+        kafka.produce(self._producer, topic, value, key, on_delivery=lambda e, _: self._failed.append(e) if e else None)
+        self._producer.poll(0)
 
     def close(self) -> None:
         if self._producer.flush(60) or self._failed:

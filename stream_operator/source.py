@@ -33,9 +33,7 @@ log = logging.getLogger("stream_operator")
 POLL_S = 0.1
 ENDS_S = 5.0  # one question for the ends of a partition; asked again
 TELL_GROUP_S = 5.0  # the group's own offsets are for lag monitors only
-REOPEN_SESSIONS = (
-    2.0  # a fenced partition that is still ours after so many session timeouts (no `lost` came) is opened again
-)
+REOPEN_SESSIONS = 2.0  # session timeouts after which a fenced partition that is still ours is opened again
 
 
 class Source:
@@ -99,7 +97,7 @@ class Source:
             self._consumer.close()  # revokes: checkpoint and close
             in_order = True
         except MultitaskAISError as e:
-            exits.end_now(exits.AGAIN if type(e).__name__ == "InDoubt" else exits.WRONG, str(e))
+            exits.end_now(exits.AGAIN if isinstance(e, InDoubt) else exits.WRONG, str(e))
         except BaseException as e:
             exits.end_now(exits.BROKEN, f"the source stopped: {e!r}", e)
         finally:
@@ -294,6 +292,6 @@ class Source:
         try:
             partition.checkpoint()
         except MultitaskAISError as e:
-            exits.end_now(exits.AGAIN if type(e).__name__ == "InDoubt" else exits.WRONG, str(e))
+            exits.end_now(exits.AGAIN if isinstance(e, InDoubt) else exits.WRONG, str(e))
         except BaseException as e:
             exits.end_now(exits.BROKEN, f"a checkpoint of partition {partition.number} failed: {e!r}", e)

@@ -61,8 +61,8 @@ def _readable(path: str) -> Iterator[None]:
     """Turns what reading can raise into one InputError that names the file."""
     try:
         yield
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as e:
-        # RuntimeError: an encrypted zip member; NotImplementedError: an unknown compression
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as e:
+        # RuntimeError: an encrypted zip member, or (a kind of it) a compression that zipfile does not know
         raise InputError(f"{path}: cannot be read ({e or type(e).__name__})") from None
 
 

@@ -38,11 +38,8 @@ _TAIL_FROM = (
 )
 _TAIL_FLOOR = 0.05  # least scale of that tail, in z
 _KNOTS = np.linspace(0.0, _TAIL_FROM, 9)
-
-
-RULE_SLOPE = (
-    0.5  # of the clean tracks' contradictions: twice the knots are as much rarer as 0.4 to 0.5 thresholds of the others
-)
+# Of the clean tracks' contradictions: twice the knots are as much rarer as 0.4 to 0.5 thresholds of the others.
+RULE_SLOPE = 0.5
 
 
 def over_limit(score: NDArray[np.float64] | float, limit: float) -> NDArray[np.float64]:

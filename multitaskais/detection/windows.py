@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RING_STEPS = 12  # METHOD 10: the mean of 12 samples (2 h) was the best of those tried
-MIN_SHARE = (
-    10 / 12
-)  # of a window that must be judged: the mean of a few samples is strange too often (half: AUROC 0.01 less)
+MIN_SHARE = 10 / 12  # of a window that must be judged: the mean of a few is strange too often (half: AUROC 0.01 less)
 
 
 def push(ring: NDArray, value: NDArray) -> NDArray:

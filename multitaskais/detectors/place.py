@@ -56,16 +56,15 @@ class PlaceDetector:
         traffic: Traffic,
         usual: NDArray[np.int16],
         typical: float,
-        typical_way: float | None = None,
+        typical_way: float,
         context: NDArray[np.int16] | None = None,
     ) -> None:
         """usual: (m,) ln distance of each memory point to the nearest of another vessel, in ``UNIT``; typical: means of ``far`` and ``way``.
 
-        Without ``typical_way``, as in models made before it, raw is ``far`` alone. context: (m,) mean ``usual`` around each point, which is
-        that of all samples whose nearest point it is; reckoned where it is not given.
+        context: (m,) mean ``usual`` around each point, which is that of all samples whose nearest point it is; reckoned where it is not given.
         """
         self.traffic, self.usual, self.typical, self.typical_way = traffic, usual, typical, typical_way
-        self._lanes = None if typical_way is None else Lanes(traffic.xy, traffic.uv, traffic.vessel)
+        self._lanes = Lanes(traffic.xy, traffic.uv, traffic.vessel)
         self._tree = cKDTree(_scaled(traffic.xy, traffic.uv))
         self._around = cKDTree(traffic.xy)
         self._usual = usual.astype(np.float64) * UNIT
@@ -96,8 +95,6 @@ class PlaceDetector:
         """(n,) ``raw`` of the module's text; NaN for moored samples and where position or velocity is missing."""
         far, way = self._terms(samples)
         far = far - self.typical
-        if self.typical_way is None:
-            return far
         way = way - self.typical_way
         return np.where(np.isfinite(way), (far + WAY_WEIGHT * way) / (1.0 + WAY_WEIGHT), far)
 
@@ -112,8 +109,7 @@ class PlaceDetector:
         far, way = np.full(len(samples), np.nan), np.full(len(samples), np.nan)
         if len(use):
             far[use] = self._far(xy[use], uv[use], own)
-            if self._lanes is not None:
-                way[use] = np.log(self._lanes.nearest(xy[use], course_of(uv[use]), own) + WAY_SOFTEN_KM)
+            way[use] = np.log(self._lanes.nearest(xy[use], course_of(uv[use]), own) + WAY_SOFTEN_KM)
         return far, way
 
     def _far(self, xy: NDArray[np.float64], uv: NDArray[np.float64], own: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -149,18 +145,15 @@ class PlaceDetector:
             allow_pickle=False,
             **self.traffic.arrays(),
             usual=self.usual,
-            typical=self._typical(),
+            typical=np.array([self.typical, self.typical_way]),
             context=self.context,
         )
-
-    def _typical(self) -> NDArray[np.float64]:
-        return np.array([self.typical] if self.typical_way is None else [self.typical, self.typical_way])
 
     @classmethod
     def load(cls, folder: Path, region: Region, rules: DetectionRules) -> Self:
         traffic, rest = Traffic.from_file(folder / FILE, region)
-        typical, typical_way = (*rest["typical"].ravel().tolist(), None)[:2]
-        return cls(traffic, rest["usual"], typical, typical_way, rest.get("context"))
+        typical, typical_way = rest["typical"].tolist()
+        return cls(traffic, rest["usual"], typical, typical_way, rest["context"])
 
 
 def _scaled(xy: NDArray[np.float64], uv: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -76,7 +76,7 @@ class SpeedDetector:
     )
 
     def __init__(self, traffic: Traffic, around: Around | None = None) -> None:
-        """around: of each memory point; reckoned where it is not given, as by models made before it was kept."""
+        """around: of each memory point; reckoned where it is not given."""
         self.traffic = traffic
         speed = np.hypot(traffic.uv[:, 0], traffic.uv[:, 1])
         self._tree = cKDTree(_features(traffic.xy, traffic.uv, speed))
@@ -169,8 +169,6 @@ class SpeedDetector:
     @classmethod
     def load(cls, folder: Path, region: Region, rules: DetectionRules) -> Self:
         traffic, rest = Traffic.from_file(folder / FILE, region)
-        if "mean" not in rest:
-            return cls(traffic)
         return cls(traffic, Around(rest["mean"] * UNIT, rest["sd"] * UNIT, rest["n"].astype(np.float64)))
 
 

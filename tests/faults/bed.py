@@ -106,7 +106,7 @@ class Bed:
             if not self.feeding.is_set():
                 break
             key, value = wire.encode_report(row)
-            self._send(producer, value, key)
+            kafka.produce(producer, self.settings.topic, value, key)
             if sent % 50 == 0:
                 producer.poll(0)
                 late = time.monotonic() - start - sent / self.plan.rate
@@ -117,21 +117,13 @@ class Bed:
         producer.flush()
         for partition in range(self.settings.partitions):
             key, value = wire.encode_watermark(self.traffic.t_end)
-            self._send(producer, value, key, partition)
+            kafka.produce(producer, self.settings.topic, value, key, partition)
         producer.flush()
-
-    def _send(self, producer: Producer, value: bytes | None, key: bytes | None, partition: int = -1) -> None:
-        while True:
-            try:
-                producer.produce(self.settings.topic, value, key, partition)
-                return
-            except BufferError:  # the broker is away: wait
-                producer.poll(0.1)
 
     def poison(self, records: list[tuple[bytes | None, bytes | None]]) -> None:
         producer = self.producer()
         for key, value in records:
-            self._send(producer, value, key, self.rng.randrange(self.settings.partitions))
+            kafka.produce(producer, self.settings.topic, value, key, self.rng.randrange(self.settings.partitions))
         producer.flush()
 
     def finish(self) -> list[str]:

@@ -40,12 +40,7 @@ ROUND_LIMIT_S = 300.0
 def send(settings: Settings, producer: Producer, rows: NDArray[np.void]) -> None:
     for row in rows.tolist():
         key, value = wire.encode_report(row)
-        while True:
-            try:
-                producer.produce(settings.topic, value, key)
-                break
-            except BufferError:
-                producer.poll(0.1)
+        kafka.produce(producer, settings.topic, value, key)
     producer.flush()
 
 
