@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
-from .memory import NOBODY, nearest_other
+from .memory import NOBODY, nearest_other, tree_of
 
 SECTORS = 16
 HALF_DEG = 40.0
@@ -40,7 +39,7 @@ class Lanes:
             where.append(np.column_stack([xy[mine], np.full(len(mine), k * APART_KM)]))
             who.append(vessel[mine])
         # One tree for all sectors: those of another are too far away to be found.
-        self._tree = cKDTree(np.concatenate(where))
+        self._tree = tree_of(np.concatenate(where))
         self._vessel = np.append(np.concatenate(who), NOBODY)  # the last is that of nothing found
 
     def nearest(self, xy: Floats, course: Floats, own: NDArray[np.int32]) -> Floats:

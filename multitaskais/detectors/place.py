@@ -19,14 +19,13 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from ..config import DetectionRules, Region
 from ..detection.protocol import Scores
 from ..detection.windows import push
 from ..records import AlertType, NotJudged
 from .lanes import Lanes, course_of
-from .memory import NOBODY, Traffic, mean_of, nearest_other, nearest_others, velocity
+from .memory import NOBODY, Traffic, mean_of, nearest_other, nearest_others, tree_of, velocity
 
 FILE = "place.npz"
 KM_PER_KNOT = 0.25
@@ -65,8 +64,8 @@ class PlaceDetector:
         """
         self.traffic, self.usual, self.typical, self.typical_way = traffic, usual, typical, typical_way
         self._lanes = Lanes(traffic.xy, traffic.uv, traffic.vessel)
-        self._tree = cKDTree(_scaled(traffic.xy, traffic.uv))
-        self._around = cKDTree(traffic.xy)
+        self._tree = tree_of(_scaled(traffic.xy, traffic.uv))
+        self._around = tree_of(traffic.xy)
         self._usual = usual.astype(np.float64) * UNIT
         if context is None:
             mean, _ = self._around_of(traffic.xy, np.full(len(traffic), NOBODY, np.int32))
@@ -130,7 +129,7 @@ class PlaceDetector:
     def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules, seed: int = 0) -> Self:
         traffic = Traffic.of(samples, region, np.random.default_rng(seed))
         points = _scaled(traffic.xy, traffic.uv)
-        far = _log(nearest_other(cKDTree(points), traffic.vessel, points, traffic.vessel))
+        far = _log(nearest_other(tree_of(points), traffic.vessel, points, traffic.vessel))
         usual = np.round(np.clip(far, -32.0, 32.0) / UNIT).astype(np.int16)
         made = cls(traffic, usual, 0.0, 0.0)
         made.leave_own_out = True

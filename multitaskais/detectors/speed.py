@@ -18,13 +18,12 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from ..config import DetectionRules, Region
 from ..detection.protocol import Scores
 from ..detection.windows import push
 from ..records import AlertType, NotJudged
-from .memory import NOBODY, Traffic, mean_of, nearest_others, velocity
+from .memory import NOBODY, Traffic, mean_of, nearest_others, tree_of, velocity
 
 FILE = "speed.npz"
 NEAR_KM = 3.0
@@ -79,7 +78,7 @@ class SpeedDetector:
         """around: of each memory point; reckoned where it is not given."""
         self.traffic = traffic
         speed = np.hypot(traffic.uv[:, 0], traffic.uv[:, 1])
-        self._tree = cKDTree(_features(traffic.xy, traffic.uv, speed))
+        self._tree = tree_of(_features(traffic.xy, traffic.uv, speed))
         self._log = np.log(speed + 1.0)
         self._around = around or self._others(self._tree.data, np.full(len(traffic), NOBODY, np.int32)).rounded()
 
