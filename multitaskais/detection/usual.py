@@ -6,7 +6,7 @@ Stored with the calibration and read only to explain an alert; no score rests on
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,6 +56,7 @@ class Usual:
     samples: tuple[NDArray[np.int32], ...]
     passes: NDArray[np.uint8]
     nearest: NDArray[np.int32]
+    _customs: dict[tuple[int, int], Custom] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def custom(self, lat: float, lon: float) -> Custom | None:
         """What ships do there: of the smallest cell that enough vessels have crossed; None where there is none."""
@@ -63,14 +64,19 @@ class Usual:
         if cell < 0:
             return None
         for level, group in enumerate(self.grid.groups):
-            g = group[cell]
+            g = int(group[cell])
             if self.vessels[level][g] >= MIN_VESSELS and self.samples[level][g] >= MIN_SAMPLES:
-                counts = self.courses[level][g].astype(np.float64)
-                total = counts.sum()
-                share = (np.roll(counts, 1) + counts + np.roll(counts, -1)) / total if total else np.zeros(N_SECTORS)
-                low, q1, median, q3, high = self.sog[level][g].tolist()
-                return Custom(low, q1, median, q3, high, _peaks(share), share, int(self.vessels[level][g]))
+                if (level, g) not in self._customs:  # an abnormal track asks for the same ones with each report
+                    self._customs[level, g] = self._custom(level, g)
+                return self._customs[level, g]
         return None
+
+    def _custom(self, level: int, g: int) -> Custom:
+        counts = self.courses[level][g].astype(np.float64)
+        total = counts.sum()
+        share = (np.roll(counts, 1) + counts + np.roll(counts, -1)) / total if total else np.zeros(N_SECTORS)
+        low, q1, median, q3, high = self.sog[level][g].tolist()
+        return Custom(low, q1, median, q3, high, _peaks(share), share, int(self.vessels[level][g]))
 
     def distance_to_usual(self, lat: float, lon: float) -> tuple[float, float] | None:
         """Metres and bearing (deg true) from the nearest place where ships usually pass; None outside the box or without such places."""
