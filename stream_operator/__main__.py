@@ -38,7 +38,7 @@ MODULES = {
 def worker(argv: list[str]) -> int:
     # Until Faust takes the signal over there is nothing to make durable: leave in order at once.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    from . import app, core, health, logs, topics
+    from . import app, core, exits, health, logs, topics
     from .settings import Settings
 
     parser = CommandParser(
@@ -46,7 +46,7 @@ def worker(argv: list[str]) -> int:
         description="Judge reports as they come. Settings: environment and TOML file.",
         epilog="example: BOOTSTRAP_SERVERS=127.0.0.1:9092 MODEL=gulf python -m stream_operator worker",
         exit_codes="exit codes: 0 left in order, 2 settings, topics, model or state are wrong (the last line says what to do),"
-        "\n70 an error in the program, 75 start it again (docs/operator.md)",
+        "\n70 an error in the program, 75 start it again: the broker is away, or a checkpoint's outcome unknown (docs/operator.md)",
     )
     parser.add_argument("--settings", type=Path, help="TOML file of settings")
     settings = Settings.load(file=parser.parse_args(argv).settings)
@@ -55,7 +55,11 @@ def worker(argv: list[str]) -> int:
         logs.log.warning(warning)
     health.require_port(settings)
     open_core = core.load(settings)
-    topics.require(settings)
+    try:
+        topics.require(settings)
+    except topics.BrokerAway as e:
+        print(f"error: {e}", file=sys.stderr)
+        return exits.AGAIN
     return app.run(settings, open_core)
 
 

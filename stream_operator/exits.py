@@ -5,7 +5,7 @@
 | 0 | left in order (SIGTERM, SIGINT) | nothing |
 | 2 | settings, topics, model or state are wrong | read the last line, mend it, start again |
 | 70 | an error in the program | start again, and report the traceback; the record it stands at is in the log |
-| 75 | the outcome of a checkpoint is unknown, or a call hung | start again (let the supervisor do it) |
+| 75 | no broker answers at the start, the outcome of a checkpoint is unknown, or a call hung | start again (let the supervisor do it) |
 """
 
 from __future__ import annotations

@@ -59,13 +59,21 @@ def wanted(settings: Settings, partitions: int) -> list[Topic]:
     ]
 
 
+class BrokerAway(OperatorError):
+    """No broker answered, and none refused us: it may be there in a moment."""
+
+
 class Admin:
     """The topics of one operator as the broker has them."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._client = AdminClient(kafka.client(settings), logger=kafka.log)
+        self._refused = False
+        self._client = AdminClient(kafka.client(settings) | {"error_cb": self._complain}, logger=kafka.log)
         self.partitions = self._partitions()
+
+    def _complain(self, error: KafkaError) -> None:
+        self._refused |= error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL)
 
     def _partitions(self) -> dict[str, int]:
         try:
@@ -74,7 +82,8 @@ class Admin:
             s = self._settings
             hint = "; check SASL_USERNAME and SASL_PASSWORD" if s.security_protocol.startswith("SASL") else ""
             hint += "; check SSL_CA_LOCATION" if "SSL" in s.security_protocol else ""
-            raise OperatorError(
+            self._client.poll(0)  # hears the complaints
+            raise (OperatorError if self._refused else BrokerAway)(
                 f"no answer from the brokers {s.bootstrap_servers} ({s.security_protocol}) within {CALL_S:.0f} s: {e.args[0].str()}; is BOOTSTRAP_SERVERS right?{hint}"
             ) from None
         return {name: len(t.partitions) for name, t in found.items()}

@@ -14,7 +14,7 @@ from tests.faults.bed import Bed
 from tests.faults.traffic import FIRST_MMSI, T0
 from tests.stream.conftest import Worker
 
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 SHIM = Path(__file__).with_name("cnd_timedwait.c")
 _KEY, _MMSI = str(FIRST_MMSI).encode(), f'"mmsi":"{FIRST_MMSI}"'.encode()
 

@@ -31,6 +31,13 @@ def test_a_worker_whose_health_port_is_taken_leaves_with_two_and_one_line(taken,
     assert "Traceback" not in worker.text()
 
 
+@pytest.mark.timeout(120)
+def test_a_worker_that_finds_no_broker_asks_to_be_started_again(start_worker):
+    worker = start_worker(own_settings("127.0.0.1:1"))
+    assert worker.process.wait(90) == 75
+    assert worker.text().splitlines()[-1].startswith("error: no answer from the brokers 127.0.0.1:1 (PLAINTEXT)")
+
+
 def test_an_address_that_is_not_this_machines_is_said_too():
     with pytest.raises(OperatorError, match=r"HEALTH_BIND, HEALTH_PORT: 192\.0\.2\.1:6066 cannot be listened on"):
         health.require_port(replace(Settings(), health_bind="192.0.2.1"))
