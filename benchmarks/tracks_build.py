@@ -20,9 +20,14 @@ from typing import Any
 from .cdv_archive import Archive, write
 from .harness import Result, of_rates
 
-FULL_LINES, FULL_REFERENCE_LINES, FULL_ROUNDS = 5_000_000, 200_000, 3
+FULL_LINES, FULL_REFERENCE_LINES, FULL_ROUNDS = 5_000_000, 1_000_000, 3
 QUICK_LINES, QUICK_REFERENCE_LINES, QUICK_ROUNDS = 30_000, 3_000, 1
 GOAL, GOAL_POLARS = 30.0, 1 / 3
+LIMITS = {
+    "tracks_build/rdd": "the reference does 60,000 to 70,000 lines/s here, at 5 million lines too, where the goal was set against one of 18,600. Of our time three fifths "
+    "are Python (decode 1.1 us a line, rules and columns 0.9 us), the rest Spark's reading, shuffle and row by row Parquet; 30 times the reference would be more than "
+    "polars alone does."
+}
 KEYS = ("track_id", "mmsi", "t", "lat", "lon")
 
 
@@ -65,7 +70,7 @@ def run(quick: bool = False) -> list[Result]:
     spark.sparkContext.setLogLevel("ERROR")
     try:
         large = write(folder / "large", lines=lines)
-        small = write(folder / "small", lines=few, vessels=20)
+        small = write(folder / "small", lines=few, vessels=20 if quick else 60)
 
         def ours(archive: Archive) -> None:
             job.run(spark, job.Job((archive.glob,), region, str(folder / "ours")))

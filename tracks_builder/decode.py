@@ -104,7 +104,7 @@ def pass_screen(
         in_period = (reports["t"] >= start) & (reports["t"] < end)
         tally.counts["rejected", OTHER_YEAR] += int((keep & ~in_period).sum())
         keep &= in_period
-    return reports[keep], codes
+    return reports if keep.all() else reports[keep], codes  # rows are wide: no copy where nothing is left out
 
 
 class LineTask:
