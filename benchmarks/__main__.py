@@ -89,7 +89,11 @@ def main(argv: list[str] | None = None) -> int:
         # What was only run quickly stands in for what was not run in full, and says so.
         quick = args.out / "quick.json"
         small: dict[str, Any] = json.loads(quick.read_text()) if quick.is_file() else {}
-        args.docs.write_text(report.page(small | runs, NAMES))
+        tracks = (
+            args.out / "alert_function" / "summary.json"
+        )  # of `python -m benchmarks.alert_function TRACKS --out ...`
+        archive = json.loads(tracks.read_text()) if tracks.is_file() else None
+        args.docs.write_text(report.page(small | runs, NAMES, archive))
         print(args.docs)
     return 1 if failed else 0
 

@@ -12,12 +12,16 @@ from .harness import Result
 
 _HEAD = ("what", "reference in the same run", "ours", "reference", "ratio", "min-max", "goal", "")
 
-EARLIER = (  # METHOD 9: its published figures
-    ("alert function, mean a track, one core", "2.08 s (min 1.49, max 3.75)"),
+# METHOD 9: what the earlier operator's authors published, and where the same stands in ``alert_function_archive``'s summary.
+EARLIER = (
+    ("alert function, a track on one core", "mean 2.08 s, min 1.49, max 3.75"),
     ("tracks per second and core", "0.5"),
-    ("one year of tracks from raw archives", "32 cores x 6 h"),
-    ("vessels in 10 minutes off Brittany", "mean 50, p99 193, max 387"),
+    ("cores for the tracks of a year", "32 cores x 6 h for 237,863 tracks, from raw archives"),
+    ("tracks: all, judged, abnormal of the judged", "237,863; 90,077; 6.4 %"),
+    ("reports a track", "20 to 184,408"),
+    ("vessels in 10 minutes", "off Brittany: mean 50, p99 193, max 387"),
 )
+TRACKS_OF_A_YEAR = 237_863
 
 
 def number(x: float) -> str:
@@ -60,8 +64,31 @@ def claim_of(name: str) -> str:
     return doc.split("\n\n")[0].replace("\n", " ")
 
 
-def page(runs: dict[str, Any], names: Iterable[str]) -> str:
-    """The page, from the last run of each benchmark; one that was not run is named as such."""
+def beside_earlier(ours: dict[str, Any] | None) -> list[str]:
+    """The earlier operator's table; beside it the summary that ``python -m benchmarks.alert_function TRACKS`` wrote, where there is one."""
+    rows: list[tuple[str, ...]] = [("", "the earlier operator, as published"), *EARLIER]
+    if ours is not None:
+        rows = [(*row, mine) for row, mine in zip(rows, _as_published(ours), strict=True)]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return [lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]
+
+
+def _as_published(summary: dict[str, Any]) -> tuple[str, ...]:
+    s, v, n = summary["seconds"], summary["vessels_in_10_minutes"], summary["reports"]
+    hours = TRACKS_OF_A_YEAR / summary["tracks_per_s_and_core"] / 3600
+    return (
+        f"`python -m benchmarks.alert_function`, model {summary['model']}",
+        f"mean {1e3 * s['mean']:.1f} ms, min {1e3 * s['min']:.1f}, max {1e3 * s['max']:.0f}",
+        f"{summary['tracks_per_s_and_core']:,.0f}",
+        f"one core x {hours:.1f} h for as many tracks like these, once built (`tracks_build`)",
+        f"{summary['tracks']:,}; {summary['judged']:,}; {100 * (summary['abnormal_share'] or 0.0):.1f} %",
+        f"{n['min']:,.0f} to {n['max']:,.0f}",
+        f"mean {v['mean']:.0f}, p99 {v['p99']:.0f}, max {v['max']}: {v['cores_needed_at_max']:g} cores",
+    )
+
+
+def page(runs: dict[str, Any], names: Iterable[str], archive: dict[str, Any] | None = None) -> str:
+    """The page, from the last run of each benchmark; one that was not run is named as such. archive: see ``beside_earlier``."""
     out = [
         "# Performance",
         "",
@@ -107,6 +134,5 @@ def page(runs: dict[str, Any], names: Iterable[str]) -> str:
         out += [*notes, ""] if notes else []
         out += [f"({run['when']}, {run['seconds']:.0f} s)", ""]
         if name == "alert_function":
-            out += ["The earlier operator, as published:", "", "| | |", "|---|---|"]
-            out += [f"| {a} | {b} |" for a, b in EARLIER] + [""]
+            out += [*beside_earlier(archive), ""]
     return "\n".join(out).rstrip() + "\n"

@@ -120,6 +120,9 @@ def test_the_alert_function_gives_each_track_a_row_with_the_panels_verdict(archi
     assert list(summary["by_month"]) == ["2017-07"]
     assert summary["vessels_in_10_minutes"]["max"] == 12
     assert all((tmp_path / f"{n}.png").is_file() for n in ("seconds", "length", "vessels"))
+    beside = "\n".join(report.beside_earlier(summary))
+    assert f"| 237,863; 90,077; 6.4 % | 12; {summary['judged']}; " in beside
+    assert beside.count("\n") == "\n".join(report.beside_earlier(None)).count("\n")
 
 
 def test_a_stopped_run_goes_on_with_the_files_that_are_left(archive, tmp_path):
