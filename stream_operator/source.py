@@ -272,20 +272,27 @@ class Source:
                 kafka.log.debug("group offsets: %s", e)
 
     def _checkpoints(self) -> None:
-        """Every interval a checkpoint of each partition that has something; and the watchdog over hanging calls."""
+        """A checkpoint of each partition every interval; and the watchdog over hanging calls.
+
+        One after the other, spread over the interval: all at once, each would wait for the others' writes, and its alerts with it.
+        """
         running: dict[int, object] = {}
         limit_s = 3 * self._settings.outage_max_s
-        while not self._stopping.wait(self._settings.checkpoint_interval_s):
+        turn = 0
+        while not self._stopping.wait(self._settings.checkpoint_interval_s / max(1, len(self.partitions))):
             partitions = list(self.partitions.values())
-            for p in partitions:
+            if partitions:
+                turn = (turn + 1) % len(partitions)
+                p = partitions[turn]
                 job = running.get(id(p))
                 if job is None or job.done():  # type: ignore[attr-defined]
                     running[id(p)] = self._pool.submit(self._checkpoint, p)
+            for p in partitions:
                 if (since := p.checkpointer.busy_since) is not None and time.monotonic() - since > limit_s:
                     exits.end_now(
                         exits.AGAIN, f"partition {p.number}: a checkpoint has hung for more than {limit_s:.0f} s"
                     )
-            running = {id(p): running[id(p)] for p in partitions}
+            running = {id(p): running[id(p)] for p in partitions if id(p) in running}
             self._metrics.waiting.set(max((p.waiting_s for p in partitions), default=0.0))
 
     def _checkpoint(self, partition: Partition) -> None:
