@@ -29,7 +29,8 @@ _COS_STEP = np.append(np.diff(_COS_ARRAY), 0.0)
 
 def velocities(sog: NDArray[np.float64], cog: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(east, north) of speeds and courses in [0, 360) deg, in the unit of the speed; a missing course gives the velocity of course 0."""
-    x = np.where((cog >= 0.0) & (cog < 360.0), cog, 0.0) * TABLE_PER_DEG
+    known = (cog >= 0.0) & (cog < 360.0)
+    x = (cog if known.all() else np.where(known, cog, 0.0)) * TABLE_PER_DEG
     i = x.astype(np.int64)
     x -= i
     return sog * _between_entries(_SIN_ARRAY, _SIN_STEP, i, x), sog * _between_entries(_COS_ARRAY, _COS_STEP, i, x)
