@@ -13,6 +13,8 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +63,12 @@ def main(argv: list[str] | None = None) -> int:
     runs: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     failed = []
     # With --docs alone the page is written from what is there.
-    for name in args.names or (() if args.docs and runs else NAMES):
-        began = time.monotonic()
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        results, error = _in_own_process(name, args.quick)
-        took = time.monotonic() - began
+    names = args.names or (() if args.docs and runs else NAMES)
+    # A quick run judges no ratio, so its benchmarks may share the cores; else one at a time.
+    pool = ThreadPoolExecutor(2 if args.quick else 1)
+    for name, (results, error, took) in zip(
+        names, pool.map(partial(_in_own_process, quick=args.quick), names), strict=True
+    ):
         if error:
             failed.append(name)
             print(f"{name} failed after {took:.0f} s:\n{error}", file=sys.stderr)
@@ -98,15 +101,18 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _in_own_process(name: str, quick: bool) -> tuple[list[dict[str, Any]], str]:
+def _in_own_process(name: str, quick: bool) -> tuple[list[dict[str, Any]], str, float]:
+    """Its results, or what went wrong; seconds."""
+    print(f"{name} ...", file=sys.stderr, flush=True)
+    began = time.monotonic()
     threads = {} if name in SEVERAL_THREADS else dict.fromkeys(ONE_THREAD, "1")
     command = [sys.executable, "-m", "benchmarks", "--in-process", name, *(["--quick"] if quick else [])]
     env = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", **os.environ, **threads}
     done = subprocess.run(command, capture_output=True, text=True, env=env)
     last = done.stdout.strip().splitlines()[-1:] or [""]
     if done.returncode or not last[0].startswith("["):
-        return [], (done.stderr + done.stdout)[-4000:]
-    return json.loads(last[0]), ""
+        return [], (done.stderr + done.stdout)[-4000:], time.monotonic() - began
+    return json.loads(last[0]), "", time.monotonic() - began
 
 
 def _one(name: str, quick: bool) -> int:
