@@ -92,9 +92,8 @@ def main(argv: list[str] | None = None) -> int:
         # What was only run quickly stands in for what was not run in full, and says so.
         quick = args.out / "quick.json"
         small: dict[str, Any] = json.loads(quick.read_text()) if quick.is_file() else {}
-        tracks = (
-            args.out / "alert_function" / "summary.json"
-        )  # of `python -m benchmarks.alert_function TRACKS --out ...`
+        # What `python -m benchmarks.alert_function TRACKS --out OUT/alert_function` left.
+        tracks = args.out / "alert_function" / "summary.json"
         archive = json.loads(tracks.read_text()) if tracks.is_file() else None
         args.docs.write_text(report.page(small | runs, NAMES, archive))
         print(args.docs)
@@ -109,10 +108,11 @@ def _in_own_process(name: str, quick: bool) -> tuple[list[dict[str, Any]], str, 
     command = [sys.executable, "-m", "benchmarks", "--in-process", name, *(["--quick"] if quick else [])]
     env = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", **os.environ, **threads}
     done = subprocess.run(command, capture_output=True, text=True, env=env)
+    took = time.monotonic() - began
     last = done.stdout.strip().splitlines()[-1:] or [""]
     if done.returncode or not last[0].startswith("["):
-        return [], (done.stderr + done.stdout)[-4000:], time.monotonic() - began
-    return json.loads(last[0]), "", time.monotonic() - began
+        return [], (done.stderr + done.stdout)[-4000:], took
+    return json.loads(last[0]), "", took
 
 
 def _one(name: str, quick: bool) -> int:

@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 
 from ..config import KNOT_MPS
 from ..records import AlertType, Cause, DetectorScore
+from ..tracks.geometry import M_PER_DEG
 from .classes import class_name
 from .threshold import TYPE_INDEX
 from .usual import SECTOR_DEG, Usual
 
 CAUSES = tuple(Cause)
-_M_PER_DEG = 111_195.0  # mean degree of latitude on the sphere of 6371 km
 _OF_TYPE = {
     AlertType.JUMP: Cause.JUMP,
     AlertType.IDENTITY_CONFLICT: Cause.IDENTITY_CONFLICT,
@@ -81,8 +81,8 @@ class Window(NamedTuple):
     @property
     def straightness(self) -> float:
         """Made good / path, 0..1; NaN when the ship has not moved 500 m."""
-        east = (self.lon - self.lon[0]) * math.cos(math.radians(float(self.lat[0]))) * _M_PER_DEG
-        north = (self.lat - self.lat[0]) * _M_PER_DEG
+        east = (self.lon - self.lon[0]) * math.cos(math.radians(float(self.lat[0]))) * M_PER_DEG
+        north = (self.lat - self.lat[0]) * M_PER_DEG
         path = float(np.hypot(np.diff(east), np.diff(north)).sum())
         return math.hypot(east[-1], north[-1]) / path if path > 500.0 else math.nan
 
@@ -93,7 +93,7 @@ class Window(NamedTuple):
         if len(t) < 3:
             return 0.0
         course = np.radians(cog)
-        scale = _M_PER_DEG / (KNOT_MPS * np.diff(t))
+        scale = M_PER_DEG / (KNOT_MPS * np.diff(t))
         reported = sog * np.sin(course), sog * np.cos(course)
         made = np.diff(lon) * math.cos(math.radians(float(lat[0]))) * scale, np.diff(lat) * scale
         off = [m - 0.5 * (r[1:] + r[:-1]) for m, r in zip(made, reported, strict=True)]

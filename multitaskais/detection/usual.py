@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from ..tracks.geometry import M_PER_DEG
 from .cells import LEVELS, CellGrid
 
 SECTOR_DEG = 15.0
@@ -25,7 +26,6 @@ FINE = 5  # places where ships pass are kept at cell / FINE: 0.02 degree
 MIN_PASSES = 2  # vessels; where one alone has passed is no usual place
 UNDER_WAY_KNOTS = 1.0  # slower, a course says nothing
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_M_PER_DEG = 111_195.0  # mean degree of latitude on the sphere of 6371 km
 
 
 class Custom(NamedTuple):
@@ -87,8 +87,8 @@ class Usual:
         if (r, c) == (row[0], col[0]):
             return 0.0, 0.0
         step = self.grid.cell_deg / FINE
-        north = (lat - (self.grid.lat_min + (r + 0.5) * step)) * _M_PER_DEG
-        east = (lon - (self.grid.lon_min + (c + 0.5) * step)) * _M_PER_DEG * math.cos(math.radians(lat))
+        north = (lat - (self.grid.lat_min + (r + 0.5) * step)) * M_PER_DEG
+        east = (lon - (self.grid.lon_min + (c + 0.5) * step)) * M_PER_DEG * math.cos(math.radians(lat))
         return math.hypot(north, east), math.degrees(math.atan2(east, north)) % 360.0
 
     def _fine(self, lat: NDArray, lon: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

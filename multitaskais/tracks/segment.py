@@ -11,9 +11,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import Region, TrackRules
+from ..config import KNOT_MPS, Region, TrackRules
 from ..records import Reason
-from .geometry import KNOT_MPS, great_circles_m
+from .geometry import great_circles_m
 from .screen import CODE, screen
 from .tracker import Accepted, Rejected, VesselTracker, track_name
 

@@ -32,9 +32,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..config import TrackRules
+from ..config import KNOT_MPS, TrackRules
 from ..records import Reason
-from .geometry import KNOT_MPS, M_PER_DEG, great_circle_m
+from .geometry import M_PER_DEG, great_circle_m
 
 HELD_MAX = 4096
 SIDES_MAX = 3  # displaced runs followed at a time; the stalest gives way
