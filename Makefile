@@ -33,10 +33,10 @@ $(READY): pyproject.toml constraints.txt | check
 	@touch $(READY)
 
 demo: $(READY)  ## archive -> tracks -> live stream -> alerts, on simulated Brittany traffic (KEEP=1: until Ctrl-C)
-	@$(BIN)/python -m stream_operator.demo --out out/demo $(if $(KEEP),--keep)
+	@$(BIN)/python -m stream_operator.commands.demo --out out/demo $(if $(KEEP),--keep)
 
 demo-real: $(READY)  ## the same thread on the real NOAA day in ../shared
-	@$(BIN)/python -m stream_operator.demo --real --out out/demo-real $(if $(KEEP),--keep)
+	@$(BIN)/python -m stream_operator.commands.demo --real --out out/demo-real $(if $(KEEP),--keep)
 
 test: $(READY)  ## lint, types, import contracts, and every test but the slow ones
 	@$(MAKE) --no-print-directory lint

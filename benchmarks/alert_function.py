@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multitaskais.config import DetectionRules
-from multitaskais.detection import replay
+from multitaskais.detection import offline as replay
 from multitaskais.detection.calibration import Calibration, fit
-from multitaskais.detection.cells import CellGrid
+from multitaskais.detection.grid import CellGrid
 from multitaskais.detection.panel import Panel
 from multitaskais.detection.threshold import N_TYPES, TYPE_INDEX, Surprise, Thresholds
-from multitaskais.model.noise import noise_table
+from multitaskais.model.samples import samples_of
+from multitaskais.networks.noise import noise_table
 from multitaskais.records import AlertType
-from multitaskais.training_data import samples_of
 
 from .alert_function_archive import alert_function, main
 from .harness import Result, compare, require

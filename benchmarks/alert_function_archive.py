@@ -32,12 +32,12 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from multitaskais import modelfolder
 from multitaskais.config import STEP_S, DetectionRules
-from multitaskais.detection import replay
+from multitaskais.detection import offline as replay
 from multitaskais.detection.panel import Panel
 from multitaskais.errors import InputError, MultitaskAISError
-from multitaskais.modelfolder import Model
+from multitaskais.model import folder as modelfolder
+from multitaskais.model.folder import Model
 from multitaskais.records import REPORT_DTYPE, NotJudged
 from multitaskais.tracks.resample import resample_track
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from multitaskais.detection.acontrario import AContrario, tables
 from multitaskais.detection.calibration import Calibration, fit
-from multitaskais.detection.cells import CellGrid
+from multitaskais.detection.grid import CellGrid
 from multitaskais.records import SAMPLE_DTYPE
 
 from .harness import Result, compare, require

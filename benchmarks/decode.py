@@ -10,10 +10,10 @@ from functools import partial
 
 import numpy as np
 
-from multitaskais.ais import kernel
-from multitaskais.ais.block import BlockDecoder, compiled_kernel
 from multitaskais.ais.encode import cdv_lines, encode_static
 from multitaskais.ais.positions import StaticData
+from multitaskais.ais.vectorized import positions as kernel
+from multitaskais.ais.vectorized.block import BlockDecoder, compiled_kernel
 
 from .harness import Result, compare, require
 from .reference import decode as reference

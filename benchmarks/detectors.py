@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multitaskais import modelfolder
 from multitaskais.config import REGIONS, TrackRules
-from multitaskais.detection import replay
+from multitaskais.detection import offline as replay
 from multitaskais.evaluation import metrics
 from multitaskais.evaluation.altered import CLEAN, clean_tracks, labelled, write_labelled
 from multitaskais.evaluation.evaluate import Outcome
 from multitaskais.evaluation.labelled import read_labelled
 from multitaskais.evaluation.run import judge
-from multitaskais.modelfolder import Model
+from multitaskais.model import folder as modelfolder
+from multitaskais.model.folder import Model
+from multitaskais.model.samples import Split, load_reports, samples_of, split_of
 from multitaskais.records import SAMPLE_DTYPE
-from multitaskais.training_data import Split, load_reports, samples_of, split_of
 
 from .harness import Result, require
 from .reference import published_chain

@@ -7,8 +7,8 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from multitaskais.modelfolder import Model
-from multitaskais.online import Fleet
+from multitaskais.engine.engine import Fleet
+from multitaskais.model.folder import Model
 from multitaskais.records import REPORT_DTYPE
 
 from .harness import Result

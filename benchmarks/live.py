@@ -24,9 +24,11 @@ import numpy as np
 from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
 from numpy.typing import NDArray
 
-from stream_operator import devbroker, kafka, wire
+from stream_operator import devbroker
+from stream_operator.kafka import client as kafka
+from stream_operator.kafka import codec as wire
+from stream_operator.kafka.topics import Admin
 from stream_operator.settings import Settings
-from stream_operator.topics import Admin
 
 from .harness import Result, figure, of_rates, require
 from .workload import MODEL, usual
@@ -43,7 +45,7 @@ LIMIT_S = 300.0
 READY_LIMIT_S = 120.0
 TRIES = 3
 CORES = {
-    "real": "stream_operator.core:fleet",
+    "real": "stream_operator.worker.core:fleet",
     "stand-in": "benchmarks.reference.standin_core:make",
 }
 

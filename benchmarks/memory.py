@@ -7,7 +7,7 @@ import gc
 import numpy as np
 
 from multitaskais.detection.protocol import Detector
-from multitaskais.online import Fleet
+from multitaskais.engine.engine import Fleet
 
 from .harness import Result, figure
 from .machine import give_back_freed, resident_bytes

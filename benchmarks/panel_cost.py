@@ -10,12 +10,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from multitaskais import modelfolder
+from multitaskais.detection.offline import lines_of
 from multitaskais.detection.panel import Panel
-from multitaskais.detection.replay import lines_of
-from multitaskais.modelfolder import Model
+from multitaskais.model import folder as modelfolder
+from multitaskais.model.folder import Model
+from multitaskais.model.samples import load_reports, samples_of
 from multitaskais.simulate import SimulationSettings, simulate
-from multitaskais.training_data import load_reports, samples_of
 
 from .harness import Result, seconds
 from .workload import SIMULATED, learnt, model, region, shared_day

@@ -15,13 +15,15 @@ from typing import TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-from multitaskais.online import Fleet
-from stream_operator import core, devbroker, kafka
-from stream_operator.checkpoint import Checkpointer, Cut
-from stream_operator.metrics import Metrics
-from stream_operator.partition import Partition
+from multitaskais.engine.engine import Fleet
+from stream_operator import devbroker
+from stream_operator.kafka import client as kafka
 from stream_operator.settings import Settings
-from stream_operator.source import Source
+from stream_operator.worker import core
+from stream_operator.worker.checkpoint import Checkpointer, Cut
+from stream_operator.worker.consumer import Source
+from stream_operator.worker.metrics import Metrics
+from stream_operator.worker.partition import Partition
 
 from .harness import Result, figure, of_rates, require
 from .live import settings_for, until_ready, worker

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
-from multitaskais.model.settings import TrainSettings
-from multitaskais.model.train import _graphs, _Noise
-from multitaskais.model.weights import Sizes, VrnnWeights
+from multitaskais.networks.settings import TrainSettings
+from multitaskais.networks.train import _graphs, _Noise
+from multitaskais.networks.weights import Sizes, VrnnWeights
 
 from .harness import Result, compare, require
 from .machine import sgemm_peak

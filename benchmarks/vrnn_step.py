@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from multitaskais.model.noise import noise_table
-from multitaskais.model.scorer import NumpyScorer
-from multitaskais.model.weights import Sizes, VrnnWeights
+from multitaskais.networks.noise import noise_table
+from multitaskais.networks.scorer import NumpyScorer
+from multitaskais.networks.weights import Sizes, VrnnWeights
 
 from .harness import Result, compare, require, seconds
 from .machine import sgemm_peak

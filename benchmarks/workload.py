@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from multitaskais import modelfolder
-from multitaskais.calibrate import fit_model
 from multitaskais.config import KNOT_MPS, DetectionRules, Region
 from multitaskais.detectors.vrnn import VrnnDetector
 from multitaskais.errors import ModelNotFound
-from multitaskais.model.weights import Sizes, VrnnWeights
-from multitaskais.modelfolder import Model
+from multitaskais.model import folder as modelfolder
+from multitaskais.model.fit import fit_model
+from multitaskais.model.folder import Model
+from multitaskais.model.samples import samples_of
+from multitaskais.networks.weights import Sizes, VrnnWeights
 from multitaskais.records import REPORT_DTYPE
 from multitaskais.simulate import SimulationSettings, simulate
-from multitaskais.training_data import samples_of
 
 T0 = 1_500_000_000.0  # 2017-07-14, a multiple of 600
 M_PER_DEG = 111_195.0

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from multitaskais.modelfolder import Model
-from multitaskais.online import Fleet
+from multitaskais.engine.engine import Fleet
+from multitaskais.model.folder import Model
 
 from .harness import Result
 from .machine import give_back_freed, resident_bytes

@@ -24,13 +24,13 @@ from multitaskais.command import CommandParser
 from multitaskais.errors import MultitaskAISError
 
 MODULES = {
-    "topics": ".topics",
-    "feed": ".feed",
-    "alerts": ".alerts",
-    "dead": ".dead",
-    "replay": ".replay",
+    "topics": ".kafka.topics",
+    "feed": ".commands.feed",
+    "alerts": ".commands.alerts",
+    "dead": ".commands.dead_letters",
+    "replay": ".commands.replay",
     "broker": ".devbroker.cli",
-    "model": ".swap",
+    "model": ".commands.rollout",
     "map": ".map",
 }
 
@@ -38,8 +38,11 @@ MODULES = {
 def worker(argv: list[str]) -> int:
     # Until Faust takes the signal over there is nothing to make durable: leave in order at once.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    from . import app, core, exits, health, logs, topics
+    from . import exit_codes as exits
+    from . import logs
+    from .kafka import topics
     from .settings import Settings
+    from .worker import app, core, health
 
     parser = CommandParser(
         "python -m stream_operator worker",

@@ -41,7 +41,7 @@ def set_up(form: str, level: str) -> None:
         "aiokafka",
         "aiohttp.access",
         "asyncio",
-        "stream_operator.app",
+        "stream_operator.worker.app",
         "stream_operator.kafka",
     ):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))

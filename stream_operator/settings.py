@@ -62,7 +62,7 @@ class Settings:
         "When set: each durable alert is also appended to alerts.jsonl in this folder (a convenience copy; the topic is the truth).",
     )
     core: str = _field(
-        "stream_operator.core:fleet", "`module:function` that makes the fold (for tests and measurements)."
+        "stream_operator.worker.core:fleet", "`module:function` that makes the fold (for tests and measurements)."
     )
 
     # the broker

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from multitaskais.config import Region
 from multitaskais.errors import InputError
+from multitaskais.model.samples import Split, TrainingSamples, load_samples, samples_of, split_of
 from multitaskais.records import REPORT_DTYPE
-from multitaskais.training_data import Split, TrainingSamples, load_samples, samples_of, split_of
 
 REGION = Region("toy", 48.0, 50.0, -6.0, -4.0)
 T0 = 1_500_000_000.0

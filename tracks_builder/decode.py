@@ -16,11 +16,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark import TaskContext
 
-from multitaskais.ais.block import ACCEPTED, WAITING, BlockDecoder, reason_of
 from multitaskais.ais.positions import StaticData
+from multitaskais.ais.vectorized.block import ACCEPTED, WAITING, BlockDecoder, reason_of
 from multitaskais.config import Region, TrackRules
 from multitaskais.records import Counts, Reason
-from multitaskais.tracks.screen import REASONS, screen
+from multitaskais.tracks.quality import REASONS, screen
 
 from .schemas import HOUR_S, PACKED, PACKED_DTYPE, STATIC, STREAM_ARROW, stream_keys
 from .tally import Block, Tallies, Tally

@@ -22,8 +22,8 @@ from multitaskais.errors import ConfigError
 
 from . import read, transform
 from .decode import Screening
-from .faults import telling
 from .files import require_writable, write_text
+from .spark_errors import telling
 from .tally import ByTask, Tallies, Tally, numbered, total
 
 DEFAULT_OUTPUT = "/tmp/trajectories"

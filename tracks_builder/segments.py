@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from multitaskais.config import TrackRules
 from multitaskais.records import Reason
-from multitaskais.tracks.screen import CODE
-from multitaskais.tracks.segment import LABEL_DTYPE, segment
+from multitaskais.tracks.quality import CODE
+from multitaskais.tracks.segmentation import LABEL_DTYPE, segment
 from multitaskais.tracks.tracker import Accepted, Rejected, TrackEvent, VesselTracker, track_name
 
 DISPLACED = CODE[Reason.DISPLACED]

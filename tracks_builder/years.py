@@ -29,10 +29,10 @@ from pyspark.sql import SparkSession  # noqa: E402
 from multitaskais.command import CommandParser  # noqa: E402
 from multitaskais.config import Region  # noqa: E402
 from multitaskais.errors import ConfigError, InputError, MultitaskAISError  # noqa: E402
-from tracks_builder.faults import telling  # noqa: E402
 from tracks_builder.files import exists, read_text, write_text  # noqa: E402
 from tracks_builder.job import DEFAULT_OUTPUT, Job, Summary, run  # noqa: E402
 from tracks_builder.session import start  # noqa: E402
+from tracks_builder.spark_errors import telling  # noqa: E402
 
 COLUMNS = (
     ("year", 4),

@@ -15,8 +15,10 @@ from collections import defaultdict
 
 from confluent_kafka import Consumer, Producer
 
-from stream_operator import core, kafka, wire
+from stream_operator.kafka import client as kafka
+from stream_operator.kafka import codec as wire
 from stream_operator.settings import Settings
+from stream_operator.worker import core
 
 COMMIT_S = 1.0
 

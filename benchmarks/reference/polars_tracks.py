@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from multitaskais.ais.block import BlockDecoder
+from multitaskais.ais.vectorized.block import BlockDecoder
 
 GAP_S, CUT_S, SPEED_MAX = 7200.0, 86_400.0, 30.0
 BLOCK_BYTES = 1 << 23

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from multitaskais.config import Region
-from multitaskais.model.weights import Sizes, VrnnWeights
+from multitaskais.networks.weights import Sizes, VrnnWeights
 
 from . import decision, resample, vrnn_dense
 

@@ -17,8 +17,9 @@ from collections import defaultdict
 
 import faust
 
-from stream_operator import core, wire
+from stream_operator.kafka import codec as wire
 from stream_operator.settings import Settings
+from stream_operator.worker import core
 
 TAKE, WITHIN_S = 1000, 0.1
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from multitaskais.model.weights import VrnnWeights
+from multitaskais.networks.weights import VrnnWeights
 
 from . import vrnn_dense
 

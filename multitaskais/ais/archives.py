@@ -28,11 +28,11 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError, InputError
 from ..records import Counts
-from .block import BlockDecoder
 from .decoder import LINE_MAX
 from .framing import LINE_FORMATS, sniff_line_format
 from .positions import StaticMemory
 from .tables import TABLE_FORMATS, csv_reports, parquet_reports, table_format
+from .vectorized.block import BlockDecoder
 
 FORMATS = (*LINE_FORMATS, *TABLE_FORMATS)
 STDIN = "-"

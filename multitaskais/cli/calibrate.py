@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import modelfolder
-from ..calibrate import MIN_DEV_VESSELS, fit_model, installed
 from ..config import DetectionRules, Region, TrackRules
 from ..detection.threshold import Budget
 from ..errors import ConfigError
-from ..training_data import Split, load_samples
+from ..model import folder as modelfolder
+from ..model.fit import MIN_DEV_VESSELS, fit_model, installed
+from ..model.samples import Split, load_samples
 
 
 def add_parser(subparsers: Any) -> None:

@@ -31,10 +31,11 @@ def run(args: argparse.Namespace) -> int:
     import pyarrow.parquet as pq
     from tqdm import tqdm
 
-    from .. import batch, modelfolder
+    from ..engine import batch
     from ..errors import InputError
     from ..evaluation.live import geojson
-    from ..training_data import load_reports
+    from ..model import folder as modelfolder
+    from ..model.samples import load_reports
 
     model = modelfolder.load(args.model, scorer=args.scorer)
     reports, counts = load_reports(args.tracks, None, args.format)

@@ -32,11 +32,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     import numpy as np
 
-    from .. import modelfolder
     from ..evaluation import report as files
     from ..evaluation.evaluate import report
     from ..evaluation.labelled import read_labelled
     from ..evaluation.run import judge
+    from ..model import folder as modelfolder
 
     began = time.perf_counter()
     data = read_labelled(args.labelled)

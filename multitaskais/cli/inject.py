@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from ..errors import ConfigError, InputError
     from ..evaluation.altered import clean_tracks, labelled, write_labelled
     from ..evaluation.inject import KINDS
-    from ..training_data import Split, split_of
+    from ..model.samples import Split, split_of
 
     began = time.perf_counter()
     if args.per_kind < 1:

@@ -37,8 +37,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def list_(_: argparse.Namespace) -> int:
-    from .. import modelfolder
     from ..config import REGIONS
+    from ..model import folder as modelfolder
 
     shipped = set(modelfolder.shipped())
     for name, r in REGIONS.items():

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import STEP_S, DetectionRules, Region, TrackRules
-from ..model.dataset import Dataset
-from ..model.settings import BOUNDS, TrainSettings
+from ..model.samples import Split, load_reports, load_samples, samples_of, split_of
+from ..networks.dataset import Dataset
+from ..networks.settings import BOUNDS, TrainSettings
 from ..tracks import fourhot
-from ..training_data import Split, load_reports, load_samples, samples_of, split_of
 
 PHASES = 4  # grids of different phase that training draws from (METHOD 10.5: random phase)
 

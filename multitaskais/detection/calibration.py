@@ -18,8 +18,8 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from ..errors import ConfigError
-from .cells import LEVELS, CellGrid, distinct_vessels
-from .classes import CLASSES, vessel_class
+from .grid import LEVELS, CellGrid, distinct_vessels
+from .ship_classes import CLASSES, vessel_class
 
 SHRINK = 30.0  # samples that the larger cell counts for; flat between 10 and 100 on development vessels
 SD_FLOOR = (

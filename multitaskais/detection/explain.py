@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from ..config import KNOT_MPS
 from ..records import AlertType, Cause, DetectorScore
 from ..tracks.geometry import M_PER_DEG
-from .classes import class_name
+from .ship_classes import class_name
 from .threshold import TYPE_INDEX
-from .usual import SECTOR_DEG, Usual
+from .traffic_patterns import SECTOR_DEG, Usual
 
 CAUSES = tuple(Cause)
 _OF_TYPE = {

@@ -23,7 +23,7 @@ from ..records import Alert, AlertType, Cause, NotJudged, Place, Shares, Status,
 from . import explain
 from .panel import Panel, StepResult
 from .threshold import TYPE_INDEX, TYPES, over_limit
-from .usual import Usual
+from .traffic_patterns import Usual
 
 if TYPE_CHECKING:
     from ..tracks.tracker import IdentityConflict, Jump

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from ..config import STEP_S, DetectionRules
 from ..errors import ConfigError
 from ..records import AlertType, Cause, NotJudged
-from . import acontrario, windows
+from . import acontrario
+from . import rings as windows
 from .calibration import Calibration
-from .cells import CellGrid
-from .classes import vessel_class
+from .grid import CellGrid
 from .protocol import Detector
+from .ship_classes import vessel_class
 from .threshold import N_TYPES, TYPE_INDEX, TYPES, Surprises, Thresholds, over_limit
 
 LITTLE_KNOWN_VESSELS = 10  # METHOD 10.6: with fewer other vessels around, a place is little known

@@ -19,7 +19,7 @@ from ..config import DetectionRules, Region
 from ..detection.protocol import Scores
 from ..errors import ModelCorrupt, WrongRegion
 from ..records import AlertType, NotJudged
-from .memory import NOBODY, Traffic, velocity
+from .reference import NOBODY, Traffic, velocity
 
 FILE = "cells.npz"
 FORMAT_VERSION = 1

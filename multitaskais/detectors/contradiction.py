@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection.protocol import Scores
-from ..detection.windows import push
+from ..detection.rings import push
 from ..records import AlertType, NotJudged
 from .stateless import NothingLearnt
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .memory import NOBODY, nearest_other, tree_of
+from .reference import NOBODY, nearest_other, tree_of
 
 SECTORS = 16
 HALF_DEG = 40.0

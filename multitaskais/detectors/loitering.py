@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection.protocol import Scores
-from ..detection.windows import push
+from ..detection.rings import push
 from ..records import AlertType, NotJudged
-from .memory import KM_PER_DEG
+from .reference import KM_PER_DEG
 from .stateless import NothingLearnt
 
 STEPS = 9

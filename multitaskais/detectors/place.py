@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
 from ..detection.protocol import Scores
-from ..detection.windows import push
+from ..detection.rings import push
 from ..records import AlertType, NotJudged
 from .lanes import Lanes, course_of
-from .memory import NOBODY, Traffic, mean_of, nearest_other, nearest_others, tree_of, velocity
+from .reference import NOBODY, Traffic, mean_of, nearest_other, nearest_others, tree_of, velocity
 
 FILE = "place.npz"
 KM_PER_KNOT = 0.25

@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
-from ..detection.classes import vessel_class
 from ..detection.protocol import Scores
+from ..detection.ship_classes import vessel_class
 from ..errors import ConfigError
-from ..model.residual import ResidualScorer, ResidualWeights
+from ..networks.motion import ResidualScorer, ResidualWeights
 from ..records import AlertType, NotJudged
 
 if TYPE_CHECKING:
-    from ..model.residual_train import ResidualTrained
+    from ..networks.motion_train import ResidualTrained
 
 WEIGHTS_FILE = "weights.npz"
 SHIPPED = Path(__file__).parent.parent / "data" / "residual.npz"
@@ -72,7 +72,7 @@ class ResidualDetector:
     ) -> tuple[Self, ResidualTrained]:
         """Learn from lines of samples; other vessels' lines decide when to stop. ``settings``: fields of ``ResidualSettings``."""
         try:
-            from ..model.residual_train import ResidualSettings, train_residual
+            from ..networks.motion_train import ResidualSettings, train_residual
         except ImportError as e:
             raise ConfigError(f"training needs TensorFlow ({e}): pip install 'multitaskais[train]'") from None
         learn, judge = ([(line, vessel_class(line["ship_type"])) for line in part] for part in (train, validation))

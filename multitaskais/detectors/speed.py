@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
 from ..detection.protocol import Scores
-from ..detection.windows import push
+from ..detection.rings import push
 from ..records import AlertType, NotJudged
-from .memory import NOBODY, Traffic, mean_of, nearest_others, tree_of, velocity
+from .reference import NOBODY, Traffic, mean_of, nearest_others, tree_of, velocity
 
 FILE = "speed.npz"
 NEAR_KM = 3.0

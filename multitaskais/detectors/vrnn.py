@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 from ..config import DetectionRules, Region
 from ..detection.protocol import Scores
 from ..errors import ConfigError, InputError, ModelCorrupt, StateError, WrongRegion
-from ..model.dataset import Dataset
-from ..model.scorer import NumpyScorer, Scorer
-from ..model.settings import TrainSettings
-from ..model.weights import Sizes, VrnnWeights
+from ..networks.dataset import Dataset
+from ..networks.scorer import NumpyScorer, Scorer
+from ..networks.settings import TrainSettings
+from ..networks.weights import Sizes, VrnnWeights
 from ..records import AlertType, NotJudged
 from ..tracks import fourhot
 
 if TYPE_CHECKING:
-    from ..model.train import Trained
+    from ..networks.train import Trained
 
 WEIGHTS_FILE = "weights.npz"
 SETTINGS_FILE = "vrnn.json"
@@ -136,7 +136,7 @@ class VrnnDetector:
     ) -> tuple[Self, Trained]:
         """Train on a dataset whose split is already made; ``samples`` is S of the score, not of the bound."""
         try:
-            from ..model.train import train
+            from ..networks.train import train
         except ImportError as e:
             raise ConfigError(f"training needs TensorFlow ({e}): pip install 'multitaskais[train]'") from None
         if out is None:
@@ -214,7 +214,7 @@ def _scorer(kind: str, weights: VrnnWeights, sizes: Sizes, samples: int, seed: i
         return NumpyScorer(weights, sizes, samples, seed)
     if kind == "tensorflow":
         try:
-            from ..model.tf_scorer import TensorFlowScorer
+            from ..networks.tf_scorer import TensorFlowScorer
         except ImportError as e:
             raise ConfigError(
                 f"--scorer tensorflow needs TensorFlow ({e}): pip install 'multitaskais[train]'"

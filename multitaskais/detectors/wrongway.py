@@ -21,7 +21,7 @@ from ..config import DetectionRules, Region
 from ..detection.protocol import Scores
 from ..records import AlertType, Cause, NotJudged
 from .lanes import UNDER_WAY_KNOTS, Lanes, course_of
-from .memory import NOBODY, Traffic, velocity
+from .reference import NOBODY, Traffic, velocity
 
 FILE = "wrongway.npz"
 VESSELS = 3  # one alone may have been on the wrong side itself

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from ..config import Region, TrackRules
 from ..errors import InputError
 from ..records import REPORT_DTYPE, Reason
-from ..tracks.choose import Choice, choose
-from ..tracks.screen import CODE
-from ..tracks.segment import segment
+from ..tracks.quality import CODE
+from ..tracks.segmentation import segment
+from ..tracks.selection import Choice, choose
 from ..tracks.tracker import track_name
 from .inject import KINDS, Source, alter
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..modelfolder import Model
+from ..model.folder import Model
 
 _FIGURES = (
     ("auroc", "AUROC"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..detection.classes import class_name
+from ..detection.ship_classes import class_name
 from ..records import Cause
 
 # Which causes name a kind rightly; by the first word of the kind, so that shift_2km and shift_10km are both a shift.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..records import REPORT_DTYPE
-from ..tracks.screen import SHIP_MMSI
+from ..tracks.quality import SHIP_MMSI
 
 REQUIRED = ("track_id", "mmsi", "t", "lat", "lon", "sog", "cog", "kind", "abnormal")
 OPTIONAL = {"heading": np.nan, "nav_status": -1, "ship_type": -1, "msg_type": -1}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..batch import run
-from ..modelfolder import Model
+from ..engine.batch import run
+from ..model.folder import Model
 from .evaluate import Outcome, outcome, outside_region
 from .labelled import Labelled
 

@@ -16,12 +16,12 @@ from multitaskais.errors import OperatorError
 
 from .. import logs
 from ..settings import Settings
-from .answers import Answers
+from .feedback import Answers
+from .follower import Source
 from .guard import Guard
-from .picture import Picture
 from .server import Server
 from .ships import Limits
-from .source import Source
+from .state import Picture
 
 log = logging.getLogger("stream_operator.map")
 STOP_S = 3.0  # open pages are let go within so long

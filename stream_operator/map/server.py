@@ -20,11 +20,11 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
-from .answers import Answers
 from .coast import coast
+from .feedback import Answers
 from .guard import HEADERS, Guard, is_loopback
-from .incoming import NAME_CHARS, Answer, AnswerText, Id, plain
-from .picture import Picture
+from .state import Picture
+from .untrusted import NAME_CHARS, Answer, AnswerText, Id, plain
 
 STATIC = Path(__file__).with_name("static")
 TICK_S = 1.0

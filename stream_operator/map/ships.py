@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .incoming import NAME_CHARS, VERDICT_CODE, VerdictRecord, plain
+from .untrusted import NAME_CHARS, VERDICT_CODE, VerdictRecord, plain
 
 PAST_DTYPE = np.dtype([("t", "f8"), ("lat", "f4"), ("lon", "f4"), ("sog", "f4"), ("cog", "f4")])
 STEPS_MAX = 300  # verdicts kept a ship; 24 h of 10-minute steps are 144

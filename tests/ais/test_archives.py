@@ -24,8 +24,7 @@ from multitaskais.ais.encode import cdv_lines, encode_static, statics_of, write_
 from multitaskais.ais.positions import StaticData
 from multitaskais.errors import FormatError, InputError
 from multitaskais.records import REPORT_DTYPE, Counts, Reason
-
-from .test_block_equals_pyais import equal_rows
+from tests.ais.test_block_equals_pyais import equal_rows
 
 LINE = b"2011/07/08 14:30:34 !AIVDM,1,1,,A,13JEhD7P1>w`ApbK`Q8K??w22@CD,0*12\n"
 
@@ -58,7 +57,7 @@ def some_reports(n: int, seed: int = 0) -> np.ndarray:
 
 @given(st.integers(1, 400), st.integers(0, 2**32 - 1))
 def test_decoding_what_was_encoded_gives_it_back(n: int, seed: int) -> None:
-    from multitaskais.ais.block import decode_block
+    from multitaskais.ais.vectorized.block import decode_block
 
     reports = some_reports(n, seed)
     for kernel in ({}, {"line_kernel": None}):
@@ -73,7 +72,7 @@ def test_decoding_what_was_encoded_gives_it_back(n: int, seed: int) -> None:
     st.sampled_from([5, 24]),
 )
 def test_name_and_type_survive_the_air(mmsi: int, name: str, ship_type: int, msg_type: int) -> None:
-    from multitaskais.ais.block import BlockDecoder
+    from multitaskais.ais.vectorized.block import BlockDecoder
 
     given_name = name.strip().encode() or None
     data = StaticData(mmsi, 0.0, msg_type, given_name, ship_type or -1, None, -1, -1, -1, -1, -1)

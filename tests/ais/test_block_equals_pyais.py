@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import composite
 
-from multitaskais.ais import kernel
-from multitaskais.ais.block import (
+from multitaskais.ais.framing import checksum
+from multitaskais.ais.vectorized import positions as kernel
+from multitaskais.ais.vectorized.block import (
     ACCEPTED,
     CODE_OF,
     WAITING,
@@ -24,7 +25,6 @@ from multitaskais.ais.block import (
     decode_block,
     reason_of,
 )
-from multitaskais.ais.framing import checksum
 from multitaskais.records import REPORT_DTYPE, Counts, Reason
 
 # the second is the first where numba is not installed
@@ -280,7 +280,7 @@ def test_lines_come_as_arrow_arrays_too() -> None:
 
 def test_the_kernel_itself_decodes_the_usual_lines() -> None:
     """Else the equality above would hold for a kernel that leaves everything to pyais."""
-    from multitaskais.ais.block import locate_lines
+    from multitaskais.ais.vectorized.block import locate_lines
 
     body = sentence("13JEhD7P1>w`ApbK`Q8K??w22@CD")
     usual = [

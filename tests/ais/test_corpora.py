@@ -10,13 +10,12 @@ import pyais
 import pytest
 
 from multitaskais.ais.archives import open_archive, read_reports
-from multitaskais.ais.block import decode_block
 from multitaskais.ais.decoder import Message
 from multitaskais.ais.framing import checksum
+from multitaskais.ais.vectorized.block import decode_block
 from multitaskais.cli.decode import decode_archive, message_json
 from multitaskais.records import Counts
-
-from .test_block_equals_pyais import equal_rows
+from tests.ais.test_block_equals_pyais import equal_rows
 
 CORPORA = [
     "amsa-risky/exact-earth-augmented.txt",

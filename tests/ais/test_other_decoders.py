@@ -11,8 +11,7 @@ import pytest
 
 from multitaskais.ais.decoder import Decoder, Message
 from multitaskais.cli.decode import message_json
-
-from . import mappings
+from tests.support import decoder_mappings as mappings
 
 ROOT = Path(__file__).resolve().parents[2]
 GPSD_FILES = {

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import composite
 
-from multitaskais.ais import kernel, kernel_static
-from multitaskais.ais.block import CODE_OF, WAITING, BlockDecoder, decode_block, locate_lines
 from multitaskais.ais.encode import encode_static
 from multitaskais.ais.positions import StaticData
+from multitaskais.ais.vectorized import positions as kernel
+from multitaskais.ais.vectorized import statics as kernel_static
+from multitaskais.ais.vectorized.block import CODE_OF, WAITING, BlockDecoder, decode_block, locate_lines
 from multitaskais.records import Counts, Reason
-
-from .test_block_equals_pyais import ARMOUR, same, same_as, sentence, tag_block
+from tests.ais.test_block_equals_pyais import ARMOUR, same, same_as, sentence, tag_block
 
 STAMPS = [b"2011/07/08 14:30:34 "] * 6 + [
     b"2011/07/08 14:30:59 ",

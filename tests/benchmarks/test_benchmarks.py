@@ -16,9 +16,9 @@ import pytest
 from benchmarks import __main__ as suite
 from benchmarks import alert_function_archive, report, workload
 from benchmarks.harness import Result, compare, figure
-from multitaskais import modelfolder
 from multitaskais.config import DetectionRules
-from multitaskais.detection import replay
+from multitaskais.detection import offline as replay
+from multitaskais.model import folder as modelfolder
 from multitaskais.tracks.resample import resample_track
 from stream_operator import devbroker
 

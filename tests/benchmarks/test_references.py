@@ -14,8 +14,8 @@ from benchmarks.reference import decision as plain
 from benchmarks.reference import decode as line_by_line
 from benchmarks.reference import published_chain
 from benchmarks.workload import one_track, voyages
-from multitaskais.ais.block import decode_block
 from multitaskais.ais.encode import cdv_lines
+from multitaskais.ais.vectorized.block import decode_block
 from multitaskais.detection.acontrario import tables
 from multitaskais.detection.calibration import kde_quantile
 

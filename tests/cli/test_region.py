@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multitaskais import modelfolder
 from multitaskais.cli import main
 from multitaskais.config import REGIONS
+from multitaskais.model import folder as modelfolder
 from multitaskais.simulate import SimulationSettings, simulate
 from multitaskais.simulate.archive import write_parquet
 

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from detectors.lanes import REGION
 
-from multitaskais import modelfolder
 from multitaskais.cli import main
-
-from .small import fleet
+from multitaskais.model import folder as modelfolder
+from tests.support.lane_traffic import REGION
+from tests.support.small_model import fleet
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from scipy.stats import gaussian_kde
 from multitaskais.config import Region
 from multitaskais.detection import calibration
 from multitaskais.detection.calibration import SHRINK, Calibration, kde_quantile
-from multitaskais.detection.cells import CellGrid, distinct_vessels
-from multitaskais.detection.classes import CLASSES
+from multitaskais.detection.grid import CellGrid, distinct_vessels
+from multitaskais.detection.ship_classes import CLASSES
 from multitaskais.errors import ConfigError
 from multitaskais.records import SAMPLE_DTYPE
 

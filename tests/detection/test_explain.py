@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from detectors.lanes import sail
 
 from multitaskais.detection import explain
 from multitaskais.detection.explain import Facts, Window
 from multitaskais.detection.threshold import N_TYPES, TYPE_INDEX
 from multitaskais.records import AlertType, Cause
-
-from .small import fleet, model
+from tests.support.lane_traffic import sail
+from tests.support.small_model import fleet, model
 
 USUAL = model().usual
 QUIET = np.zeros(N_TYPES)

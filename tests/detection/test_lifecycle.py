@@ -11,15 +11,14 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from detectors.lanes import sail
 
 from multitaskais.detection.lifecycle import AlertLife, LineInfo
 from multitaskais.detection.panel import Panel
 from multitaskais.detection.threshold import N_TYPES, TYPE_INDEX
 from multitaskais.records import Alert, AlertType, Cause, Status, alert_id
 from multitaskais.tracks.tracker import IdentityConflict, Jump
-
-from .small import fleet, model
+from tests.support.lane_traffic import sail
+from tests.support.small_model import fleet, model
 
 PANEL: Panel = model().panel
 MMSI = 228_000_001

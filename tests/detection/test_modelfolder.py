@@ -7,16 +7,16 @@ import shutil
 
 import numpy as np
 import pytest
-from detectors.lanes import REGION
 
-from multitaskais import modelfolder
-from multitaskais.calibrate import fit_model, with_budget
 from multitaskais.config import REGIONS
-from multitaskais.detection import contract, replay
+from multitaskais.detection import checks as contract
+from multitaskais.detection import offline as replay
 from multitaskais.detection.threshold import Budget
 from multitaskais.errors import ConfigError, ModelCorrupt, ModelError, ModelNotFound, WrongRegion
-
-from .small import DETECTORS, fleet, model
+from multitaskais.model import folder as modelfolder
+from multitaskais.model.fit import fit_model, with_budget
+from tests.support.lane_traffic import REGION
+from tests.support.small_model import DETECTORS, fleet, model
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,15 @@ import math
 
 import numpy as np
 import pytest
-from detectors.lanes import sail
 
 from multitaskais.config import DetectionRules
-from multitaskais.detection import replay, windows
+from multitaskais.detection import offline as replay
+from multitaskais.detection import rings as windows
 from multitaskais.detection.panel import Panel
 from multitaskais.errors import ConfigError
 from multitaskais.records import AlertType, NotJudged
-
-from .small import fleet, model
+from tests.support.lane_traffic import sail
+from tests.support.small_model import fleet, model
 
 PANEL = model().panel
 

@@ -1,5 +1,5 @@
 """The checks ship with the package, so that a detector of another package can be held against them."""
 
-from multitaskais.detection.contract import check, check_names_no_vessel
+from multitaskais.detection.checks import check, check_names_no_vessel
 
 __all__ = ["check", "check_names_no_vessel"]

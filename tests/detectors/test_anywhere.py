@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multitaskais import batch, modelfolder
 from multitaskais.detection.threshold import TYPE_INDEX
+from multitaskais.engine import batch
+from multitaskais.model import folder as modelfolder
+from multitaskais.model.samples import load_reports
 from multitaskais.records import AlertType
-from multitaskais.training_data import load_reports
 
 
 @pytest.fixture(scope="module")

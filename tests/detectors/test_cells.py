@@ -5,9 +5,8 @@ import numpy as np
 from multitaskais.config import DetectionRules
 from multitaskais.detectors import cells
 from multitaskais.detectors.cells import CellsDetector
-from multitaskais.detectors.memory import Traffic
-
-from .lanes import REGION, lane, run, sail
+from multitaskais.detectors.reference import Traffic
+from tests.support.lane_traffic import REGION, lane, run, sail
 
 RULES = DetectionRules()
 

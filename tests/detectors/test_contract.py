@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 from multitaskais.config import DetectionRules
-from multitaskais.detection import contract
+from multitaskais.detection import checks as contract
 from multitaskais.detection.protocol import Scores
 from multitaskais.detectors.vrnn import VrnnDetector
-from multitaskais.model.weights import Sizes, VrnnWeights
-from multitaskais.modelfolder import ENTRY_POINTS, detector_class
+from multitaskais.model.folder import ENTRY_POINTS, detector_class
+from multitaskais.networks.weights import Sizes, VrnnWeights
 from multitaskais.records import AlertType, NotJudged
-
-from .lanes import REGION, lane, sail
+from tests.support.lane_traffic import REGION, lane, sail
 
 RULES = DetectionRules()
 

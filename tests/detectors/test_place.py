@@ -6,11 +6,10 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 from multitaskais.config import DetectionRules, Region
-from multitaskais.detectors.memory import NOBODY, Traffic, nearest_other, nearest_others
 from multitaskais.detectors.place import PlaceDetector
+from multitaskais.detectors.reference import NOBODY, Traffic, nearest_other, nearest_others
 from multitaskais.errors import InputError, ModelCorrupt, WrongRegion
-
-from .lanes import REGION, lane, run, sail
+from tests.support.lane_traffic import REGION, lane, run, sail
 
 RULES = DetectionRules()
 

@@ -8,8 +8,7 @@ import pytest
 from multitaskais.config import REGIONS, DetectionRules
 from multitaskais.detectors.residual import SHIPPED, ResidualDetector
 from multitaskais.records import NotJudged
-
-from .lanes import REGION, run, sail
+from tests.support.lane_traffic import REGION, run, sail
 
 RULES = DetectionRules()
 

@@ -11,8 +11,7 @@ from multitaskais.config import KNOT_MPS
 from multitaskais.detectors.contradiction import ContradictionDetector
 from multitaskais.detectors.drift import DriftDetector
 from multitaskais.detectors.loitering import LoiteringDetector
-
-from .lanes import run, sail
+from tests.support.lane_traffic import run, sail
 
 
 @given(st.lists(st.floats(0, 20) | st.just(float("nan")), min_size=4, max_size=30))

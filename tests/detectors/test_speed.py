@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from multitaskais.config import DetectionRules
-from multitaskais.detectors.memory import velocity
+from multitaskais.detectors.reference import velocity
 from multitaskais.detectors.speed import FEW, LIMIT, NEIGHBOURS, SD_FLOOR, WITHIN, SpeedDetector, _features
-
-from .lanes import REGION, lane, run, sail
+from tests.support.lane_traffic import REGION, lane, run, sail
 
 RULES = DetectionRules()
 

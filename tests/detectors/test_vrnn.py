@@ -9,8 +9,8 @@ from multitaskais.config import DetectionRules, Region
 from multitaskais.detection.protocol import Detector
 from multitaskais.detectors.vrnn import VrnnDetector, lines_of
 from multitaskais.errors import ConfigError, InputError, ModelCorrupt, StateError, WrongRegion
-from multitaskais.model.settings import TrainSettings
-from multitaskais.model.weights import Sizes, VrnnWeights
+from multitaskais.networks.settings import TrainSettings
+from multitaskais.networks.weights import Sizes, VrnnWeights
 from multitaskais.records import SAMPLE_DTYPE, AlertType, NotJudged
 
 REGION = Region("toy", 0.0, 1.0, 0.0, 1.0, 0.1, 0.1, 5.0, 45.0)

@@ -7,11 +7,10 @@ import pytest
 
 from multitaskais.config import DetectionRules
 from multitaskais.detectors.lanes import FAR_KM, Lanes
-from multitaskais.detectors.memory import NOBODY
 from multitaskais.detectors.place import PlaceDetector
+from multitaskais.detectors.reference import NOBODY
 from multitaskais.detectors.wrongway import WrongwayDetector
-
-from .lanes import REGION, run, sail
+from tests.support.lane_traffic import REGION, run, sail
 
 RULES = DetectionRules()
 

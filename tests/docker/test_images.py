@@ -22,10 +22,11 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from multitaskais import __version__
-from stream_operator import checkpoint, devbroker, kafka
+from stream_operator import devbroker
+from stream_operator.kafka import client as kafka
 from stream_operator.settings import Settings
-
-from .conftest import NAMES, ROOT, Images, Start, docker, inspect
+from stream_operator.worker import checkpoint
+from tests.docker.conftest import NAMES, ROOT, Images, Start, docker, inspect
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

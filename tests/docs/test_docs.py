@@ -14,8 +14,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from stream_operator.metrics import Metrics
 from stream_operator.settings import Settings
+from stream_operator.worker.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -92,8 +92,8 @@ def test_a_notebook_runs(notebook, tmp_path):
 def test_the_example_detector_is_found_by_its_entry_point_and_joins_a_model(tmp_path, monkeypatch):
     import numpy as np
 
-    from multitaskais import modelfolder
-    from multitaskais.calibrate import fit_model, installed
+    from multitaskais.model import folder as modelfolder
+    from multitaskais.model.fit import fit_model, installed
 
     detector, check = blocks(ROOT / "docs" / "detectors.md", "python")
     entry_points = blocks(ROOT / "docs" / "detectors.md", "toml")[0]
@@ -136,7 +136,7 @@ def test_the_reader_in_python_reads_committed_alerts_from_a_broker(tmp_path, mon
     from confluent_kafka import Producer
 
     from stream_operator import devbroker
-    from stream_operator.topics import Admin
+    from stream_operator.kafka.topics import Admin
 
     if (reason := devbroker.missing()) is not None:
         pytest.skip(reason)
@@ -283,7 +283,7 @@ def test_the_columns_of_the_tracks_table_are_those_of_the_code():
 
 
 def test_detectors_in_the_docs_are_those_that_are_installed():
-    from multitaskais.calibrate import installed
+    from multitaskais.model.fit import installed
 
     table = (ROOT / "docs" / "detectors.md").read_text().split("## An example")[0]
     assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.M)) == list(installed())
@@ -328,8 +328,8 @@ def test_the_reference_is_made_from_docstrings(tmp_path):
     make = [sys.executable, str(ROOT / "docs" / "make_api.py"), "--out", str(tmp_path)]
     done = subprocess.run(make, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "## fit_model" in (tmp_path / "multitaskais.calibrate.md").read_text()
-    assert "### Fleet.advance" in (tmp_path / "multitaskais.online.md").read_text()
+    assert "## fit_model" in (tmp_path / "multitaskais.model.fit.md").read_text()
+    assert "### Fleet.advance" in (tmp_path / "multitaskais.engine.engine.md").read_text()
     assert len(list(tmp_path.glob("multitaskais.*.md"))) == (tmp_path / "index.md").read_text().count("\n- ")
 
 

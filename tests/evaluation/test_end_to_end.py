@@ -10,15 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from multitaskais import batch, modelfolder
-from multitaskais.calibrate import fit_model
 from multitaskais.cli import main
 from multitaskais.config import REGIONS
+from multitaskais.engine import batch
 from multitaskais.evaluation import live
 from multitaskais.evaluation.labelled import read_labelled
 from multitaskais.evaluation.run import judge
+from multitaskais.model import folder as modelfolder
+from multitaskais.model.fit import fit_model
+from multitaskais.model.samples import samples_of
 from multitaskais.simulate import SimulationSettings, Traffic, simulate
-from multitaskais.training_data import samples_of
 
 BRITTANY = REGIONS["brittany"]
 

@@ -18,8 +18,7 @@ from multitaskais.evaluation.kinds import right_causes, vessel_class
 from multitaskais.evaluation.labelled import FIRST_KEY, labelled, read_labelled
 from multitaskais.evaluation.plots import all_plots
 from multitaskais.records import Alert, AlertType, Cause, Status
-
-from .builders import alert_on, table, trace_of
+from tests.support.labelled_tables import alert_on, table, trace_of
 
 NAMES = ("vrnn", "place")
 BRITTANY = REGIONS["brittany"]

@@ -15,8 +15,11 @@ from pathlib import Path
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from stream_operator import devbroker, kafka, topics, wire
-from stream_operator.topics import Admin
+from stream_operator import devbroker
+from stream_operator.kafka import client as kafka
+from stream_operator.kafka import codec as wire
+from stream_operator.kafka import topics
+from stream_operator.kafka.topics import Admin
 from tests.faults.proxy import Proxy
 from tests.faults.traffic import Traffic
 from tests.faults.watch import Watch
@@ -40,7 +43,7 @@ LEAVE_S = 30.0
 class Plan:
     """What a run is made with."""
 
-    core: str = "stream_operator.core:fleet"
+    core: str = "stream_operator.worker.core:fleet"
     model: str = "brittany"
     rate: float = 1000.0  # reports/s
     vessels: int = 5000

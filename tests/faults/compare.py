@@ -1,7 +1,7 @@
 """What the log calls for, and what the operator made durable.
 
 The run without faults is the same core folded over each partition's log in one go, in this process, without Kafka: each revision,
-verdict and state must be equal. The product's core is also held against ``multitaskais.batch`` over all reports in order of time:
+verdict and state must be equal. The product's core is also held against ``multitaskais.engine.batch`` over all reports in order of time:
 the last revision of each alert and the last verdict of each vessel must be equal (contract, "Equality"); reports that were refused
 for their place in the log (late, ahead, behind) are left out there.
 """
@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from multitaskais import batch, modelfolder
+from multitaskais.engine import batch
+from multitaskais.model import folder as modelfolder
 from multitaskais.records import Reason
-from stream_operator import core, wire
-from stream_operator.checkpoint import restore
-from stream_operator.partition import SET_ASIDE
+from stream_operator.kafka import codec as wire
 from stream_operator.settings import Settings
-from tests.stream.reading import messages
+from stream_operator.worker import core
+from stream_operator.worker.checkpoint import restore
+from stream_operator.worker.partition import SET_ASIDE
+from tests.support.topic_reading import messages
 
 RUN = 10_000
 BY_ORDER = {Reason.FUTURE, Reason.BEHIND, Reason.LATE}  # rest on the order of arrival, which batch does not know
@@ -141,8 +143,8 @@ def last_revisions(values: Iterable[dict]) -> set[str]:
 def against_batch(
     settings: Settings, log: list[np.ndarray], alerts: Iterable[str], verdicts: dict[str, str]
 ) -> tuple[list[str], list[str]]:
-    """What differs from ``multitaskais.batch.run`` over the same reports; nothing for a core that is not the product's."""
-    if settings.core != "stream_operator.core:fleet":
+    """What differs from ``multitaskais.engine.batch.run`` over the same reports; nothing for a core that is not the product's."""
+    if settings.core != "stream_operator.worker.core:fleet":
         return [], []
     result = batch.run(modelfolder.load(settings.model), np.concatenate(log))
     want = last_revisions(json.loads(wire.encode_alert(a)[1]) for a in result.alerts)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from stream_operator import faultpoints
+from stream_operator.worker import fault_points as faultpoints
 from tests.faults.bed import Bed
 from tests.faults.traffic import FIRST_MMSI, T0
 from tests.stream.conftest import Worker

@@ -24,9 +24,11 @@ import numpy as np
 from confluent_kafka import Producer
 from numpy.typing import NDArray
 
-from stream_operator import devbroker, kafka, wire
+from stream_operator import devbroker
+from stream_operator.kafka import client as kafka
+from stream_operator.kafka import codec as wire
+from stream_operator.kafka.topics import Admin
 from stream_operator.settings import Settings
-from stream_operator.topics import Admin
 from tests.faults.traffic import hour
 from tests.faults.watch import Watch
 from tests.stream.conftest import Worker, own_settings
@@ -58,7 +60,9 @@ def open_tracks(worker: Worker) -> int:
 def soak(folder: Path, rounds: int, ships: tuple[int, int, float]) -> Iterator[dict[str, float]]:
     """One row of figures after each round."""
     with devbroker.DevBroker(folder / "broker") as broker:
-        settings = replace(own_settings(broker.bootstrap), core="stream_operator.core:fleet", checkpoint_interval_s=1.0)
+        settings = replace(
+            own_settings(broker.bootstrap), core="stream_operator.worker.core:fleet", checkpoint_interval_s=1.0
+        )
         Admin(settings).create()
         worker, watch = Worker(settings, folder / "worker.log"), Watch(settings)
         producer = Producer(

@@ -7,10 +7,9 @@ import gc
 import pytest
 
 from benchmarks.machine import give_back_freed, resident_bytes
-from multitaskais import modelfolder
-from multitaskais.online import Fleet
-
-from .traffic import hour
+from multitaskais.engine.engine import Fleet
+from multitaskais.model import folder as modelfolder
+from tests.faults.traffic import hour
 
 STAY, COME_AND_GO = 30, 30
 ROUNDS = 18

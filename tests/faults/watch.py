@@ -13,9 +13,9 @@ from typing import NamedTuple
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from stream_operator import kafka
-from stream_operator.checkpoint import POSITION_KEY, Position
+from stream_operator.kafka import client as kafka
 from stream_operator.settings import Settings
+from stream_operator.worker.checkpoint import POSITION_KEY, Position
 
 
 class Mark(NamedTuple):

@@ -16,10 +16,9 @@ from pathlib import Path
 import pytest
 
 from stream_operator import devbroker
+from stream_operator.kafka.topics import Admin
 from stream_operator.settings import Settings
-from stream_operator.topics import Admin
-
-from .scene import Scene, publish, scene
+from tests.support.map_scene import Scene, publish, scene
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCREENSHOTS = ROOT / "out" / "screenshots"

@@ -14,14 +14,13 @@ from aiohttp import web
 
 from multitaskais.errors import ConfigError
 from stream_operator.devbroker import free_port
-from stream_operator.map.answers import Answers
+from stream_operator.map.feedback import Answers
 from stream_operator.map.guard import Guard
-from stream_operator.map.picture import Picture
 from stream_operator.map.server import BODY_MAX, STATIC, Server
+from stream_operator.map.state import Picture
 from stream_operator.settings import Settings
-
-from .conftest import ROOT
-from .test_picture import ALERT, T, feed, raw, value
+from tests.map.conftest import ROOT
+from tests.map.test_picture import ALERT, T, feed, raw, value
 
 TOKEN = "a-token-of-some-length"
 

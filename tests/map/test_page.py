@@ -8,10 +8,9 @@ import time
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from stream_operator import kafka
-
-from .conftest import SCREENSHOTS, own_settings, until
-from .scene import send_json
+from stream_operator.kafka import client as kafka
+from tests.map.conftest import SCREENSHOTS, own_settings, until
+from tests.support.map_scene import send_json
 
 pytestmark = pytest.mark.broker
 

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multitaskais.records import Alert, AlertType, Cause, DetectorScore, Place, Shares, Status, Verdict
-from stream_operator import wire
-from stream_operator.map.incoming import plain
-from stream_operator.map.picture import DELTAS_MAX, Picture
+from stream_operator.kafka import codec as wire
 from stream_operator.map.ships import Limits
+from stream_operator.map.state import DELTAS_MAX, Picture
+from stream_operator.map.untrusted import plain
 
 T = 1_767_225_600.0
 ALERT = Alert(

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from multitaskais.records import REPORT_DTYPE
-
-from .conftest import SCREENSHOTS, own_settings, until
-from .scene import producer, send_reports
+from tests.map.conftest import SCREENSHOTS, own_settings, until
+from tests.support.map_scene import producer, send_reports
 
 pytestmark = pytest.mark.broker
 

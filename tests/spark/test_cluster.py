@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
-from builders import fleet
-from conftest import tracks_in, write_archive
+
+from tests.spark.conftest import tracks_in, write_archive
+from tests.support.builders import fleet
 
 ROOT = Path(__file__).resolve().parents[2]
 SPLIT = "20000"  # bytes: some fifty tasks

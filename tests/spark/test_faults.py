@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from builders import sail
-from conftest import write_lines
 
 from multitaskais.errors import InputError
-from tracks_builder.faults import told
+from tests.spark.conftest import write_lines
+from tests.support.builders import sail
+from tracks_builder.spark_errors import told
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
-from conftest import BRITTANY
 
 from benchmarks.cdv_archive import write
 from multitaskais.ais.archives import read_reports
 from multitaskais.config import TrackRules
-from multitaskais.tracks.screen import screen
-from multitaskais.tracks.segment import segment
+from multitaskais.tracks.quality import screen
+from multitaskais.tracks.segmentation import segment
 from multitaskais.tracks.tracker import track_name
+from tests.spark.conftest import BRITTANY
 from tracks_builder.label import PENDING_MAX
 from tracks_builder.schemas import PACKED_DTYPE
 

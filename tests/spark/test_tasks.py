@@ -6,11 +6,11 @@ import itertools
 
 import numpy as np
 import pyarrow as pa
-from builders import fleet
 from hypothesis import given
 from hypothesis import strategies as st
 
 from multitaskais.config import TrackRules
+from tests.support.builders import fleet
 from tracks_builder.decode import rows_of_reports
 from tracks_builder.label import LabelTask
 from tracks_builder.local import Piece, lines_of

@@ -16,15 +16,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from builders import MMSI, T0, fleet, merged, moved, sail
-from conftest import BRITTANY, tracks_in, write_archive, write_lines
 
 from multitaskais.ais.archives import read_reports
 from multitaskais.config import REGIONS, TrackRules
 from multitaskais.errors import FormatError, InputError
 from multitaskais.records import Reason
-from multitaskais.tracks.screen import screen
+from multitaskais.tracks.quality import screen
 from multitaskais.tracks.tracker import Accepted, Rejected, VesselTracker
+from tests.spark.conftest import BRITTANY, tracks_in, write_archive, write_lines
+from tests.support.builders import MMSI, T0, fleet, merged, moved, sail
 
 RULES = TrackRules()
 NEW_YEAR_2018 = 1_514_764_800.0

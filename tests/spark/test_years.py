@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from builders import merged, sail
-from conftest import BRITTANY, tracks_in, write_archive
 
 from multitaskais.errors import ConfigError, InputError
+from tests.spark.conftest import BRITTANY, tracks_in, write_archive
+from tests.support.builders import merged, sail
 
 NEW_YEAR_2018 = 1_514_764_800.0
 

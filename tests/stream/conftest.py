@@ -17,11 +17,11 @@ import trustme
 from confluent_kafka import Producer
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from stream_operator import devbroker, kafka
+from stream_operator import devbroker
+from stream_operator.kafka import client as kafka
+from stream_operator.kafka.topics import Admin
 from stream_operator.settings import Settings
-from stream_operator.topics import Admin
-
-from .reading import drain
+from tests.support.topic_reading import drain
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _numbers = itertools.count()
@@ -73,7 +73,7 @@ def own_settings(bootstrap: str, **more) -> Settings:
         verdict_topic=f"verdicts-{n}",
         dead_topic=f"dead-{n}",
         feedback_topic=f"feedback-{n}",
-        core="tests.stream.standin:make",
+        core="tests.support.standin_engine:make",
         partitions=4,
         checkpoint_interval_s=0.3,
         session_timeout_s=3.0,

@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 
 from multitaskais.errors import ConfigError
 from multitaskais.records import Alert, Place, Status
-from stream_operator import alerts, topics, wire
+from stream_operator.commands import alerts
+from stream_operator.kafka import codec as wire
+from stream_operator.kafka import topics
 from stream_operator.settings import Settings
-
-from .conftest import ROOT, own_settings, producer
-from .standin import an_alert
+from tests.stream.conftest import ROOT, own_settings, producer
+from tests.support.standin_engine import an_alert
 
 T = 1_767_265_200.0
 FIRST = replace(an_alert(227000001, T, 1, 2.0), ship_name="MARION", segment_start=Place(T - 7200, 48.0, -5.0),

@@ -14,13 +14,12 @@ import numpy as np
 import pytest
 
 from multitaskais.records import REPORT_DTYPE
-from stream_operator import wire
-from stream_operator.checkpoint import Checkpointer
-from stream_operator.topics import Admin
-
-from .conftest import own_settings, producer, wait_for_closed, wait_until
-from .reading import drain, messages
-from .standin import EVERY, CountingCore
+from stream_operator.kafka import codec as wire
+from stream_operator.kafka.topics import Admin
+from stream_operator.worker.checkpoint import Checkpointer
+from tests.stream.conftest import own_settings, producer, wait_for_closed, wait_until
+from tests.support.standin_engine import EVERY, CountingCore
+from tests.support.topic_reading import drain, messages
 
 pytestmark = pytest.mark.broker
 
@@ -160,7 +159,7 @@ def test_sigterm_leaves_within_ten_seconds_and_nothing_is_folded_twice(settings,
 
 def test_a_worker_whose_source_ends_does_not_stay(settings, start_worker):
     """An error out of a rebalance callback passes every `except`; the worker must still go, so that another takes over."""
-    worker = start_worker(replace(settings, core="tests.stream.standin:make_without_a_leader"))
+    worker = start_worker(replace(settings, core="tests.support.standin_engine:make_without_a_leader"))
     assert worker.process.wait(60) == 75, worker.text()
 
 

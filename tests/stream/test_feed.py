@@ -17,15 +17,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multitaskais import modelfolder
 from multitaskais.errors import ConfigError
+from multitaskais.model import folder as modelfolder
 from multitaskais.records import Counts
-from stream_operator import feed, timeorder
-from stream_operator.models import track_rules
+from stream_operator.commands import external_sort as timeorder
+from stream_operator.commands import feed
 from stream_operator.settings import Settings
-
-from .conftest import ROOT
-from .reading import messages
+from stream_operator.worker.registry import track_rules
+from tests.stream.conftest import ROOT
+from tests.support.topic_reading import messages
 
 HEADER = "MMSI,BaseDateTime,LAT,LON,SOG,COG,Heading,VesselName,IMO,CallSign,VesselType,Status,Length,Width,Draft,Cargo,TransceiverClass\n"
 

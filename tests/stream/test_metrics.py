@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from multitaskais.records import Counts, Reason
-from stream_operator.metrics import Metrics
-
-from .conftest import ROOT
-from .standin import Events
+from stream_operator.worker.metrics import Metrics
+from tests.stream.conftest import ROOT
+from tests.support.standin_engine import Events
 
 
 def test_every_metric_is_in_the_documentation():

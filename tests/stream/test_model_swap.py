@@ -11,23 +11,26 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders import another
 
-from multitaskais import batch, modelfolder
 from multitaskais.config import REGIONS
+from multitaskais.engine import batch
 from multitaskais.errors import ConfigError, ModelCorrupt, ModelNotFound, WrongRegion
+from multitaskais.model import folder as modelfolder
 from multitaskais.records import Reason
 from multitaskais.simulate import SimulationSettings, simulate
-from stream_operator import core, replay, swap, wire
-from stream_operator.metrics import Metrics
-from stream_operator.models import Models, placed
+from stream_operator.commands import replay
+from stream_operator.commands import rollout as swap
+from stream_operator.kafka import codec as wire
+from stream_operator.kafka.topics import Admin
 from stream_operator.settings import Settings
-from stream_operator.topics import Admin
-
-from .conftest import own_settings, producer, wait_until
-from .reading import drain, messages
-from .test_feed import run
-from .test_stream_equals_batch import on_the_wire, revisions, wait_for_the_end
+from stream_operator.worker import core
+from stream_operator.worker.metrics import Metrics
+from stream_operator.worker.registry import Models, placed
+from tests.stream.conftest import own_settings, producer, wait_until
+from tests.stream.test_feed import run
+from tests.stream.test_stream_equals_batch import on_the_wire, revisions, wait_for_the_end
+from tests.support.builders import another
+from tests.support.topic_reading import drain, messages
 
 START = 1_767_225_600.0  # 2026-01-01
 SINCE = START + 43_200.0
@@ -51,7 +54,9 @@ def reports():
 
 @pytest.fixture
 def live(broker):
-    s = replace(own_settings(broker.bootstrap), core="stream_operator.core:fleet", model="brittany", partitions=2)
+    s = replace(
+        own_settings(broker.bootstrap), core="stream_operator.worker.core:fleet", model="brittany", partitions=2
+    )
     Admin(s).create()
     return s
 

@@ -9,16 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from multitaskais import batch, modelfolder
 from multitaskais.config import REGIONS
+from multitaskais.engine import batch
 from multitaskais.errors import ConfigError
+from multitaskais.model import folder as modelfolder
 from multitaskais.simulate import SimulationSettings, simulate
-from stream_operator import replay as command
-from stream_operator import wire
-from stream_operator.topics import Admin
-
-from .conftest import own_settings, producer
-from .reading import drain
+from stream_operator.commands import replay as command
+from stream_operator.kafka import codec as wire
+from stream_operator.kafka.topics import Admin
+from tests.stream.conftest import own_settings, producer
+from tests.support.topic_reading import drain
 
 START = 1_767_225_600.0  # 2026-01-01
 DAYS = 2
@@ -37,7 +37,7 @@ def logged(broker, reports):
     """Settings whose source topic holds the reports, each with its own time."""
     settings = replace(
         own_settings(broker.bootstrap),
-        core="stream_operator.core:fleet",
+        core="stream_operator.worker.core:fleet",
         model="brittany",
         partitions=2,
         retention_hours=1e6,

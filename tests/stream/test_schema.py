@@ -9,10 +9,9 @@ import jsonschema
 import pytest
 
 from multitaskais.records import Alert, AlertType, Cause, Shares, Status
-from stream_operator import wire
-
-from .conftest import ROOT
-from .standin import an_alert
+from stream_operator.kafka import codec as wire
+from tests.stream.conftest import ROOT
+from tests.support.standin_engine import an_alert
 
 SCHEMA = json.loads((ROOT / "docs" / "alert.schema.json").read_text())
 VALID = jsonschema.Draft202012Validator(SCHEMA)

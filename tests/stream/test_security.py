@@ -8,10 +8,9 @@ import pytest
 import trustme
 
 from multitaskais.errors import OperatorError
-from stream_operator import topics
-
-from .conftest import PASSWORD, USER, own_settings, wait_for_closed
-from .test_exactness import assert_exact, rows, send
+from stream_operator.kafka import topics
+from tests.stream.conftest import PASSWORD, USER, own_settings, wait_for_closed
+from tests.stream.test_exactness import assert_exact, rows, send
 
 pytestmark = pytest.mark.broker
 

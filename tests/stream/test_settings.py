@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from multitaskais.errors import ConfigError
-from stream_operator.core import fleet
 from stream_operator.settings import Settings
+from stream_operator.worker.core import fleet
 
 
 def test_the_names_of_the_earlier_operator_are_kept():
@@ -82,7 +82,7 @@ def test_secrets_do_not_show():
 
 
 def test_every_setting_has_its_line_in_the_table_and_the_table_stands_in_the_documentation():
-    from .conftest import ROOT
+    from tests.stream.conftest import ROOT
 
     table = Settings.table()
     assert all(f"`{name.upper()}`" in table for name in Settings.__dataclass_fields__)

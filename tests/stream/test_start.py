@@ -10,10 +10,9 @@ from dataclasses import replace
 import pytest
 
 from multitaskais.errors import OperatorError
-from stream_operator import health
 from stream_operator.settings import Settings
-
-from .conftest import ROOT, own_settings
+from stream_operator.worker import health
+from tests.stream.conftest import ROOT, own_settings
 
 
 @pytest.fixture

@@ -12,16 +12,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from multitaskais import batch, modelfolder
 from multitaskais.config import REGIONS
+from multitaskais.engine import batch
+from multitaskais.model import folder as modelfolder
 from multitaskais.records import Status
 from multitaskais.simulate import SimulationSettings, simulate
-from stream_operator import alerts, core, replay, wire
-from stream_operator.topics import Admin
-
-from .conftest import own_settings, producer, wait_until
-from .reading import drain, messages
-from .test_schema import VALID
+from stream_operator.commands import alerts, replay
+from stream_operator.kafka import codec as wire
+from stream_operator.kafka.topics import Admin
+from stream_operator.worker import core
+from tests.stream.conftest import own_settings, producer, wait_until
+from tests.stream.test_schema import VALID
+from tests.support.topic_reading import drain, messages
 
 pytestmark = pytest.mark.broker
 
@@ -45,7 +47,7 @@ def from_batch(reports):
 
 @pytest.fixture
 def live_settings(broker):
-    settings = replace(own_settings(broker.bootstrap), core="stream_operator.core:fleet", model=MODEL)
+    settings = replace(own_settings(broker.bootstrap), core="stream_operator.worker.core:fleet", model=MODEL)
     Admin(settings).create()
     return settings
 

@@ -6,12 +6,12 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from multitaskais.errors import OperatorError
-from stream_operator import dead, topics
+from stream_operator.commands import dead_letters as dead
+from stream_operator.kafka import topics
 from stream_operator.settings import Settings
-
-from .conftest import own_settings, producer
-from .reading import messages
-from .test_feed import run
+from tests.stream.conftest import own_settings, producer
+from tests.stream.test_feed import run
+from tests.support.topic_reading import messages
 
 
 @pytest.mark.broker

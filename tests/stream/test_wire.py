@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multitaskais.records import REPORT_DTYPE, Reason
-from stream_operator import wire
-from stream_operator.wire import Raw, decode
+from stream_operator.kafka import codec as wire
+from stream_operator.kafka.codec import Raw, decode
 
 T = 1_700_000_000.0
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from builders import NAN
 from hypothesis import given
 from hypothesis import strategies as st
 
 from multitaskais.config import REGIONS, Region
 from multitaskais.records import SAMPLE_DTYPE
 from multitaskais.tracks.fourhot import bins, dense, offsets, sizes
+from tests.support.builders import NAN
 
 BRITTANY = REGIONS["brittany"]
 

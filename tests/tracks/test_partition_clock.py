@@ -8,14 +8,14 @@ import math
 import msgspec
 import numpy as np
 import pytest
-from builders import MMSI, T0, array, fleet, merged, moved, report, sail
 from hypothesis import given
 from hypothesis import strategies as st
 
 from multitaskais.config import TrackRules
 from multitaskais.records import Reason
-from multitaskais.tracks.clock import CLAIMS_MAX, PartitionClock
-from multitaskais.tracks.screen import REASONS
+from multitaskais.tracks.quality import REASONS
+from multitaskais.tracks.watermark import CLAIMS_MAX, PartitionClock
+from tests.support.builders import MMSI, T0, array, fleet, merged, moved, report, sail
 
 RULES = TrackRules()
 HOUR = 3600.0

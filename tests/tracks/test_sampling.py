@@ -8,15 +8,15 @@ import math
 import msgspec
 import numpy as np
 import pytest
-from builders import NAN, T0, array, moved, report, sail
 from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import Geod
-from scenarios import DETECTION, by_line, fold, lives, samples_one_by_one
 
 from multitaskais.records import SAMPLE_DTYPE
 from multitaskais.tracks.resample import LINE_DTYPE, complete, interpolate, resample_track
 from multitaskais.tracks.sampler import PAIRS_MAX, SlotSampler
+from tests.support.builders import NAN, T0, array, moved, report, sail
+from tests.support.track_scenarios import DETECTION, by_line, fold, lives, samples_one_by_one
 
 GEOD = Geod(ellps="WGS84")
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from builders import NAN, T0, array, fleet, merged, moved, report, sail
 from hypothesis import given
 from hypothesis import strategies as st
-from scenarios import RULES, fold, lives
 
 from multitaskais.config import REGIONS, Region, TrackRules
 from multitaskais.records import Reason
-from multitaskais.tracks import segment as segment_module
-from multitaskais.tracks.choose import Choice, choose
-from multitaskais.tracks.screen import REASONS, screen
-from multitaskais.tracks.segment import segment, track_ids
+from multitaskais.tracks import segmentation as segment_module
+from multitaskais.tracks.quality import REASONS, screen
+from multitaskais.tracks.segmentation import segment, track_ids
+from multitaskais.tracks.selection import Choice, choose
 from multitaskais.tracks.tracker import Accepted, Rejected
+from tests.support.builders import NAN, T0, array, fleet, merged, moved, report, sail
+from tests.support.track_scenarios import RULES, fold, lives
 
 
 def fates_of_tracker(rows, rules=RULES):

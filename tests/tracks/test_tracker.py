@@ -7,22 +7,14 @@ import math
 import msgspec
 import numpy as np
 import pytest
-from builders import MMSI, NAN, T0, merged, moved, report, sail, shuffled
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle import oracle
-from scenarios import RULES, by_line, fold, lives
 
 from multitaskais.records import Reason
-from multitaskais.tracks.tracker import (
-    HELD_MAX,
-    Accepted,
-    IdentityConflict,
-    Jump,
-    Rejected,
-    TrackEnded,
-    VesselTracker,
-)
+from multitaskais.tracks.tracker import HELD_MAX, Accepted, IdentityConflict, Jump, Rejected, TrackEnded, VesselTracker
+from tests.support.builders import MMSI, NAN, T0, merged, moved, report, sail, shuffled
+from tests.support.track_scenarios import RULES, by_line, fold, lives
+from tests.support.tracker_oracle import oracle
 
 
 def of(events, kind):

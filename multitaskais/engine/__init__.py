@@ -1,0 +1,1 @@
+"""The engine: one deterministic fold over the log of one partition, live and in batch."""

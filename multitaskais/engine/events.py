@@ -1,0 +1,63 @@
+"""What the fold of ``online`` gives, and what it holds of each vessel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detection.panel import StepResult
+from ..records import Alert, Counts, NotJudged, Reason, Verdict
+from ..tracks.sampler import SlotSampler
+from ..tracks.tracker import VesselTracker
+
+
+@dataclass(slots=True)
+class Events:
+    """What one run of reports led to, in the order of the log."""
+
+    alerts: list[Alert] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)  # the last of each line that was looked at
+    rejected: list[tuple[int, Reason]] = field(default_factory=list)  # (index in the run, why), decided on arrival
+    counts: Counts = field(default_factory=Counts)
+    seen: list[Seen] = field(default_factory=list)  # when a trace is asked for
+    steps: list[ModelStep] = field(default_factory=list)  # when a timer is given
+
+
+class Seen(NamedTuple):
+    """What the first model saw in one step of n lines; for evaluation and pictures."""
+
+    track_ids: list[str]
+    samples: NDArray[np.void]
+    result: StepResult
+
+
+class ModelStep(NamedTuple):
+    """One step of one model over n lines at once; for the operator's figures."""
+
+    lines: int
+    seconds: float
+
+
+class LineState(msgspec.Struct):
+    """One ship as we see it: a vessel has one line, or two when two ships share its MMSI."""
+
+    mmsi: int
+    number: int
+    track_id: str
+    sampler: SlotSampler
+    slot: int  # its row in the tables
+    model: str  # version of the model that has it
+    ship_type: int = -1
+    ship_name: bytes = b""
+    reason: int = NotJudged.TOO_SHORT  # why its last sample has no judgement; 0 when it has one
+
+
+class VesselState(msgspec.Struct):
+    """All that is known of one MMSI, but for the rows of its lines."""
+
+    tracker: VesselTracker
+    lines: dict[int, LineState]

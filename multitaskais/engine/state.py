@@ -1,0 +1,182 @@
+"""The fleet's state as bytes: what is stored of a vessel and of a partition, its versions, and how older ones are read.
+
+| version | what is stored of a vessel |
+|---|---|
+| 1 | tracker; of each line: sampler, ship, row, and the row of each model's panel |
+| 2 | and of each line what was last said of it; the rows carry the digest of their layout |
+| 3 | and of each line the model that has it; of a partition, which models speak from when |
+
+A row is the raw memory of a structured array, so it means something only under the layout with which it was written. In version 1
+only its length could be checked: a detector that swapped two fields would have been misread without a word.
+
+To change the layout: add one to ``STATE_VERSION``, keep the old struct, and write the function that turns it into the next version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+
+from ..errors import StateError
+from ..records import NotJudged
+from ..tracks.sampler import SlotSampler
+from ..tracks.tracker import VesselTracker
+from ..tracks.watermark import PartitionClock
+
+STATE_VERSION = 3
+DIGEST_BYTES = 8
+
+_T = TypeVar("_T")
+
+
+class StoredRow(NamedTuple):
+    """The memory of one row of a structured array; an empty layout (version 1) is not known."""
+
+    layout: bytes
+    row: bytes
+
+
+class StoredLine(msgspec.Struct, array_like=True):
+    number: int
+    track_id: str
+    sampler: SlotSampler
+    ship_type: int
+    ship_name: bytes
+    row: StoredRow  # LINE_DTYPE
+    judged: dict[str, StoredRow]  # model version -> row of its panel
+    reason: int  # NotJudged of its last sample
+    model: str = ""  # version of the model that has the line; empty (before version 3): of the first
+
+
+class Reign(NamedTuple):
+    """A model speaks of the samples from ``since`` on (Unix s), unless one that was announced later does."""
+
+    version: str
+    place: str  # name or folder from which it was loaded
+    since: float
+
+
+class StoredPartition(NamedTuple):
+    clock: PartitionClock
+    reigns: list[Reign]  # in the order in which they were announced; empty before version 3
+
+
+class StoredVessel(msgspec.Struct, array_like=True):
+    version: int
+    tracker: VesselTracker
+    lines: list[StoredLine]
+
+
+class _Head(msgspec.Struct, array_like=True):
+    version: int  # comes first in every version; what follows is passed over
+
+
+class _Line1(msgspec.Struct, array_like=True):
+    number: int
+    track_id: str
+    sampler: SlotSampler
+    ship_type: int
+    ship_name: bytes
+    row: bytes
+    judged: dict[str, bytes]
+
+
+class _Vessel1(msgspec.Struct, array_like=True):
+    version: int
+    tracker: VesselTracker
+    lines: list[_Line1]
+
+
+def _from_1(blob: bytes) -> StoredVessel:
+    old = msgspec.msgpack.decode(blob, type=_Vessel1)
+    lines = [
+        StoredLine(
+            s.number,
+            s.track_id,
+            s.sampler,
+            s.ship_type,
+            s.ship_name,
+            StoredRow(b"", s.row),
+            {model: StoredRow(b"", row) for model, row in s.judged.items()},
+            NotJudged.TOO_SHORT,  # until its next sample, 10 min later at most; nothing but a count rests on it
+        )
+        for s in old.lines
+    ]
+    return StoredVessel(STATE_VERSION, old.tracker, lines)
+
+
+def _from_2(blob: bytes) -> StoredVessel:
+    """A line's model came to the end of its array, so the newest struct reads it."""
+    old = msgspec.msgpack.decode(blob, type=StoredVessel)
+    return StoredVessel(STATE_VERSION, old.tracker, old.lines)
+
+
+_LOADERS: dict[int, Callable[[bytes], StoredVessel]] = {
+    1: _from_1,
+    2: _from_2,
+    3: lambda blob: msgspec.msgpack.decode(blob, type=StoredVessel),
+}
+
+
+@lru_cache(64)
+def layout(dtype: np.dtype) -> bytes:
+    """Digest of names, types and places of a row's fields."""
+    return hashlib.sha256(repr(dtype.descr).encode()).digest()[:DIGEST_BYTES]
+
+
+def read_row(stored: StoredRow, dtype: np.dtype, what: str) -> np.void:
+    """The row; raises ``StateError`` when it was written with another layout than ``dtype``."""
+    if len(stored.row) != dtype.itemsize or stored.layout not in (b"", layout(dtype)):
+        raise StateError(
+            f"the stored state of {what} was written by another version of its detectors: run the program that wrote it, or replay the log under another APP_ID"
+        )
+    return np.frombuffer(stored.row, dtype)[0]
+
+
+def write_vessel(tracker: VesselTracker, lines: list[StoredLine]) -> bytes:
+    return msgspec.msgpack.encode(StoredVessel(STATE_VERSION, tracker, lines))
+
+
+def read_vessel(mmsi: int, blob: bytes) -> StoredVessel:
+    """What was stored by this version or an older one."""
+    what = f"vessel {mmsi}"
+    return _decoded(what, lambda: _LOADERS[_version(blob, what)](blob))
+
+
+def write_partition(partition: StoredPartition) -> bytes:
+    return msgspec.msgpack.encode((STATE_VERSION, *partition))
+
+
+def read_partition(blob: bytes) -> StoredPartition:
+    """The partition's clock has not changed since version 1; what comes after it did not exist before version 3."""
+    what = "the partition's clock"
+    if _version(blob, what) < 3:
+        return StoredPartition(
+            _decoded(what, lambda: msgspec.msgpack.decode(blob, type=tuple[int, PartitionClock]))[1], []
+        )
+    return StoredPartition(
+        *_decoded(what, lambda: msgspec.msgpack.decode(blob, type=tuple[int, PartitionClock, list[Reign]]))[1:]
+    )
+
+
+def _version(blob: bytes, what: str) -> int:
+    version = _decoded(what, lambda: msgspec.msgpack.decode(blob, type=_Head)).version
+    if version not in _LOADERS:
+        raise StateError(
+            f"the stored state of {what} has version {version}, this program reads {min(_LOADERS)} to {STATE_VERSION}: run the program that wrote it, or start anew under another APP_ID"
+        )
+    return version
+
+
+def _decoded(what: str, decode: Callable[[], _T]) -> _T:
+    try:
+        return decode()
+    except msgspec.DecodeError as e:
+        raise StateError(
+            f"the stored state of {what} cannot be read ({e}): replay the log under another APP_ID"
+        ) from None

@@ -1,0 +1,149 @@
+"""From an archive to the samples that detectors learn from, and which vessel is for what.
+
+All that is learnt or measured splits by vessel, never by time or track, and by this one function: ``split_of``. Training
+never sees a vessel of the test split; development vessels decide when to stop, calibrate and set thresholds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ais.archives import read_reports
+from ..config import DetectionRules, Region, TrackRules
+from ..errors import InputError
+from ..records import REPORT_DTYPE, SAMPLE_DTYPE, Counts
+from ..tracks.resample import resample_track
+from ..tracks.segmentation import segment
+from ..tracks.selection import Choice, choose
+
+SHARES = (0.6, 0.2, 0.2)  # of the vessels: train, dev, test
+
+
+class Split(IntEnum):
+    TRAIN = 0
+    DEV = 1
+    TEST = 2
+
+
+def split_of(
+    mmsi: NDArray[np.integer] | int, seed: int = 0, shares: tuple[float, float, float] = SHARES
+) -> NDArray[np.uint8]:
+    """``Split`` of each vessel, (n,) uint8: a hash of MMSI and seed, so that it stays when other vessels come or go."""
+    # splitmix64 (Steele et al. 2014): neighbouring MMSIs land far apart.
+    x = np.atleast_1d(np.asarray(mmsi)).astype(np.uint64)
+    with np.errstate(over="ignore"):
+        x = x + np.uint64(seed + 1) * np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        x = x ^ (x >> np.uint64(31))
+    uniform = (x >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return np.searchsorted(np.cumsum(shares)[:2], uniform, side="right").astype(np.uint8)
+
+
+class TrainingSamples(NamedTuple):
+    """Samples of chosen tracks."""
+
+    samples: NDArray[np.void]  # (m,) of SAMPLE_DTYPE, sorted by vessel, line, n; n counts from 0 in each line
+    line: NDArray[np.int64]  # (m,) number of the line; a line is one vessel's chosen tracks without a break between
+    tracks: dict[str, int]  # tracks by tracks.choose.Choice: chosen, too_few, too_short, moored, slow
+    counts: Counts  # of the archive's lines or rows
+
+    def of(self, split: Split, seed: int = 0) -> TrainingSamples:
+        """Those of one split."""
+        keep = split_of(self.samples["mmsi"], seed) == split
+        return self._replace(samples=self.samples[keep], line=self.line[keep])
+
+    def lines(self) -> list[NDArray[np.void]]:
+        """One array of samples a line."""
+        if not len(self.samples):
+            return []
+        return np.split(self.samples, np.flatnonzero(np.diff(self.line)) + 1)
+
+
+def load_reports(
+    paths: str | Path | Iterable[str | Path], region: Region | None, archive_format: str | None = None
+) -> tuple[NDArray[np.void], Counts]:
+    """Reports (n,) of any archive that ``multitaskais.ais`` reads, inside the region's box, and the counts of all rows."""
+    counts = Counts()
+    kept = []
+    for reports, batch_counts in read_reports(paths, archive_format):
+        counts.add(batch_counts)
+        if region is not None:
+            lat, lon = reports["lat"], reports["lon"]
+            inside = (lat >= region.lat_min) & (lat < region.lat_max) & (lon >= region.lon_min) & (lon < region.lon_max)
+            reports = reports[inside]
+        if len(reports):
+            kept.append(reports)
+    return np.concatenate(kept) if kept else np.zeros(0, REPORT_DTYPE), counts
+
+
+def samples_of(
+    reports: NDArray[np.void],
+    region: Region | None,
+    track_rules: TrackRules | None = None,
+    rules: DetectionRules | None = None,
+    phase_s: float = 0.0,
+    all_tracks: bool = False,
+) -> tuple[NDArray[np.void], NDArray[np.int64], dict[str, int]]:
+    """Samples, their line numbers, and the tracks by choice, of reports in any order.
+
+    ``phase_s``: reports of the first so many seconds of a track are left out, which shifts its 10-minute grid.
+    ``all_tracks``: also those that the whole-track rules leave out.
+    """
+    track_rules, rules = track_rules or TrackRules(), rules or DetectionRules()
+    labels = segment(reports, track_rules, region)
+    tracks, of = choose(reports, labels, track_rules)
+    numbers = np.bincount(tracks["choice"], minlength=len(Choice))
+    by_choice = {c.text: int(numbers[c]) for c in Choice}
+    chosen = np.ones(len(tracks), bool) if all_tracks else tracks["choice"] == Choice.CHOSEN
+    use = np.flatnonzero((of >= 0) & chosen[of])
+    use = use[reports["t"][use] >= tracks["start"][of[use]] + phase_s]
+    # By vessel, line and time: a line's tracks follow each other.
+    use = use[np.lexsort((reports["t"][use], tracks["line"][of[use]], reports["mmsi"][use]))]
+    if not len(use):
+        return np.zeros(0, SAMPLE_DTYPE), np.zeros(0, np.int64), by_choice
+    track = of[use]
+    new_track = np.concatenate([[True], np.diff(track) != 0])
+    mmsi, line = tracks["mmsi"][track], tracks["line"][track]
+    # A track that was not chosen breaks the line in two: the next chosen one begins a new line.
+    follows = np.concatenate([[False], (np.diff(mmsi) == 0) & (np.diff(line) == 0)])
+    broken = new_track & follows
+    at = np.flatnonzero(broken)
+    for i in at.tolist():
+        a, b = track[i - 1], track[i]
+        between = (tracks["mmsi"] == tracks["mmsi"][a]) & (tracks["line"] == tracks["line"][a])
+        between &= (tracks["start"] > tracks["start"][a]) & (tracks["start"] < tracks["start"][b])
+        broken[i] = bool(between.any())
+    begins = np.flatnonzero((new_track & ~follows) | broken)
+    samples, lines = [], []
+    for number, (a, b) in enumerate(zip(begins.tolist(), [*begins[1:].tolist(), len(use)], strict=True)):
+        part = resample_track(reports[use[a:b]], rules, new_track[a:b])
+        samples.append(part)
+        lines.append(np.full(len(part), number, np.int64))
+    return np.concatenate(samples), np.concatenate(lines), by_choice
+
+
+def load_samples(
+    paths: str | Path | Iterable[str | Path],
+    region: Region,
+    track_rules: TrackRules | None = None,
+    rules: DetectionRules | None = None,
+    archive_format: str | None = None,
+    phase_s: float = 0.0,
+    all_tracks: bool = False,
+) -> TrainingSamples:
+    """Samples of the chosen tracks (METHOD 2), or of all, of an archive. Raises ``InputError`` when none is left."""
+    reports, counts = load_reports(paths, region, archive_format)
+    samples, line, tracks = samples_of(reports, region, track_rules, rules, phase_s, all_tracks)
+    if not len(samples):
+        left_out = ", ".join(f"{name} {n}" for name, n in tracks.items() if n) or "no track at all"
+        raise InputError(
+            f"no track to learn from inside {region.name}: {counts.received} rows, {len(reports)} reports in the box, {left_out}"
+        )
+    return TrainingSamples(samples, line, tracks, counts)

@@ -1,0 +1,152 @@
+"""The clock of one partition: how far its log has come, and which reports cannot be dated right.
+
+The clock is the greatest accepted time. Two states:
+
+- **open**, at the start: too few vessels have been heard together to trust any time. Every report is taken, since nothing says
+  that it is wrong; so the first record sets nothing alone, and the archive of one vessel (or of three) is read whole. The
+  watermark moves only as far as two vessels agree. When a vessel and ``future_confirmations`` others have been heard within
+  ``future_max_s`` of each other, the clock is **set**.
+- **set**: a report more than ``future_max_s`` ahead is ``future``, one more than ``behind_max_s`` behind is ``behind``.
+
+A report ahead is a *claim*. The clock jumps to it when ``future_confirmations`` other vessels claim the same (within
+``future_max_s``) and they are no fewer than the vessels that were accepted at the old time while there were claims and have
+not moved on since, so that one station's wrong clock among many does not carry the partition away. That is what a real
+hole in the feed looks like; it costs the reports of the first vessels (with the default, 3), which were counted as ``future``
+and are not taken back: they went to the dead letters. When a vessel's claim goes on for more than ``future_max_s`` of its own
+time and nothing at all is heard at the old time, the feed has gone on with too few vessels to confirm: the clock opens again,
+for the price of that vessel's reports until then.
+
+The watermark never goes back: it is a promise that nothing older will be taken, clock minus ``behind_max_s``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import TrackRules
+from ..records import Reason
+from .quality import CODE
+
+CLAIMS_MAX = 64  # vessels remembered ahead of the clock, or while it is open; also of those that oppose
+CLAIM_LIFE = 1000  # a claim is forgotten when so many reports were accepted at the old time since
+_FUTURE = CODE[Reason.FUTURE]
+_BEHIND = CODE[Reason.BEHIND]
+
+
+class Claim(msgspec.Struct, array_like=True):
+    """What a vessel says about the time, not (yet) believed."""
+
+    first: float  # since when it says so without a report at the old time between
+    last: float
+    accepted: int  # the clock's count at its last report
+
+
+class PartitionClock(msgspec.Struct, array_like=True):
+    """State of one partition's clock, a value."""
+
+    is_set: bool = False
+    now: float = -math.inf  # greatest accepted time that was confirmed
+    watermark: float = -math.inf  # no report older than this is taken
+    claims: dict[int, Claim] = {}  # by mmsi, least recently heard first
+    opposed: dict[int, float] = {}  # vessels accepted at the old time while there were claims, and when
+    accepted: int = 0  # reports accepted at the old time while there were claims
+
+    def admit(
+        self, reports: NDArray[np.void], codes: NDArray[np.uint8], rules: TrackRules
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """Take (n,) reports in log order; those with a code (already rejected) are passed over.
+
+        Returns:
+            The codes with ``future`` and ``behind`` added, and the watermark (n,) after each report: from there on no report
+            older than it is accepted.
+        """
+        codes = codes.copy()
+        watermarks = np.full(len(reports), self.watermark)
+        use = np.flatnonzero(codes == 0)
+        t = reports["t"][use]
+        if self.is_set and not self.claims and len(use):
+            clock = np.maximum.accumulate(np.concatenate([[self.now], t]))
+            if not (t > clock[:-1] + rules.future_max_s).any():
+                low = np.maximum(self.watermark, clock[:-1] - rules.behind_max_s)
+                codes[use[t < low]] = _BEHIND
+                watermarks[use] = np.maximum(self.watermark, clock[1:] - rules.behind_max_s)
+                self.now = float(clock[-1])
+                self.watermark = max(self.watermark, self.now - rules.behind_max_s)
+                return codes, np.maximum.accumulate(watermarks)
+        for i, mmsi, time in zip(use.tolist(), reports["mmsi"][use].tolist(), t.tolist(), strict=True):
+            codes[i] = self._one(mmsi, time, rules)
+            watermarks[i] = self.watermark
+        return codes, np.maximum.accumulate(watermarks)
+
+    def complete_until(self, t: float, rules: TrackRules) -> None:
+        """It was said that the log is complete up to ``t``: nothing older is taken any more, and what comes next may be of any later
+        time (another archive), so the clock is open again."""
+        self.watermark = max(self.watermark, t)
+        self.now = max(self.now, t)
+        self.is_set = False
+        self._forget()
+
+    def _one(self, mmsi: int, t: float, rules: TrackRules) -> int:
+        if t < self.watermark:
+            return _BEHIND
+        if self.is_set and t <= self.now + rules.future_max_s:
+            if t > self.now:
+                self._advance(t, rules)
+            if self.claims:
+                self._oppose(mmsi, t)
+            return 0
+        claim = self._claim(mmsi, t)
+        near = [c.last for other, c in self.claims.items() if other != mmsi and abs(c.last - t) <= rules.future_max_s]
+        if len(near) >= rules.future_confirmations and len(near) >= self._opposing(rules):
+            self._forget()
+            self.is_set = True
+            self._advance(max(t, *near), rules)
+            return 0
+        if self.is_set:
+            if t - claim.first <= rules.future_max_s:
+                return _FUTURE
+            self.is_set = False
+        if near:
+            self.watermark = max(self.watermark, min(t, max(near)) - rules.behind_max_s)
+        return 0
+
+    def _advance(self, t: float, rules: TrackRules) -> None:
+        self.now = t
+        self.watermark = max(self.watermark, t - rules.behind_max_s)
+
+    def _opposing(self, rules: TrackRules) -> int:
+        """Vessels that say the old time, of those heard lately by it."""
+        return sum(t >= self.now - rules.future_max_s for t in self.opposed.values()) if self.is_set else 0
+
+    def _claim(self, mmsi: int, t: float) -> Claim:
+        self.opposed.pop(mmsi, None)
+        claim = self.claims.pop(mmsi, None)
+        if claim is None or t < claim.last or claim.accepted != self.accepted:
+            claim = Claim(t, t, self.accepted)
+        claim.last = t
+        self.claims[mmsi] = claim
+        if len(self.claims) > CLAIMS_MAX:
+            del self.claims[next(iter(self.claims))]
+        return claim
+
+    def _oppose(self, mmsi: int, t: float) -> None:
+        self.accepted += 1
+        self.claims.pop(mmsi, None)  # the vessel itself is back at the old time
+        self.opposed.pop(mmsi, None)
+        self.opposed[mmsi] = t
+        if len(self.opposed) > CLAIMS_MAX:
+            del self.opposed[next(iter(self.opposed))]
+        stalest = next(iter(self.claims), None)
+        if stalest is not None and self.accepted - self.claims[stalest].accepted > CLAIM_LIFE:
+            del self.claims[stalest]
+        if not self.claims:
+            self._forget()
+
+    def _forget(self) -> None:
+        self.claims = {}
+        self.opposed = {}
+        self.accepted = 0

@@ -1,0 +1,166 @@
+"""``python -m stream_operator alerts``: reads alerts, committed ones only, without a group of its own.
+
+--format table    one line an alert (default)
+         json     one JSON object a line, as on the topic
+         geojson  a FeatureCollection of the segments, last revision of each alert
+         kepler   the same as trips for kepler.gl: LineStrings of [lon, lat, altitude, Unix s]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from multitaskais.command import CommandParser
+from multitaskais.errors import ConfigError, OperatorError
+
+from ..kafka import client as kafka
+from ..settings import Settings
+
+CALL_S = 15.0
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def read(
+    settings: Settings, topic: str, since_s: float | None = None, follow: bool = False, now=time.time
+) -> Iterator[Any]:
+    """Committed messages of a topic from ``since_s`` ago (record time), to its end or for ever."""
+    consumer = Consumer(kafka.reader(settings), logger=kafka.log)
+    try:
+        try:
+            found = consumer.list_topics(topic, timeout=CALL_S).topics[topic]
+        except KafkaException as e:
+            raise OperatorError(f"no answer from {settings.bootstrap_servers}: {e.args[0].str()}") from None
+        if found.error is not None or not found.partitions:
+            raise OperatorError(f"topic {topic} is missing; to mend it: python -m stream_operator topics")
+        parts = [TopicPartition(topic, p, OFFSET_BEGINNING) for p in found.partitions]
+        if since_s is not None:
+            at = max(0, int((now() - since_s) * 1000))
+            parts = consumer.offsets_for_times([TopicPartition(topic, p.partition, at) for p in parts], timeout=CALL_S)
+        consumer.assign(parts)
+        ended: set[int] = set()
+        while follow or len(ended) < len(parts):
+            for message in consumer.consume(1000, 0.2):
+                if (error := message.error()) is None:
+                    yield message
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    ended.add(message.partition())
+                else:
+                    kafka.log.warning("%s", error.str())
+    finally:
+        consumer.close()
+
+
+def seconds(text: str, option: str = "--since") -> float:
+    """``90``, ``90s``, ``15m``, ``2h``, ``7d`` -> s."""
+    number, unit = (text[:-1], UNITS_S[text[-1]]) if text[-1:] in UNITS_S else (text, 1)
+    try:
+        if 0.0 < (value := float(number) * unit) < math.inf:
+            return value
+    except ValueError:
+        pass
+    raise ConfigError(f"{option} {text}: give a time such as 90s, 15m, 2h or 7d")
+
+
+def iso(t: float) -> str:
+    return datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def table_line(a: dict[str, Any]) -> str:
+    mark = " (challenger)" if a["challenger"] else ""
+    name = f"{a['mmsi']} {a['ship_name'] or ''}".strip()
+    return f"{iso(a['decided_at'])}  {a['status']:<9}  {a['alert_type']:<17}  {name:<30.30}  {a['score']:7.2f}  {a['message']}{mark}"
+
+
+def last_revisions(alerts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    last: dict[tuple[str, bool], dict[str, Any]] = {}
+    for a in alerts:
+        key = a["alert_id"], a["challenger"]
+        if key not in last or a["revision"] >= last[key]["revision"]:
+            last[key] = a
+    return list(last.values())
+
+
+def geojson(alerts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Each alert's last revision as a line from the segment's start to its end (RFC 7946; a point when both are one place)."""
+    features = []
+    for a in last_revisions(alerts):
+        ends = [[a[k]["lon"], a[k]["lat"]] for k in ("segment_start", "segment_end")]
+        line = (
+            {"type": "LineString", "coordinates": ends}
+            if ends[0] != ends[1]
+            else {"type": "Point", "coordinates": ends[0]}
+        )
+        features.append({"type": "Feature", "id": a["alert_id"], "geometry": line, "properties": a})
+    return {"type": "FeatureCollection", "features": features}
+
+
+KEPLER_PROPERTIES = (
+    "alert_id", "revision", "status", "mmsi", "ship_name", "ship_type", "alert_type", "cause", "score",
+    "track_id", "model_version", "challenger", "message",
+)  # fmt: skip
+
+
+def trip(revisions: Sequence[dict[str, Any]]) -> list[list[float]]:
+    """``[lon, lat, 0, Unix s]`` of one alert, each time later than the one before; never fewer than two.
+
+    An alert carries the two ends of its segment and no track between them. Its revisions carry more ends as the segment grows, so
+    the trip goes from the start through every end that was told. An event of one moment stands where it was until it was decided.
+    """
+    last = revisions[-1]
+    places = {round(p["t"]): p for p in (last["segment_start"], *(a["segment_end"] for a in revisions))}
+    begin = round(last["segment_start"]["t"])
+    line = [[p["lon"], p["lat"], 0.0, t] for t, p in sorted(places.items()) if t >= begin]
+    if len(line) == 1:
+        line.append([*line[0][:3], max(round(last["decided_at"]), line[0][3] + 1)])
+    return line
+
+
+def kepler(alerts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Trips as kepler.gl reads them: a FeatureCollection of LineStrings whose coordinates have a fourth number, the Unix time."""
+    lives: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+    for a in alerts:
+        lives.setdefault((a["alert_id"], a["challenger"]), []).append(a)
+    features = []
+    for life in lives.values():
+        life.sort(key=lambda a: a["revision"])
+        said = {k: life[-1][k] for k in KEPLER_PROPERTIES} | {"decided_at": iso(life[-1]["decided_at"])}
+        line = {"type": "LineString", "coordinates": trip(life)}
+        features.append({"type": "Feature", "geometry": line, "properties": said})
+    return {"type": "FeatureCollection", "features": features}
+
+
+COLLECTIONS = {"geojson": geojson, "kepler": kepler}
+
+
+def main(argv: list[str]) -> int:
+    parser = CommandParser(
+        "python -m stream_operator alerts",
+        description=__doc__,
+        epilog="example: python -m stream_operator alerts --since 2h --follow",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--follow", action="store_true", help="go on with new alerts until Ctrl-C")
+    parser.add_argument("--since", metavar="2h", help="only alerts written in the last 90s, 15m, 2h, 7d ...")
+    parser.add_argument("--format", choices=("table", "json", "geojson", "kepler"), default="table")
+    parser.add_argument("--settings", type=Path, help="TOML file of settings")
+    args = parser.parse_args(argv)
+    if args.follow and args.format in COLLECTIONS:
+        raise ConfigError(f"--format {args.format} needs an end: leave --follow out, or take --format json")
+    settings = Settings.load(file=args.settings)
+    messages = read(settings, settings.alert_topic, None if args.since is None else seconds(args.since), args.follow)
+    alerts = (json.loads(m.value()) for m in messages if m.value() is not None)
+    if args.format in COLLECTIONS:
+        print(json.dumps(COLLECTIONS[args.format](alerts), ensure_ascii=False))
+    else:
+        for a in alerts:
+            print(table_line(a) if args.format == "table" else json.dumps(a, ensure_ascii=False), flush=True)
+    return 0

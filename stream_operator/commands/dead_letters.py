@@ -1,0 +1,102 @@
+"""``python -m stream_operator dead``: what could not be decoded.
+
+--show    one JSON object a line: reason, where it stood, key, value (default)
+--replay  send it to the source topic again, each letter once (a group of its own remembers), after what was wrong is mended
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, Message, Producer
+
+from multitaskais.command import CommandParser
+from multitaskais.errors import OperatorError
+
+from ..kafka import client as kafka
+from ..settings import Settings
+from .alerts import read, seconds
+
+
+def describe(message: Message) -> dict[str, Any]:
+    """A dead letter in a form that a person can read; bytes that are not UTF-8 show as U+FFFD."""
+    head = {k: v.decode() for k, v in message.headers() or []}
+    return {
+        "reason": head.get("reason"),
+        "topic": head.get("topic"),
+        "partition": int(head.get("partition", -1)),
+        "offset": int(head.get("offset", -1)),
+        "clipped_from_bytes": int(head["clipped_from_bytes"]) if "clipped_from_bytes" in head else None,
+        "key": None if message.key() is None else message.key().decode("utf-8", "replace"),
+        "value": None if message.value() is None else message.value().decode("utf-8", "replace"),
+    }
+
+
+def replay(settings: Settings, reason: str | None) -> tuple[int, int]:
+    """(sent again, left out). Clipped values cannot be sent again; nor do we send those that another reason is asked for."""
+    config = kafka.reader(settings, group_id=f"{settings.app_id}.dead")
+    consumer = Consumer(config, logger=kafka.log)
+    producer = Producer(
+        kafka.client(settings, partitioner=kafka.PARTITIONER, enable_idempotence=True), logger=kafka.log
+    )
+    failed: list[KafkaError] = []
+    sent = left_out = 0
+    consumer.subscribe([settings.dead_topic])
+    try:
+        assigned = 0
+        ended: set[int] = set()
+        while not assigned or len(ended) < assigned:
+            messages = consumer.consume(500, 1.0)
+            assigned = len(consumer.assignment())
+            for m in messages:
+                if m.error() is not None:
+                    if m.error().code() == KafkaError._PARTITION_EOF:
+                        ended.add(m.partition())
+                    continue
+                letter = describe(m)
+                if letter["clipped_from_bytes"] is not None or (reason is not None and letter["reason"] != reason):
+                    left_out += 1
+                    continue
+                producer.produce(
+                    settings.topic, m.value(), m.key(), on_delivery=lambda e, _: failed.append(e) if e else None
+                )
+                sent += 1
+        if producer.flush(60) or failed:
+            raise OperatorError(
+                f"not all letters could be sent ({failed[0].str() if failed else 'no answer'}); run the command again"
+            )
+        if assigned and (sent or left_out):
+            consumer.commit(asynchronous=False)
+    finally:
+        consumer.close()
+    return sent, left_out
+
+
+def main(argv: list[str]) -> int:
+    parser = CommandParser(
+        "python -m stream_operator dead",
+        description=__doc__,
+        epilog="example: python -m stream_operator dead --since 7d --reason bad_json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--show", action="store_true", help="print them (default)")
+    what.add_argument("--replay", action="store_true", help="send them to the source topic again, each once")
+    parser.add_argument("--reason", help="only those with this reason")
+    parser.add_argument("--since", metavar="2h", help="only those of the last 90s, 15m, 2h, 7d ...")
+    parser.add_argument("--settings", type=Path, help="TOML file of settings")
+    args = parser.parse_args(argv)
+    settings = Settings.load(file=args.settings)
+    if args.replay:
+        sent, left_out = replay(settings, args.reason)
+        print(f"sent {sent} letters to {settings.topic} again, left out {left_out}", file=sys.stderr)
+        return 0
+    for message in read(settings, settings.dead_topic, seconds(args.since) if args.since else None):
+        letter = describe(message)
+        if args.reason is None or letter["reason"] == args.reason:
+            print(json.dumps(letter, ensure_ascii=False))
+    return 0

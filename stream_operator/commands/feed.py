@@ -1,0 +1,312 @@
+"""``python -m stream_operator feed``: reports from an archive, standard input or TCP into the source topic.
+
+Archives of any format of the decoder. Several files are merged in time order; a file that opens later than the others are read
+is opened only then. Decoded tables (CSV, Parquet) are put in time order first, as many are sorted by vessel: in runs of a million rows
+on disk (``TMPDIR``, 80 bytes a row) where they have more. Records are keyed by MMSI, idempotent, lz4. While the broker is away the feeder waits and goes on by itself. ``--resume FILE`` remembers how far
+it got; what is sent twice around a stop counts once, by the rule for duplicates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from confluent_kafka import KafkaError, Message, Producer
+from tqdm import tqdm
+
+from multitaskais.ais.archives import expand, read_reports
+from multitaskais.ais.positions import StaticMemory
+from multitaskais.ais.vectorized.block import BlockDecoder
+from multitaskais.command import CommandParser
+from multitaskais.errors import ConfigError, OperatorError
+from multitaskais.records import Counts
+
+from ..kafka import client as kafka
+from ..kafka import codec as wire
+from ..kafka.topics import Admin
+from ..settings import Settings
+from ..worker.registry import track_rules
+from .external_sort import in_time_order
+
+REMEMBER_EVERY = 50_000  # reports between two notes in the resume file
+RECONNECT_S = (1.0, 30.0)
+TABLES = (".csv", ".parquet", ".csv.gz", ".csv.zip", ".zip")
+
+Row = tuple  # one report in the field order of REPORT_DTYPE
+
+
+# ---------------------------------------------------------------- where reports come from
+
+
+def archive_rows(paths: Iterable[str], archive_format: str | None, counts: Counts) -> Iterator[Row]:
+    """Reports of all files, merged by time; each file is opened when its first report is due."""
+    memory = StaticMemory()
+    files = expand(paths)
+    if len(files) == 1:
+        yield from _file_rows(files[0], archive_format, memory, counts)
+        return
+    heap: list[tuple[float, int, Row | None, Iterator[Row]]] = []
+    for i, path in enumerate(files):
+        if (first := _first_time(path, archive_format)) is not None:
+            heap.append((first, i, None, _file_rows(path, archive_format, memory, counts)))
+    heapq.heapify(heap)
+    while heap:
+        t, i, row, rest = heapq.heappop(heap)
+        if row is not None:
+            yield row
+        if (following := next(rest, None)) is not None:
+            # A file's own order stays: a report that is older than its predecessor goes right after it.
+            heapq.heappush(heap, (max(t, following[1]), i, following, rest))
+
+
+def _first_time(path: str, archive_format: str | None) -> float | None:
+    """When the first report of a file is due: a log's first one, of a table (in any order) the earliest; None when it has none."""
+    table = path.lower().endswith(TABLES)
+    batches = read_reports(path, archive_format, chunk=65536 if table else 256, memory=StaticMemory())
+    times = (float(b.reports["t"].min() if table else b.reports["t"][0]) for b in batches if len(b.reports))
+    return min(times, default=None) if table else next(times, None)
+
+
+def _file_rows(path: str, archive_format: str | None, memory: StaticMemory, counts: Counts) -> Iterator[Row]:
+    def batches() -> Iterator[np.ndarray]:
+        for batch in read_reports(path, archive_format, memory=memory):
+            counts.add(batch.counts)
+            yield batch.reports
+
+    def spills(folder: str) -> None:
+        print(f"{path}: a large table, put in order of time in {folder} first", file=sys.stderr)
+
+    for reports in in_time_order(batches(), on_spill=spills) if path.lower().endswith(TABLES) else batches():
+        yield from iter_rows(reports)
+
+
+def iter_rows(reports: np.ndarray, block: int = 10_000) -> Iterator[Row]:
+    for i in range(0, len(reports), block):
+        yield from reports[i : i + block].tolist()
+
+
+def live_rows(blocks: Iterable[bytes], archive_format: str | None, counts: Counts, clock=time.time) -> Iterator[Row]:
+    """Reports of lines as they arrive; bare sentences get the time of their arrival."""
+    decoder = BlockDecoder(archive_format, None, StaticMemory())
+    carry = b""
+    for block in blocks:
+        *lines, carry = (carry + block).split(b"\n")
+        stamp = time.strftime("%Y/%m/%d %H:%M:%S ", time.gmtime(clock())).encode()
+        text = b"".join((stamp + line if line.startswith(b"!") else line) + b"\n" for line in lines)
+        if text:
+            result = decoder.decode(text)
+            counts.add(result.counts)
+            yield from result.reports.tolist()
+
+
+def stdin_blocks() -> Iterator[bytes]:
+    while block := os.read(sys.stdin.fileno(), 1 << 16):
+        yield block
+    yield b"\n"
+
+
+def tcp_blocks(host: str, port: int) -> Iterator[bytes]:
+    """Bytes of an AIS receiver or forwarder; connects again when the line is cut."""
+    wait = RECONNECT_S[0]
+    while True:
+        try:
+            with socket.create_connection((host, port), timeout=10) as connection:
+                connection.settimeout(300)  # a receiver that is silent for so long is asked again
+                wait = RECONNECT_S[0]
+                while block := connection.recv(1 << 16):
+                    yield block
+        except OSError as e:
+            print(f"{host}:{port}: {e}; again in {wait:.0f} s", file=sys.stderr)
+        time.sleep(wait)
+        wait = min(2 * wait, RECONNECT_S[1])
+        yield b"\n"  # what was cut in the middle is no sentence
+
+
+# ---------------------------------------------------------------- where they go
+
+
+class Feeder:
+    """Sends rows to the source topic and knows how many arrived."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._topic = settings.topic
+        self.partitions = Admin(settings).partitions.get(settings.topic, 0)
+        if not self.partitions:
+            raise OperatorError(f"topic {settings.topic} is missing; to mend it: python -m stream_operator topics")
+        config = kafka.client(
+            settings, partitioner=kafka.PARTITIONER, enable_idempotence=True, compression_type="lz4", linger_ms=20
+        ) | {
+            "message.timeout.ms": 0,  # wait for the broker as long as it takes
+            "queue.buffering.max.messages": 200_000,
+        }
+        self._producer = Producer(config, logger=kafka.log)
+        self._failed: KafkaError | None = None
+        self.sent = 0
+        self.t_max = 0.0
+
+    def send(self, row: Row) -> None:
+        key, value = wire.encode_report(row)
+        self._produce(value, key, -1)
+        self.t_max = max(self.t_max, row[1])
+        self.sent += 1
+        if self.sent % 1000 == 0:
+            self._producer.poll(0)
+
+    def finish(self) -> None:
+        """Tell every partition that nothing older will come, so that what waits is judged and closed: by the rules of INTERVAL_MAX and MODEL."""
+        self.flush()
+        rules = track_rules(self._settings)
+        key, value = wire.encode_watermark(self.t_max + rules.gap_max_s + rules.lateness_s + 1.0)
+        for partition in range(self.partitions):
+            self._produce(value, key, partition)
+        self.flush()
+
+    def flush(self) -> None:
+        while self._producer.flush(5.0):
+            self._check()
+        self._check()
+
+    def _produce(self, value: bytes, key: bytes, partition: int) -> None:
+        kafka.produce(
+            self._producer, self._topic, value, key, partition, while_full=self._check, on_delivery=self._delivered
+        )
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._failed = error
+
+    def _check(self) -> None:
+        if self._failed is not None:
+            raise OperatorError(f"a report could not be delivered to {self._topic}: {self._failed.str()}")
+
+
+class Pace:
+    """``max``, ``realtime``, or so many times as fast as the reports' own time."""
+
+    def __init__(self, speed: str, clock=time.monotonic, sleep=time.sleep) -> None:
+        try:
+            self._factor = {"max": 0.0, "realtime": 1.0}.get(speed) if speed in ("max", "realtime") else float(speed)
+        except ValueError:
+            self._factor = -1.0
+        if self._factor is None or not (self._factor > 0 or speed == "max"):
+            raise ConfigError(f"--speed {speed}: give max, realtime, or a factor greater than 0, such as 60")
+        self._clock, self._sleep = clock, sleep
+        self._start: tuple[float, float] | None = None
+
+    def wait_for(self, t: float) -> bool:
+        """Wait until a report of time ``t`` is due; True when there was something to wait for."""
+        if not self._factor:
+            return False
+        now = self._clock()
+        if self._start is None:
+            self._start = (now, t)
+        due = self._start[0] + (t - self._start[1]) / self._factor
+        if due <= now + 0.01:
+            return False
+        self._sleep(due - now)
+        return True
+
+
+def main(argv: list[str]) -> int:
+    parser = CommandParser(
+        "python -m stream_operator feed",
+        description=__doc__,
+        epilog="example: python -m stream_operator feed --speed 60 --finish out/sim/archive",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="archive files, folders or globs")
+    parser.add_argument("--format", help="format of the archive (default: recognised)")
+    parser.add_argument("--speed", default="max", help="max (default), realtime, or a factor such as 60")
+    parser.add_argument(
+        "--finish",
+        action="store_true",
+        help="at the end, tell that nothing more will come: open tracks are judged and closed",
+    )
+    parser.add_argument("--stdin", action="store_true", help="sentences from standard input")
+    parser.add_argument("--tcp", metavar="HOST:PORT", help="sentences from an AIS receiver or forwarder")
+    parser.add_argument(
+        "--resume", type=Path, metavar="FILE", help="note in FILE how far the archive was sent, and go on there"
+    )
+    parser.add_argument("--limit", type=int, help="stop after so many reports")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--settings", type=Path, help="TOML file of settings")
+    args = parser.parse_args(argv)
+    if bool(args.paths) + args.stdin + bool(args.tcp) != 1:
+        raise ConfigError("feed: give archive paths, --stdin or --tcp HOST:PORT (one of them)")
+    settings = Settings.load(file=args.settings)
+    pace = Pace(args.speed)
+    counts = Counts()
+    if args.paths:
+        rows = archive_rows(args.paths, args.format, counts)
+    elif args.stdin:
+        rows = live_rows(stdin_blocks(), args.format, counts)
+    else:
+        host, _, port = args.tcp.rpartition(":")
+        if not host or not port.isdigit():
+            raise ConfigError(f"--tcp {args.tcp}: give HOST:PORT")
+        rows = live_rows(tcp_blocks(host, int(port)), args.format, counts)
+    feeder = Feeder(settings)
+    skip = _remembered(args.resume, args.paths)
+    live = not args.paths
+    bar = tqdm(rows, unit=" reports", unit_scale=True, disable=args.quiet, mininterval=0.5)
+    start = time.monotonic()
+    try:
+        for i, row in enumerate(bar):
+            if i < skip:
+                feeder.t_max = max(feeder.t_max, row[1])
+                continue
+            if args.limit is not None and feeder.sent >= args.limit:
+                break
+            if pace.wait_for(row[1]) or live:
+                feeder._producer.poll(0)
+            feeder.send(row)
+            if args.resume and feeder.sent % REMEMBER_EVERY == 0:
+                feeder.flush()
+                _remember(args.resume, args.paths, i + 1)
+        feeder.flush()
+        if args.resume:
+            _remember(args.resume, args.paths, skip + feeder.sent)
+        if args.finish:
+            feeder.finish()
+    except KeyboardInterrupt:
+        feeder.flush()
+        if args.resume:
+            _remember(args.resume, args.paths, skip + feeder.sent)
+    bar.close()
+    seconds = time.monotonic() - start
+    print(
+        f"sent {feeder.sent} reports to {settings.topic} in {seconds:.1f} s ({feeder.sent / max(seconds, 1e-9):,.0f}/s)",
+        file=sys.stderr,
+    )
+    if rejected := sum(counts.rejected.values()):
+        reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(counts.rejected.items()))
+        print(f"left out {rejected} of {counts.received} lines or rows: {reasons}", file=sys.stderr)
+    return 0
+
+
+def _remembered(file: Path | None, paths: list[str]) -> int:
+    if file is None or not file.is_file():
+        return 0
+    try:
+        note: dict[str, Any] = json.loads(file.read_text())
+        if note["paths"] == paths:
+            return int(note["sent"])
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(f"--resume {file}: not a note of this command; delete it to begin anew") from None
+    raise ConfigError(f"--resume {file}: made for {' '.join(note['paths'])}; delete it to begin anew")
+
+
+def _remember(file: Path, paths: list[str], sent: int) -> None:
+    part = file.with_suffix(file.suffix + ".part")
+    part.write_text(json.dumps({"paths": paths, "sent": sent}))
+    part.replace(file)

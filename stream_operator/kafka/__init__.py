@@ -1,0 +1,1 @@
+"""Access to Kafka: clients, topics, and the records on the wire."""

@@ -1,0 +1,143 @@
+"""The thread that reads the topics into the picture.
+
+It assigns itself all partitions and joins no group, so no worker is ever rebalanced by a map; it sees committed records only. A
+broker that goes away is waited for: librdkafka reconnects by itself, and this thread says meanwhile that the broker is away.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from ..kafka import client as kafka
+from ..kafka.codec import Raw
+from ..settings import Settings
+from .state import Picture
+
+log = logging.getLogger("stream_operator.map")
+
+RUN = 20_000  # records at once; many of one ship in one run cost little more than one
+LOOK_EVERY_S = 10.0  # for new partitions and missing topics; also whether the broker answers when nothing comes
+CALL_S = 5.0
+ALERT_DAYS = 7.0  # of alerts and answers at the start
+_AWAY = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT)
+
+
+class Source(threading.Thread):
+    """Reads until ``stop``. Positions of the last ``limits.hours`` (by the broker's clock), alerts of a week, all verdicts."""
+
+    def __init__(self, settings: Settings, picture: Picture) -> None:
+        super().__init__(name="map-source", daemon=True)
+        self._settings = settings
+        self._picture = picture
+        self._end = threading.Event()
+        self._assigned: set[tuple[str, int]] = set()
+        self._behind: set[tuple[str, int]] = set()
+        self._hours = {
+            settings.topic: picture.limits.hours,
+            settings.alert_topic: 24 * ALERT_DAYS,
+            settings.feedback_topic: 24 * ALERT_DAYS,
+            settings.verdict_topic: None,  # compacted: its beginning is the present
+        }
+        self.failed: BaseException | None = None
+
+    def stop(self) -> None:
+        self._end.set()
+        self.join(10)
+
+    def run(self) -> None:
+        try:
+            self._run()
+        except BaseException as e:
+            self.failed = e
+            log.exception("the map can no longer read the topics")
+
+    def _run(self) -> None:
+        # No more than 16 MB wait in memory, however far behind the map is.
+        config = kafka.reader(
+            self._settings, client_id=f"{self._settings.app_id}.map", queued_max_messages_kbytes=16_384
+        )
+        config["error_cb"] = self._on_error
+        consumer = Consumer(kafka.quiet(config))
+        next_look = 0.0
+        try:
+            while not self._end.is_set():
+                if (now := time.monotonic()) >= next_look:
+                    self._look(consumer)
+                    next_look = now + (
+                        LOOK_EVERY_S if self._picture.health.broker and not self._picture.health.missing_topics else 1.0
+                    )
+                if not self._assigned:
+                    self._end.wait(0.5)
+                    continue
+                self._take(consumer.consume(RUN, 0.2))
+        finally:
+            consumer.close()
+
+    def _look(self, consumer: Consumer) -> None:
+        """Is the broker there, are all topics, are there new partitions?"""
+        health = self._picture.health
+        try:
+            found = consumer.list_topics(timeout=CALL_S).topics
+            new = [
+                (name, p)
+                for name in self._hours
+                if name in found and found[name].error is None
+                for p in found[name].partitions
+                if (name, p) not in self._assigned
+            ]
+            if new:
+                consumer.incremental_assign(self._starts(consumer, new))
+                self._assigned.update(new)
+                self._behind.update(new)
+        except KafkaException as e:
+            if health.broker:
+                log.warning("no answer from the brokers %s: %s", self._settings.bootstrap_servers, e.args[0].str())
+            health.broker = False
+            return
+        health.missing_topics = [name for name in self._hours if name not in found]
+        if not health.broker:
+            log.info("the brokers %s answer", self._settings.bootstrap_servers)
+        health.broker = True
+
+    def _starts(self, consumer: Consumer, new: list[tuple[str, int]]) -> list[TopicPartition]:
+        """The first offset of each that is not too old; -2 (the beginning) where all is wanted."""
+        begin, timed = [], []
+        for name, p in new:
+            hours = self._hours[name]
+            if hours is None:
+                begin.append(TopicPartition(name, p, -2))
+            else:
+                timed.append(TopicPartition(name, p, int((time.time() - 3600.0 * hours) * 1000)))
+        return begin + (consumer.offsets_for_times(timed, timeout=CALL_S) if timed else [])
+
+    def _take(self, messages: list) -> None:
+        s, picture = self._settings, self._picture
+        runs: dict[int, list[Raw]] = defaultdict(list)
+        for m in messages:
+            if (error := m.error()) is not None:
+                if error.code() == KafkaError._PARTITION_EOF:
+                    self._behind.discard((m.topic(), m.partition()))
+                else:
+                    log.warning("%s partition %s: %s", m.topic(), m.partition(), error.str())
+                continue
+            if (topic := m.topic()) == s.topic:
+                runs[m.partition()].append(Raw(m.offset(), m.key(), m.value()))
+            elif topic == s.alert_topic:
+                picture.alert(m.value())
+            elif topic == s.verdict_topic:
+                picture.verdict(m.value())
+            else:
+                picture.answer(m.value())
+        for partition, records in runs.items():
+            picture.positions(partition, records)
+        if messages:
+            picture.health.caught_up = not self._behind
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() in _AWAY:
+            self._picture.health.broker = False

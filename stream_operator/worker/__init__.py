@@ -1,0 +1,1 @@
+"""The Faust worker: reads its partitions, runs the engine, commits in transactions."""

@@ -1,0 +1,150 @@
+"""The Faust shell: one agent, fed with runs of records through a channel, and the pages that tell how it is.
+
+    Kafka -> source (its thread) -> channel of runs -> agent -> Partition.fold (a thread) -> checkpoint (one transaction) -> Kafka
+
+Faust's own Kafka is off (its public switch): stock consumption cost a factor of forty and lost records in each of its usual
+patterns. What stays is the shell: service life, signals, the agent, the web server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import faust
+from faust.app import BootStrategy
+from faust.web import Response
+from mode import Service
+
+from .. import exit_codes as exits
+from ..settings import Settings
+from . import health
+from .checkpoint import Cut
+from .consumer import Source
+from .core import OpenCore
+from .metrics import Metrics
+from .partition import Run
+
+log = logging.getLogger("stream_operator")
+
+
+class NoKafka(BootStrategy):
+    enable_kafka = False
+
+
+class Shell(faust.App):
+    BootStrategy = NoKafka
+
+
+def build(settings: Settings, open_core: OpenCore) -> faust.App:
+    """The Faust app of a worker."""
+    metrics = Metrics()
+    app = Shell(
+        settings.app_id,
+        web_bind=settings.health_bind,
+        web_port=settings.health_port,
+        datadir=Path(tempfile.gettempdir())
+        / f"{settings.app_id}-faust",  # Faust wants folders; nothing is written there
+    )
+    runs = app.channel()
+    fold_thread = ThreadPoolExecutor(1, thread_name_prefix="fold")
+    loop: asyncio.AbstractEventLoop
+
+    def put(run: Run) -> None:
+        asyncio.run_coroutine_threadsafe(runs.put(run), loop)
+
+    source = Source(settings, open_core, metrics, put)
+    if settings.output_dir:
+        source.on_durable = _copy_alerts(settings)
+
+    @app.agent(runs)
+    async def judge(stream) -> None:
+        async for run in stream:
+            try:
+                await asyncio.get_running_loop().run_in_executor(fold_thread, run.partition.fold, run)
+            except asyncio.CancelledError:
+                raise
+            except BaseException as e:  # a restarted agent would go on without this run
+                at = f"partition {run.partition.number}, offsets {run.records[0].offset} to {run.next_offset - 1}"
+                exits.end_now(exits.BROKEN, f"the core failed at {at}: {e!r}", e)
+            finally:
+                source.slots.release()
+
+    @app.service
+    class RecordSource(Service):
+        async def on_start(self) -> None:
+            nonlocal loop
+            loop = asyncio.get_running_loop()
+            app.flow_control.resume()  # else every put waits for ever
+            while not runs.subscriber_count:  # a run put before the agent listens is lost
+                await asyncio.sleep(0.02)
+            source.start()
+            log.info(
+                "worker started: %s -> %s; health on http://%s:%d",
+                settings.topic,
+                settings.alert_topic,
+                settings.health_bind,
+                settings.health_port,
+            )
+
+        async def on_stop(self) -> None:
+            await asyncio.get_running_loop().run_in_executor(None, source.stop)
+            log.info("worker left in order")
+
+    @app.page("/health")
+    async def health_page(web, request) -> Response:
+        ok, body = health.alive(source)
+        return web.text(json.dumps(body), content_type="application/json", status=200 if ok else 503)
+
+    @app.page("/ready")
+    async def ready_page(web, request) -> Response:
+        ok, body = health.ready(source, settings)
+        return web.text(json.dumps(body), content_type="application/json", status=200 if ok else 503)
+
+    @app.page("/metrics")
+    async def metrics_page(web, request) -> Response:
+        # In a thread: it waits for running folds, and the pages must not.
+        loop = asyncio.get_running_loop()
+        metrics.tracks(await loop.run_in_executor(None, source.census))
+        metrics.models(await loop.run_in_executor(None, source.models), time.time())
+        return web.bytes(metrics.text(), content_type="text/plain")
+
+    return app
+
+
+def _copy_alerts(settings: Settings):
+    """Append durable alerts to a file; trouble with the disk is told once and stops nothing."""
+    path = Path(settings.output_dir) / "alerts.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    failed = False
+
+    def copy(cut: Cut) -> None:
+        nonlocal failed
+        lines = [r.value + b"\n" for r in cut.records if r.topic == settings.alert_topic and r.value]
+        try:
+            if lines:
+                with path.open("ab") as f:
+                    f.write(b"".join(lines))
+        except OSError as e:
+            if not failed:
+                log.warning("%s cannot be written (%s); alerts are safe in %s", path, e.strerror, settings.alert_topic)
+            failed = True
+
+    return copy
+
+
+def run(settings: Settings, open_core: OpenCore) -> int:
+    """Run a worker until SIGTERM or SIGINT."""
+    app = build(settings, open_core)
+    worker = faust.Worker(app, override_logging=False, redirect_stdouts=False, quiet=True, loglevel=settings.log_level)
+    worker.spinner = None  # it writes control codes into the log
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as e:
+        return exits.BROKEN if e.code else 0
+    return 0

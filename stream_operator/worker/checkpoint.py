@@ -1,0 +1,205 @@
+"""A checkpoint is one Kafka transaction: what was found, what was learnt, and how far the log was read, all or nothing.
+
+``Cut`` is what a partition wants to make durable. ``Checkpointer`` owns the partition's transactional producer: ``fence``
+shuts out whoever had the partition before, ``commit`` writes a cut. ``restore`` reads the last cut back.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import NamedTuple
+
+import msgspec
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from multitaskais.errors import OperatorError, StateError
+
+from ..kafka import client as kafka
+from ..settings import Settings
+from .fault_points import reach
+
+log = logging.getLogger("stream_operator")
+
+POSITION_KEY = b"position"
+VESSEL_PREFIX = b"v:"
+POSITION_VERSION = 1
+CALL_S = 5.0  # one transactional call; asked again while the broker is away
+_FENCED = {
+    KafkaError._FENCED,
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+}
+
+
+class Fenced(Exception):
+    """Another worker has the partition, or the broker gave up this producer's transaction. Nothing was written."""
+
+
+class InDoubt(OperatorError):
+    """Whether the transaction was committed is not known; only a restart can tell."""
+
+
+class Out(NamedTuple):
+    """One record to write."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]] | None = None
+
+
+class Cut(NamedTuple):
+    """Everything between two checkpoints, and the state after it."""
+
+    offset: int  # of the first source record that is not in it
+    records: list[Out]  # alerts, dead letters, verdicts
+    vessels: dict[int, bytes | None]
+    partition_state: bytes
+
+
+class Position(msgspec.Struct, array_like=True):
+    """The one record that says how far a partition was read, with the state that belongs to no vessel."""
+
+    version: int
+    offset: int
+    partition_state: bytes
+
+
+class Restored(NamedTuple):
+    offset: int | None  # None: never checkpointed
+    partition_state: bytes | None
+    vessels: dict[int, bytes]
+
+
+class Checkpointer:
+    """The transactional producer of one partition. Its id is the app and the partition, nothing else: so a successor fences it."""
+
+    def __init__(self, settings: Settings, number: int) -> None:
+        self._states = settings.states
+        self._number = number
+        self.busy_since: float | None = None  # for the watchdog
+        config = kafka.client(
+            settings,
+            transactional_id=f"{settings.app_id}-{number}",
+            partitioner=kafka.PARTITIONER,
+            compression_type="lz4",
+            linger_ms=5,
+        ) | {
+            "transaction.timeout.ms": int(settings.transaction_timeout_s * 1000),
+            "message.timeout.ms": min(kafka.ABORT_ON_LOSS_MS, int(settings.transaction_timeout_s * 1000)),
+            "message.max.bytes": settings.state_max_bytes + 4096,
+        }
+        self._producer = Producer(config, logger=kafka.log)
+
+    def fence(self) -> None:
+        """Shut out the partition's former owner and end its open transaction."""
+        self._until_done(self._producer.init_transactions, None)
+        reach("fenced")
+
+    def commit(self, cut: Cut, give_up_at: float | None = None) -> None:
+        """Write a cut. Returns when it is durable; aborted attempts are repeated.
+
+        Raises:
+            Fenced: it was not written and never will be by us.
+            InDoubt: not known.
+        """
+        try:
+            while not self._attempt(cut, give_up_at):
+                pass
+        finally:
+            self.busy_since = None
+
+    def _attempt(self, cut: Cut, give_up_at: float | None) -> bool:
+        try:
+            self.busy_since = time.monotonic()
+            reach("cut")
+            self._producer.begin_transaction()
+            reach("begun")
+            for record in cut.records:
+                kafka.produce(self._producer, record.topic, record.value, record.key, headers=record.headers)
+            reach("results")
+            for mmsi, state in cut.vessels.items():
+                kafka.produce(self._producer, self._states, state, VESSEL_PREFIX + str(mmsi).encode(), self._number)
+            position = msgspec.msgpack.encode(Position(POSITION_VERSION, cut.offset, cut.partition_state))
+            kafka.produce(self._producer, self._states, position, POSITION_KEY, self._number)
+            reach("produced")
+            self._until_done(self._producer.commit_transaction, give_up_at)
+            reach("committed")
+            return True
+        except KafkaException as e:
+            error = e.args[0]
+            if error.fatal() or error.code() in _FENCED:
+                raise Fenced(error.str()) from None
+            if error.txn_requires_abort():
+                log.warning("checkpoint of partition %d was aborted and is repeated: %s", self._number, error.str())
+                self._abort(give_up_at)
+                return False
+            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                raise OperatorError(
+                    f"a record of partition {self._number} is longer than STATE_MAX_BYTES; raise it and run `python -m stream_operator topics --mend`"
+                ) from None
+            raise InDoubt(f"the checkpoint of partition {self._number} ended with: {error.str()}") from None
+
+    def _abort(self, give_up_at: float | None) -> None:
+        try:
+            self._until_done(self._producer.abort_transaction, give_up_at)
+        except KafkaException as e:
+            raise Fenced(e.args[0].str()) from None
+
+    def _until_done(self, call, give_up_at: float | None) -> None:
+        """Ask again while the answer is "not yet"; the watchdog ends the process when that lasts too long."""
+        self.busy_since = self.busy_since or time.monotonic()
+        while True:
+            try:
+                call(CALL_S if give_up_at is None else max(0.1, min(CALL_S, give_up_at - time.monotonic())))
+                return
+            except KafkaException as e:
+                if not e.args[0].retriable() or e.args[0].fatal():
+                    raise
+                if give_up_at is not None and time.monotonic() > give_up_at:
+                    raise InDoubt(
+                        f"partition {self._number}: no answer from the broker before the time to leave"
+                    ) from None
+
+
+def restore(settings: Settings, number: int) -> Restored:
+    """The last cut of a partition: its state records, committed ones only, to the end. Fence first."""
+    # An empty fetch says that the end is reached; the default lets it wait 500 ms for more.
+    consumer = Consumer(kafka.reader(settings, fetch_wait_max_ms=10), logger=kafka.log)
+    latest: dict[bytes, bytes | None] = {}
+    give_up_at = time.monotonic() + 3 * settings.outage_max_s
+    try:
+        consumer.assign([TopicPartition(settings.states, number, OFFSET_BEGINNING)])
+        at_end = False
+        while not at_end:
+            for message in consumer.consume(2000, 0.1):
+                if (error := message.error()) is None:
+                    latest[message.key() or b""] = message.value()
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    at_end = True
+                else:
+                    kafka.log.warning("reading %s: %s", settings.states, error.str())
+            if time.monotonic() > give_up_at:
+                raise InDoubt(
+                    f"the state of partition {number} could not be read from {settings.states} within {3 * settings.outage_max_s:.0f} s"
+                )
+    finally:
+        consumer.close()
+    reach("restored")
+    vessels = {
+        int(k[len(VESSEL_PREFIX) :]): v for k, v in latest.items() if v is not None and k.startswith(VESSEL_PREFIX)
+    }
+    if (raw := latest.get(POSITION_KEY)) is None:
+        return Restored(None, None, {})
+    try:
+        position = msgspec.msgpack.decode(raw, type=Position)
+    except msgspec.DecodeError as e:
+        raise StateError(
+            f"{settings.states}, partition {number}: the position record cannot be read ({e}); another program wrote to the topic?"
+        ) from None
+    if position.version > POSITION_VERSION:
+        raise StateError(
+            f"{settings.states}, partition {number}: written by a newer operator (version {position.version}); start that one"
+        )
+    return Restored(position.offset, position.partition_state, vessels)

@@ -1,0 +1,1 @@
+"""Helpers of the tests: what builds input, and the independent oracles."""
