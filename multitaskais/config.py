@@ -113,8 +113,9 @@ class TrackRules(_Json):
     gap_max_s: float = 7200.0  # a longer silence ends the track (INTERVAL_MAX)
     speed_max_knots: float = 30.0  # faster reports are left out (SPEED_MAX)
     jump_excess_knots: float = 30.0  # contract "Jump": more than it says by this
-    jump_min_dt_s: float = 2.0  # METHOD 2: closer pairs are not tested, their clocks are too coarse ...
-    jump_min_m: float = 1000.0  # ... unless they lie further apart than this
+    jump_min_dt_s: float = 2.0  # an excess speed is counted over at least this time
+    jump_min_m: float = 1000.0  # contract "Jump": what the uncertainty of positions explains, at least
+    stamp_error_s: float = 300.0  # and how far a station's stamp may lie from the moment of the fix
     cut_s: float = 86400.0  # a track is cut at 24 h
     lateness_s: float = 120.0  # reports are put in order over this span of the vessel's own time
     duplicate_s: float = 10.0  # equal reports within this count once

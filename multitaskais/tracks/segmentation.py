@@ -129,10 +129,9 @@ def _look(r: NDArray[np.void], rules: TrackRules) -> tuple[NDArray[np.bool_], ND
     before, after = kept[:-1], kept[1:]
     same_vessel = mmsi[before] == mmsi[after]
     dt = t[after] - t[before]
-    reach_m = np.where(
-        dt > rules.jump_min_dt_s, (sog[after] + rules.jump_excess_knots) * KNOT_MPS * dt, rules.jump_min_m
-    )
-    # A hair's breadth before its limits the tracker decides, so that rounding never does.
+    # What stamps or the resolution of positions may explain beyond that (``displacement``), and a hair's breadth before the limit, the
+    # tracker decides.
+    reach_m = rules.jump_min_m + (sog[after] + rules.jump_excess_knots) * KNOT_MPS * dt
     made_m = great_circles_m(lat[before], lon[before], lat[after], lon[after])
     jumps = same_vessel & (dt <= rules.gap_max_s + 1.0) & (made_m > reach_m * (1.0 - 1e-6))
     doubtful[kept[1:][jumps]] = True

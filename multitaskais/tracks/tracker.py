@@ -34,7 +34,8 @@ import msgspec
 
 from ..config import KNOT_MPS, TrackRules
 from ..records import Reason
-from .geometry import M_PER_DEG, great_circle_m
+from .displacement import is_jump, may_be_garbled
+from .geometry import great_circle_m
 
 HELD_MAX = 4096
 SIDES_MAX = 3  # displaced runs followed at a time; the stalest gives way
@@ -133,18 +134,6 @@ def needed_knots(before: tuple, after: tuple, min_dt_s: float) -> float:
     """Speed made good from one report to the next, times closer than ``min_dt_s`` taken as that."""
     distance = great_circle_m(before[2], before[3], after[2], after[3])
     return distance / max(after[1] - before[1], min_dt_s) / KNOT_MPS
-
-
-def is_jump(before: tuple, after: tuple, rules: TrackRules) -> bool:
-    """Whether ``after`` cannot follow ``before``."""
-    dt = after[1] - before[1]
-    reach_m = (after[4] + rules.jump_excess_knots) * KNOT_MPS * dt if dt > rules.jump_min_dt_s else rules.jump_min_m
-    # The distance is never more than on a flat chart without the cosine: that settles nearly all.
-    dlat = (after[2] - before[2]) * M_PER_DEG
-    dlon = (after[3] - before[3]) * M_PER_DEG
-    if dlat * dlat + dlon * dlon <= reach_m * reach_m * 0.999:
-        return False
-    return great_circle_m(before[2], before[3], after[2], after[3]) > reach_m
 
 
 def track_name(mmsi: int, start: float, suffix: int = 1) -> str:
@@ -295,7 +284,9 @@ class VesselTracker(msgspec.Struct, array_like=True):
             owner = self._line(side.line)
             if owner is not line:  # the line it is displaced from stays the one where it began
                 line, least = owner, needed_knots(owner.last, r, rules.jump_min_dt_s) - r[4]
-        events.append(Jump(line.number, line.last, r, least))
+        # A lone report that may have been received wrong proves nothing of the ship; a second one that follows from it does.
+        if side.own or not may_be_garbled(line.last, r, rules):
+            events.append(Jump(line.number, line.last, r, least))
         side.last = r
         side.pending.append(r)
         side.run += 1

@@ -5,7 +5,9 @@ Input is sorted; what it returns is what each report became: (reason or "", line
 
 from __future__ import annotations
 
+import cmath
 import datetime as dt
+import math
 
 from pyproj import Geod
 
@@ -18,10 +20,28 @@ def metres(p, q):
 
 
 def jumps(p, q, rules):
+    """No moment within the error of the stamps at which the ship, on its course, was near enough."""
+    dt, coarse = q.t - p.t, all(f"{x:.10f}"[-8:] == "0" * 8 for x in (p.lat, p.lon, q.lat, q.lon))
+    step = 185.325 if 27 in (p.msg_type, q.msg_type) else 1111.95 if coarse else 0.0
+    spare = rules.jump_min_m + rules.jump_excess_knots * KNOT * dt
     d = metres(p, q)
-    if q.t - p.t > rules.jump_min_dt_s:
-        return d / (q.t - p.t) / KNOT > q.sog + rules.jump_excess_knots
-    return d > rules.jump_min_m
+    if d <= spare + q.sog * KNOT * dt:
+        return False
+    spare += step
+    if d <= spare + q.sog * KNOT * dt:
+        return False
+    speed = max(p.sog, q.sog) * KNOT
+    if d > spare + speed * (dt + rules.stamp_error_s):
+        return True
+    courses = [cmath.rect(1, math.radians(c)) for c in (p.cog, q.cog) if not math.isnan(c)]
+    if not courses or abs(sum(courses)) < 1e-9:
+        return False
+    course = sum(courses) / abs(sum(courses))
+    east = ((q.lon - p.lon + 180) % 360 - 180) * math.cos(math.radians((p.lat + q.lat) / 2))
+    way = (q.lat - p.lat + 1j * east) * 111_195.08
+    sailed = (way * course.conjugate()).real
+    nearest = min(max(sailed, speed * (dt - rules.stamp_error_s)), speed * (dt + rules.stamp_error_s)) * course
+    return abs(way - nearest) > spare
 
 
 def name(r):

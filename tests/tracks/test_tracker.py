@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from multitaskais.records import Reason
 from multitaskais.tracks.tracker import HELD_MAX, Accepted, IdentityConflict, Jump, Rejected, TrackEnded, VesselTracker
-from tests.support.builders import MMSI, NAN, T0, merged, moved, report, sail, shuffled
+from tests.support.builders import MMSI, NAN, T0, array, merged, moved, report, sail, shuffled
 from tests.support.track_scenarios import RULES, by_line, fold, lives
 from tests.support.tracker_oracle import oracle
 
@@ -227,16 +227,58 @@ def test_one_displaced_report_is_a_jump_and_no_split():
     assert len({e.track_id for e in of(events, Accepted)}) == 1
 
 
-def test_a_report_may_need_30_knots_more_than_it_says_but_no_more():
-    for knots, jumps in ((39.5, 0), (40.5, 1)):
-        there = report(T0 + 600, 48.0 + knots * 1852 / 6 / 111_195.08)
-        assert len(of(fold([report(T0), there]), Jump)) == jumps
+def jumps_of(before, after):
+    return len(of(fold([before, after]), Jump))
 
 
-def test_close_times_are_tested_by_distance_alone():
-    for metres, jumps in ((990, 0), (1010, 1)):
-        there = report(T0 + 2, 48.0 + metres / 111_195.08)
-        assert len(of(fold([report(T0), there]), Jump)) == jumps
+def ahead(knots, seconds, extra_m=0.0, **fields):
+    """A report so much farther north, as sailed with ``knots``."""
+    return report(T0 + seconds, 48.0 + (knots * 1852 / 3600 * seconds + extra_m) / 111_195.08, **fields)
+
+
+def test_a_report_may_need_30_knots_and_1_km_more_than_it_says_but_no_more():
+    for knots, jumps in ((29.9, 0), (30.1, 1)):
+        for seconds in (2.0, 30.0, 600.0):
+            assert jumps_of(report(T0, sog=0.0), ahead(29.9, seconds, 990, sog=0.0)) == 0
+            assert jumps_of(report(T0, sog=0.0), ahead(knots, seconds, 1000, sog=0.0)) == jumps
+
+
+def test_a_stamp_some_minutes_wrong_explains_a_place_ahead_on_the_course_or_behind_and_none_beside():
+    ship = report(T0, sog=20.0, cog=0.0)
+    for late_s, jumps in ((280, 0), (-280, 0), (600, 1), (-600, 1)):
+        assert jumps_of(ship, ahead(20.0, 30.0, 20 * 1852 / 3600 * late_s, sog=20.0, cog=0.0)) == jumps
+    (beside,) = moved(array([report(T0 + 30, sog=20.0, cog=0.0)]), east_m=2_800).tolist()
+    assert jumps_of(ship, beside) == 1
+    assert jumps_of(report(T0, sog=20.0, cog=NAN), (*beside[:5], NAN, *beside[6:])) == 0  # no course: any direction
+
+
+def test_a_message_of_a_tenth_of_a_minute_and_a_table_of_two_decimals_may_lie_a_step_farther():
+    still = report(T0, 48.00001, sog=0.0)
+    for message, metres, jumps in ((1, 1100, 1), (27, 1100, 0), (27, 1300, 1)):
+        there = report(T0 + 1, 48.00001 + metres / 111_195.08, sog=0.0)._replace(msg_type=message)
+        assert jumps_of(still, there) == jumps
+    assert jumps_of(report(T0, 48.0, sog=0.0), report(T0 + 1, 48.01, sog=0.0)) == 0
+    assert jumps_of(report(T0, 48.0, sog=0.0), report(T0 + 1, 48.0101, sog=0.0)) == 1
+
+
+@pytest.mark.parametrize("bit", range(15, 26))
+@pytest.mark.parametrize("field", ["lat", "lon"])
+def test_one_report_with_a_flipped_bit_is_left_out_without_a_word(bit, field):
+    track = sail(60)
+    track[field][30] += (1 << bit) / 600_000 * (-1 if track[field][30] > 0 else 1)
+    events = run(track)
+    assert not of(events, Jump)
+    assert [(e.reason, e.report[1]) for e in of(events, Rejected)] == [(Reason.DISPLACED, T0 + 1800)]
+
+
+def test_a_report_with_the_rest_of_another_ships_message_is_left_out_but_a_second_one_is_a_jump():
+    for n, jumps in ((1, 0), (2, 1), (4, 3)):
+        track = sail(60)
+        track[30 : 30 + n] = moved(track[30 : 30 + n], east_m=200_000)
+        track["cog"][30 : 30 + n] = (track["cog"][30 : 30 + n] + 130.0) % 360.0
+        events = run(track)
+        assert len(of(events, Jump)) == jumps
+        assert len(of(events, Rejected)) == n
 
 
 def test_a_displaced_stretch_alone_stays_one_track():

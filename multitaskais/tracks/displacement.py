@@ -1,0 +1,116 @@
+"""Whether one report can follow another: what the uncertainty of times and positions explains, and what it does not.
+
+Two reports of a ship name two places and two moments, and neither is exact:
+
+- **Position.** A position fix, the antenna's place, datum and rounding together stay well below ``jump_min_m``. A message of type 27 has
+  1/10 minute (ITU-R M.1371-5, message 27), a decoded table as many decimals as its maker kept: half a step of each is added (a whole one
+  together).
+- **Time.** A stamp is the moment of reception, by the clock of a station, behind a network: minutes late or early is life
+  (``stamp_error_s``). Such a report lies on the ship's own course, ahead of or behind its place, by its speed times the error.
+- **Speed.** A ship may sail ``jump_excess_knots`` faster than it reports.
+
+So a report is displaced when no speed, no course and no stamp within these bounds brings the ship there.
+
+**Reading errors.** A checksum of 16 bits lets some garbled messages through: one bit of latitude or longitude flipped, or everything
+behind some bit replaced by another ship's. ``may_be_garbled`` is true of a report that shows such a trace; alone it proves nothing of the ship.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..config import KNOT_MPS, TrackRules
+from .geometry import M_PER_DEG, great_circle_m
+
+COARSE_DECIMALS = 2  # of degrees (1.1 km); with one more, rounding is small beside ``jump_min_m``
+TYPE_27_STEP_DEG = 0.1 / 60.0
+# Latitude and longitude are sent in 1/10000 minute; bits whose flip moves a ship by more than 1 km: 13 (0.8 nautical miles) to 27.
+FLIP_DEG = tuple((1 << bit) / 600_000.0 for bit in range(13, 28))
+TURN_DEG = 20.0  # course and heading of a ship do not both change by more between two reports, nearly always
+MAKES_WAY_KNOTS = 2.0
+_T, _LAT, _LON, _SOG, _COG, _HEADING, _TYPE = 1, 2, 3, 4, 5, 6, 8  # places in a report's tuple
+
+
+def is_jump(before: tuple, after: tuple, rules: TrackRules) -> bool:
+    """Whether ``after`` cannot follow ``before`` (tuples in the field order of ``REPORT_DTYPE``)."""
+    dt = after[1] - before[1]
+    reach_m = rules.jump_min_m + (after[4] + rules.jump_excess_knots) * KNOT_MPS * dt
+    # The distance is never more than on a flat chart without the cosine: that settles nearly all.
+    dlat = (after[2] - before[2]) * M_PER_DEG
+    dlon = (after[3] - before[3]) * M_PER_DEG
+    if dlat * dlat + dlon * dlon <= reach_m * reach_m * 0.999:
+        return False
+    made_m = great_circle_m(before[2], before[3], after[2], after[3])
+    if made_m <= reach_m:
+        return False
+    step_m = resolution_m(before, after)
+    return made_m > reach_m + step_m and not _is_stamp_error(before, after, made_m, rules, step_m)
+
+
+def resolution_m(before: tuple, after: tuple) -> float:
+    """Least step of the two positions in metres, as message types or decimals show it; 0 when both are fine."""
+    if before[_TYPE] == 27 or after[_TYPE] == 27:
+        return TYPE_27_STEP_DEG * M_PER_DEG
+    if all(round(x, COARSE_DECIMALS) == x for x in (*before[_LAT : _LON + 1], *after[_LAT : _LON + 1])):
+        return M_PER_DEG * 10.0**-COARSE_DECIMALS
+    return 0.0
+
+
+def _is_stamp_error(before: tuple, after: tuple, made_m: float, rules: TrackRules, step_m: float) -> bool:
+    """Whether the ship was there at another moment: on its course, ahead or behind, by its speed times an error of the stamp."""
+    speed = max(before[_SOG], after[_SOG]) * KNOT_MPS
+    dt = after[_T] - before[_T]
+    spare_m = rules.jump_min_m + step_m + rules.jump_excess_knots * KNOT_MPS * dt
+    if made_m > spare_m + speed * (dt + rules.stamp_error_s):
+        return False
+    courses = [c for c in (before[_COG], after[_COG]) if c == c]
+    if not courses:
+        return True  # somewhere on the circle that its speed reaches
+    east = sum(math.sin(math.radians(c)) for c in courses)
+    north = sum(math.cos(math.radians(c)) for c in courses)
+    length = math.hypot(east, north)
+    if length < 1e-9:  # it turned back
+        return True
+    cosine = math.cos(math.radians(0.5 * (before[_LAT] + after[_LAT])))
+    dx = math.remainder(after[_LON] - before[_LON], 360.0) * M_PER_DEG * cosine
+    dy = (after[_LAT] - before[_LAT]) * M_PER_DEG
+    along = (dx * east + dy * north) / length
+    across = abs(dx * north - dy * east) / length
+    beyond = max(0.0, along - speed * (dt + rules.stamp_error_s), speed * (dt - rules.stamp_error_s) - along)
+    return math.hypot(across, beyond) <= spare_m
+
+
+def may_be_garbled(before: tuple, after: tuple, rules: TrackRules) -> bool:
+    """Whether a displaced report shows the trace of a message that was received wrong.
+
+    One bit of latitude or of longitude flipped, all else where it should be; or another course and another heading at once, as
+    when the rest of the message is another ship's.
+    """
+    turned = _turn(before[_COG], after[_COG])
+    swung = _turn(before[_HEADING], after[_HEADING])
+    # A ship that lies still has any course; whether it sends a heading depends on its equipment and does not change.
+    makes_way = max(before[_SOG], after[_SOG]) >= MAKES_WAY_KNOTS and swung != swung
+    if turned > TURN_DEG and (swung > TURN_DEG or makes_way or _only_one_missing(before[_HEADING], after[_HEADING])):
+        return True
+    dt = after[_T] - before[_T]
+    speed_deg = max(before[_SOG], after[_SOG]) * KNOT_MPS * dt / M_PER_DEG
+    course = math.radians(after[_COG] if after[_COG] == after[_COG] else 0.0)
+    cosine = max(math.cos(math.radians(before[_LAT])), 0.01)
+    dlat = after[_LAT] - before[_LAT] - speed_deg * math.cos(course)
+    dlon = math.remainder(after[_LON] - before[_LON] - speed_deg * math.sin(course) / cosine, 360.0)
+    # Narrow, so that hardly any real displacement looks like it: some tens of metres, and a tenth of the ship's way.
+    slack = 0.0003 + 0.1 * speed_deg
+    if abs(dlat) <= slack:
+        return any(abs(abs(dlon) - flip) <= slack / cosine for flip in FLIP_DEG)
+    if abs(dlon) <= slack / cosine:
+        return any(abs(abs(dlat) - flip) <= slack for flip in FLIP_DEG)
+    return False
+
+
+def _turn(a: float, b: float) -> float:
+    """Angle between two directions in degrees; NaN where one is missing."""
+    return abs(math.remainder(a - b, 360.0))
+
+
+def _only_one_missing(a: float, b: float) -> bool:
+    return (a != a) != (b != b)
