@@ -12,8 +12,8 @@ was made within the 10 minutes) is so no error, and positions that contradict th
 
 No position enters, absolute or of other ships: the same weights serve every region. Training: ``residual_train``.
 
-All runs on arrays filled up to blocks of ``BLOCK_ROWS`` lines, element by element or as products of matrices of one shape, so
-that a line's numbers are bit-identical whatever else stands in its batch, and where.
+A line's numbers have the same bits on every machine and whatever else stands in its batch: element by element with the functions
+of ``multitaskais.exact``, or as products of matrices on fixed grids, which are exact.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from ..config import STEP_S
 from ..errors import ModelCorrupt
+from ..exact import functions
+from ..exact.products import Grid, on_grid
+from ..exact.tables import Table
 from .weights import save_npz
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-BLOCK_ROWS = 64
 KM_PER_DEG = 111.195  # of latitude, sphere of 6,371 km; the error against the ellipsoid, 0.3 %, is the same every time
 KNOT_KMPS = 1.852 / 3600.0
 DT_MAX_S = 1.0  # samples further from 10 min apart (another grid after the 24 h cut) say nothing of the motion
@@ -48,7 +49,12 @@ MIXTURE = 3
 LOG_SCALE = (-5.0, 3.0)  # of the mixture's parts: no spike on standing ships, nothing wider than the ocean
 # log of the constant of Student-t with 4 degrees of freedom: Gamma(5/2) / (Gamma(2) sqrt(4 pi))
 T_FREEDOM = 4.0
-LOG_T = float(np.log(0.375))
+LOG_T = float(functions.log(0.375))
+
+# What enters a product; inputs and hidden layers of trained weights stay below 20.
+INPUT = Grid(bits=18, limit=64.0)
+OUTPUT = Grid(bits=20, limit=1.0)  # of the LSTM
+_TANH = Table([functions.tanh], -10.0, 10.0, bits=9)
 
 
 class Moved(NamedTuple):
@@ -66,17 +72,16 @@ def moved(last: NDArray[np.void], samples: dict[str, Doubles]) -> Moved:
     for f in ("lat", "lon", "sog", "cog"):
         known &= np.isfinite(old[f]) & np.isfinite(samples[f])
     old, new = ({k: np.where(known, v, 0.0) for k, v in s.items()} for s in (old, samples))
-    course = np.radians(old["cog"])
-    sin, cos = np.sin(course), np.cos(course)
+    sin, cos = functions.sin_cos(old["cog"])
     north = (new["lat"] - old["lat"]) * KM_PER_DEG
-    east = ((new["lon"] - old["lon"] + 180.0) % 360.0 - 180.0) * KM_PER_DEG * np.cos(np.radians(old["lat"]))
+    east = ((new["lon"] - old["lon"] + 180.0) % 360.0 - 180.0) * KM_PER_DEG * functions.cos(old["lat"])
     along = north * cos + east * sin - old["sog"] * (KNOT_KMPS * STEP_S)
     across = east * cos - north * sin
     turn = (new["cog"] - old["cog"] + 180.0) % 360.0 - 180.0
     motion = np.stack([along, across, new["sog"] - old["sog"], turn], axis=1)
-    u = np.where(known[:, None], np.arcsinh(motion / SCALE), 0.0)
-    ahead = np.radians(turn)
-    extras = [u[:, 2], u[:, 3], 0.1 * new["sog"] * np.sin(ahead), 0.1 * new["sog"] * np.cos(ahead), 0.1 * old["sog"]]
+    u = np.where(known[:, None], functions.asinh(motion / SCALE), 0.0)
+    sin, cos = functions.sin_cos(turn)
+    extras = [u[:, 2], u[:, 3], 0.1 * new["sog"] * sin, 0.1 * new["sog"] * cos, 0.1 * old["sog"]]
     return Moved(u.astype(np.float32), known, np.stack(extras, axis=1).astype(np.float32))
 
 
@@ -89,13 +94,13 @@ def inputs(m: Moved, samples: dict[str, Doubles], moored: NDArray[np.bool_], shi
     out[:, :4] = m.u
     out[:, 4] = m.known
     out[:, 5] = 0.1 * sog
-    out[:, 6] = np.log1p(sog)
+    out[:, 6] = functions.log1p(sog)
     out[:, 7] = has_sog
     out[:, 8] = np.isfinite(samples["cog"])
-    out[:, 9] = np.log1p(mismatch)
+    out[:, 9] = functions.log1p(mismatch)
     out[:, 10] = has_mismatch  # False: no reports between, the sample is interpolated through a silence
     out[:, 11] = moored
-    out[:, 12] = np.log1p(samples["made_30min"] * 0.01)
+    out[:, 12] = functions.log1p(samples["made_30min"] * 0.01)
     rows = np.flatnonzero(ship_class >= 0)
     out[rows, 13 + ship_class[rows]] = 1.0
     return out
@@ -183,13 +188,18 @@ def state_dtype(hidden: int) -> np.dtype:
 class ResidualScorer:
     def __init__(self, weights: ResidualWeights) -> None:
         self.weights = weights
-        self.hidden = len(weights.lstm_h)
+        self.hidden, self.width = len(weights.lstm_h), len(weights.place_w)
         self.state_dtype = state_dtype(self.hidden)
-        half = np.repeat(np.array([0.5, 0.5, 0.5, 1.0], np.float32), self.hidden)
+        half = np.repeat([0.5, 0.5, 0.5, 1.0], self.hidden)
+        w = {f.name: np.asarray(getattr(weights, f.name), np.float64) for f in dataclasses.fields(weights)}
         # sigmoid(x) = (1 + tanh(x / 2)) / 2, the half taken into the gates' columns
-        self._gates = np.ascontiguousarray(np.concatenate([weights.lstm_x, weights.lstm_h]) * half)
-        self._gates_b = weights.lstm_b * half
-        self._blas = ThreadpoolController()
+        gates = np.concatenate([w["lstm_x"], w["lstm_h"]]) * half
+        self._gates = on_grid(gates, [(INPUTS, INPUT), (self.hidden, OUTPUT)])
+        self._gates_b = w["lstm_b"] * half
+        self._heads, self._heads_b = on_grid(w["heads_w"], OUTPUT), w["heads_b"]
+        self._extras = on_grid(w["extras_w"], INPUT)
+        self._place, self._place_b = on_grid(w["place_w"], INPUT), w["place_b"]
+        self._speed, self._speed_b = on_grid(w["speed_w"], INPUT), w["speed_b"]
 
     def initial(self, n: int) -> NDArray[np.void]:
         state = np.zeros(n, self.state_dtype)
@@ -201,47 +211,42 @@ class ResidualScorer:
         self, state: NDArray[np.void], samples: NDArray[np.void], ship_class: NDArray[np.int64]
     ) -> tuple[NDArray[np.void], Doubles]:
         """(n,) rows, samples of ``SAMPLE_DTYPE`` and classes (-1 unknown) -> new rows, (n,) score in nats; NaN where not known."""
-        n = len(state)
-        rows = -(-max(n, 1) // BLOCK_ROWS) * BLOCK_ROWS
-        old = self.initial(rows)
-        old[:n] = state
-        now = {f: np.zeros(rows) for f in ("t", "lat", "lon", "sog", "cog", "mismatch", "made_30min")}
-        for name, values in now.items():
-            values[:n] = samples[name]
-        moored, of_class = np.zeros(rows, bool), np.full(rows, -1)
-        moored[:n], of_class[:n] = samples["moored"], ship_class
-
-        found = moved(old, now)
-        x = inputs(found, now, moored, of_class)
-        h, c = np.ascontiguousarray(old["h"]), np.ascontiguousarray(old["c"])
-        # One thread: how a product would be shared must not depend on the machine.
-        with self._blas.limit(limits=1, user_api="blas"):
-            nll = self._nll(h, found)
-            gates = _product(np.concatenate([x, h], axis=1), self._gates)
+        names = ("t", "lat", "lon", "sog", "cog", "mismatch", "made_30min")
+        now = {f: np.ascontiguousarray(samples[f], np.float64) for f in names}
+        found = moved(state, now)
+        entering = np.empty((len(state), INPUTS + self.hidden))
+        x, h = entering[:, :INPUTS], entering[:, INPUTS:]
+        x[...] = inputs(found, now, samples["moored"], ship_class)
+        INPUT.symmetric(x, x)
+        OUTPUT.symmetric(state["h"].astype(np.float64), h)
+        score = self._nll(np.ascontiguousarray(h), found)
+        c, o = state["c"].astype(np.float64), np.empty((len(state), self.hidden))
+        gates = entering @ self._gates
         gates += self._gates_b
-        h, c = _lstm(gates, c)
+        _lstm(gates, c, o)
 
-        new = np.empty(n, self.state_dtype)
+        new = np.empty(len(state), self.state_dtype)
         new["seen"] = np.minimum(state["seen"], np.iinfo(np.int32).max - 1) + 1
         for name in ("t", "lat", "lon", "sog", "cog"):
             new[name] = samples[name]
-        new["h"], new["c"] = h[:n], c[:n]
-        return new, np.where(found.known, nll, np.nan)[:n]
+        new["h"], new["c"] = o, c
+        return new, np.where(found.known, score, np.nan)
 
-    def _nll(self, h: Floats, found: Moved) -> Doubles:
-        w = self.weights
-        width = len(w.place_w)
-        first = _product(h, w.heads_w)
-        first += w.heads_b
-        first[:, :width] += _product(found.extras, w.extras_w)
-        np.maximum(first, 0, out=first)
-        place = _product(np.ascontiguousarray(first[:, :width]), w.place_w) + w.place_b
-        speed = _product(np.ascontiguousarray(first[:, width:]), w.speed_w) + w.speed_b
+    def _nll(self, h: Doubles, found: Moved) -> Doubles:
+        width = self.width
+        first = h @ self._heads
+        first += self._heads_b
+        extras = np.empty(found.extras.shape)
+        INPUT.symmetric(found.extras.astype(np.float64), extras)
+        first[:, :width] += extras @ self._extras
+        INPUT.relu(first, first)
+        place = np.ascontiguousarray(first[:, :width]) @ self._place + self._place_b
+        speed = np.ascontiguousarray(first[:, width:]) @ self._speed + self._speed_b
         # Components first, lines last: sums over four components and three parts run in one fixed order.
         p = np.ascontiguousarray(np.concatenate([place, speed], axis=1).T).reshape(4, 3, MIXTURE, -1)
         logit, loc, log_scale = p[:, 0], p[:, 1], np.clip(p[:, 2], *LOG_SCALE)
-        d = (found.u.T[:, None] - loc) * np.exp(-log_scale)
-        log_t = LOG_T - log_scale - 0.5 * (T_FREEDOM + 1.0) * np.log1p(d * d * np.float32(1.0 / T_FREEDOM))
+        d = (found.u.T.astype(np.float64)[:, None] - loc) * functions.exp(-log_scale)
+        log_t = LOG_T - log_scale - 0.5 * (T_FREEDOM + 1.0) * functions.log1p(d * d / T_FREEDOM)
         per_component = _log_sum_exp(logit) - _log_sum_exp(logit + log_t)
         total = np.zeros(len(h))
         for one in per_component:
@@ -249,26 +254,26 @@ class ResidualScorer:
         return total
 
 
-def _product(x: Floats, w: Floats) -> Floats:
-    """(rows, a) @ (a, b), block by block: the library chooses its way by the shape."""
-    return (x.reshape(-1, BLOCK_ROWS, x.shape[1]) @ w).reshape(len(x), -1)
-
-
-def _log_sum_exp(x: Floats) -> Floats:
+def _log_sum_exp(x: Doubles) -> Doubles:
     """(4, K, rows) -> (4, rows)."""
     top = x[:, 0]
     for k in range(1, x.shape[1]):
         top = np.maximum(top, x[:, k])
     total = np.zeros_like(top)
     for k in range(x.shape[1]):
-        total += np.exp(x[:, k] - top)
-    return np.log(total) + top
+        total += functions.exp(x[:, k] - top)
+    return functions.log(total) + top
 
 
-def _lstm(gates: Floats, c: Floats) -> tuple[Floats, Floats]:
-    """gates (R, 4H) [input, forget, output, candidate], the first three halved; gives h and c."""
+def _lstm(gates: Doubles, c: Doubles, o: Doubles) -> None:
+    """gates (R, 4H) [input, forget, output, candidate], the first three halved; overwritten. c changes in place, o is written."""
     n = c.shape[1]
-    gates = np.tanh(gates)
-    ifo = 0.5 + 0.5 * gates[:, : 3 * n]
-    c = ifo[:, n : 2 * n] * c + ifo[:, :n] * gates[:, 3 * n :]
-    return ifo[:, 2 * n :] * np.tanh(c), c
+    _TANH(gates, gates)
+    ifo = gates[:, : 3 * n]
+    ifo *= 0.5
+    ifo += 0.5
+    gates[:, 3 * n :] *= gates[:, :n]
+    c *= gates[:, n : 2 * n]
+    c += gates[:, 3 * n :]
+    _TANH(c, o)
+    o *= gates[:, 2 * n : 3 * n]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+
+from ..exact.functions import normal_quantile
 
 NOISE_STEPS = 144  # rows: one day of samples; then they come again
 
@@ -19,5 +20,5 @@ def noise_table(seed: int, samples: int, latent: int) -> NDArray[np.float32]:
     for s in range(samples):
         bits = np.random.PCG64(np.random.SeedSequence([seed, s])).random_raw(NOISE_STEPS * latent)
         uniform = (np.asarray(bits, np.uint64) >> np.uint64(11)).astype(np.float64) * 2.0**-53 + 2.0**-54
-        columns.append(ndtri(uniform).astype(np.float32).reshape(NOISE_STEPS, latent))
+        columns.append(normal_quantile(uniform).astype(np.float32).reshape(NOISE_STEPS, latent))
     return np.stack(columns, axis=1)

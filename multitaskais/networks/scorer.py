@@ -6,8 +6,9 @@ l_t = mean_s w_t^s with w_t = log p(x_t|z_t,.) + log p(z_t|.) - log q(z_t|.) (ME
 noise by step number. With ``samples=0`` z is the posterior's mean and -KL(q || p) in closed form stands for
 log p(z) - log q(z): no noise at all.
 
-The step runs in blocks of always the same shape, filled up with empty rows: the library that multiplies matrices chooses
-its way by the shape, so a vessel's numbers are bit-identical whatever else stands in its batch, and where.
+A line's numbers have the same bits on every machine and whatever else stands in its batch (``multitaskais.exact``): weights and
+what they are multiplied with lie on fixed grids, so that products in float64 are exact; tanh and softplus are looked up. Beside
+float32 the grids cost nothing that counts: scores differ by some 1e-5 nats.
 
 The state after sample t already holds the LSTM's o_{t+1}, s_{t+1}, which need x_t and z_t and nothing later: so it needs
 neither phi_x(x_t) nor phi_z(z_t), 0.8 kB a line in place of 1.6 kB.
@@ -23,16 +24,36 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from ..exact import functions
+from ..exact.products import Grid, on_grid
+from ..exact.tables import Table
 from .noise import NOISE_STEPS, noise_table
 from .weights import Sizes, VrnnWeights
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
 # Rows (lines * samples) of one block: more leave the second-level cache, fewer waste time in Python (measured).
-BLOCK_ROWS = 64
+BLOCK_ROWS = 192
 SIGMA_BIAS = 0.5  # METHOD 5: sigma = softplus(r + 0.5)
-SIGMA_MIN = np.float32(1e-4)  # as in vrnn.py
-EXP_MAX = np.float32(80.0)  # exp stays finite in float32, and log(1 + exp(l)) = l in float32 long before
+SIGMA_MIN = 1e-4  # as in vrnn.py
+LOGIT_MAX = 80.0  # greater is as sure
+
+# Activations: those of trained networks stay below 16; o_t, which the state keeps in float32, is at most 1.
+HIDDEN = Grid(bits=18, limit=64.0)
+OUTPUT = Grid(bits=20, limit=1.0)
+PART_UNITS = 30  # -log p of each bin in multiples of 2^-30: their sum is exact
+
+_TANH = Table([functions.tanh], -10.0, 10.0, bits=9)
+_SOFTPLUS = Table([functions.softplus], -24.0, LOGIT_MAX + 1.0, bits=7, units=PART_UNITS)
+
+
+def _sigma(r: Doubles) -> Doubles:
+    return np.maximum(functions.softplus(r), SIGMA_MIN)
+
+
+# sigma and its logarithm, of r + SIGMA_BIAS
+_SIGMA = Table([_sigma, lambda r: functions.log(_sigma(r))], -10.0, 81.0, bits=8)
 
 
 class StepScores(NamedTuple):
@@ -61,27 +82,28 @@ class _Folded:
     """The weights in the form in which the step multiplies them: fewer, larger products with the same result.
 
     phi_x and phi_z end linearly, so their second layer and what follows are one matrix; three first layers see o_t and stand
-    side by side; sigmoid(x) = (1 + tanh(x / 2)) / 2, the half taken into the gates' columns.
+    side by side; sigmoid(x) = (1 + tanh(x / 2)) / 2, the half taken into the gates' columns. Matrices lie on the grids on which
+    their products are exact.
     """
 
-    x_rows: Floats  # (D + 1, H) first layer of phi_x; the last row, zeros, stands for a missing block
-    x_bias: Floats
-    x_post: Floats  # (H, H) phi_x's hidden layer -> posterior's hidden layer
-    o_first: Floats  # (H, 3H) o_t -> first layers of prior, posterior, emission
-    first_bias: Floats  # (3H,)
-    prior: Floats  # (H, 2Z)
-    prior_bias: Floats  # SIGMA_BIAS included
-    post: Floats  # (H, 2Z)
-    post_bias: Floats
-    z_hidden: Floats  # (Z, H) first layer of phi_z
-    z_bias: Floats
-    z_emit: Floats  # (H, H) phi_z's hidden layer -> emission's hidden layer
-    logits: Floats  # (H, D)
-    logits_bias: Floats
-    gates: Floats  # (3H, 4H) [phi_x's hidden layer, phi_z's hidden layer, o_t] -> gates of the next step
-    gates_bias: Floats  # (4H,)
-    gates_bias_first: Floats  # (4H,) with z-encoding_0 = 0 in place of phi_z
-    block_of: Floats  # (D, 4) 1 where the bin belongs to the block
+    x_rows: Doubles  # (D + 1, H) first layer of phi_x; the last row, zeros, stands for a missing block
+    x_bias: Doubles
+    x_post: Doubles  # (H, H) phi_x's hidden layer -> posterior's hidden layer
+    o_first: Doubles  # (H, 3H) o_t -> first layers of prior, posterior, emission
+    first_bias: Doubles  # (3H,)
+    prior: Doubles  # (H, 2Z)
+    prior_bias: Doubles  # SIGMA_BIAS included
+    post: Doubles  # (H, 2Z)
+    post_bias: Doubles
+    z_hidden: Doubles  # (Z, H) first layer of phi_z
+    z_bias: Doubles
+    z_emit: Doubles  # (H, H) phi_z's hidden layer -> emission's hidden layer
+    logits: Doubles  # (H, D)
+    logits_bias: Doubles
+    gates: Doubles  # (3H, 4H) [phi_x's hidden layer, phi_z's hidden layer, o_t] -> gates of the next step
+    gates_bias: Doubles  # (4H,)
+    gates_bias_first: Doubles  # (4H,) with z-encoding_0 = 0 in place of phi_z
+    block_of: Doubles  # (D, 4) 1 where the bin belongs to the block
 
     @classmethod
     def of(cls, weights: VrnnWeights, sizes: Sizes) -> Self:
@@ -89,31 +111,41 @@ class _Folded:
         h = sizes.hidden
         half = np.repeat([0.5, 0.5, 0.5, 1.0], h)
         in_x, in_z, in_h = w.lstm_w[:h], w.lstm_w[h : 2 * h], w.lstm_w[2 * h :]
-        bias = w.lstm_b + w.phi_x_b2 @ in_x
+        bias = w.lstm_b + _product(w.phi_x_b2, in_x)
         sigma_bias = np.repeat([0.0, SIGMA_BIAS], sizes.latent)
+        gates = np.concatenate([_product(w.phi_x_w2, in_x), _product(w.phi_z_w2, in_z), in_h]) * half
         values = {
             "x_rows": np.concatenate([w.phi_x_w1, np.zeros((1, h))]),
             "x_bias": w.phi_x_b1,
-            "x_post": w.phi_x_w2 @ w.post_w1[h:],
-            "o_first": np.concatenate([w.prior_w1, w.post_w1[:h], w.emit_w1[h:]], axis=1),
+            "x_post": on_grid(_product(w.phi_x_w2, w.post_w1[h:]), HIDDEN),
+            "o_first": on_grid(np.concatenate([w.prior_w1, w.post_w1[:h], w.emit_w1[h:]], axis=1), OUTPUT),
             "first_bias": np.concatenate(
-                [w.prior_b1, w.post_b1 + w.phi_x_b2 @ w.post_w1[h:], w.emit_b1 + w.phi_z_b2 @ w.emit_w1[:h]]
+                [
+                    w.prior_b1,
+                    w.post_b1 + _product(w.phi_x_b2, w.post_w1[h:]),
+                    w.emit_b1 + _product(w.phi_z_b2, w.emit_w1[:h]),
+                ]
             ),
-            "prior": w.prior_w2,
+            "prior": on_grid(w.prior_w2, HIDDEN),
             "prior_bias": w.prior_b2 + sigma_bias,
-            "post": w.post_w2,
+            "post": on_grid(w.post_w2, HIDDEN),
             "post_bias": w.post_b2 + sigma_bias,
-            "z_hidden": w.phi_z_w1,
+            "z_hidden": on_grid(w.phi_z_w1, HIDDEN),
             "z_bias": w.phi_z_b1,
-            "z_emit": w.phi_z_w2 @ w.emit_w1[:h],
-            "logits": w.emit_w2,
+            "z_emit": on_grid(_product(w.phi_z_w2, w.emit_w1[:h]), HIDDEN),
+            "logits": on_grid(w.emit_w2, HIDDEN),
             "logits_bias": w.emit_b2,
-            "gates": np.concatenate([w.phi_x_w2 @ in_x, w.phi_z_w2 @ in_z, in_h]) * half,
-            "gates_bias": (bias + w.phi_z_b2 @ in_z) * half,
+            "gates": on_grid(gates, [(2 * h, HIDDEN), (h, OUTPUT)]),
+            "gates_bias": (bias + _product(w.phi_z_b2, in_z)) * half,
             "gates_bias_first": bias * half,
             "block_of": np.repeat(np.eye(4), sizes.blocks, axis=0),
         }
-        return cls(**{name: np.ascontiguousarray(a, np.float32) for name, a in values.items()})
+        return cls(**{name: np.ascontiguousarray(a) for name, a in values.items()})
+
+
+def _product(a: Doubles, b: Doubles) -> Doubles:
+    """a @ b in a fixed order, for what is made once from the weights."""
+    return functions.total(a[..., None] * b, axis=-2)
 
 
 class NumpyScorer:
@@ -123,7 +155,7 @@ class NumpyScorer:
         self.sizes = sizes
         self.samples = samples
         self.state_dtype = state_dtype(sizes, samples)
-        self._noise = noise_table(seed, samples, sizes.latent) if samples else None
+        self._noise = noise_table(seed, samples, sizes.latent).astype(np.float64) if samples else None
         self._w = _Folded.of(weights, sizes)
         self._blas = ThreadpoolController()
         self._libraries = [library for library in self._blas.lib_controllers if library.user_api == "blas"]
@@ -132,14 +164,16 @@ class NumpyScorer:
     def _first_state(self) -> tuple[Floats, Floats]:
         """o_1, s_1 = LSTM([phi_x(0), 0], 0): the same for every line."""
         h = self.sizes.hidden
-        inputs = np.zeros((1, 3 * h), np.float32)
-        inputs[0, :h] = np.maximum(self._w.x_bias, 0)
+        inputs = np.zeros((1, 3 * h))
+        HIDDEN.relu(self._w.x_bias, inputs[0, :h])
         gates = inputs @ self._w.gates + self._w.gates_bias_first
-        c = np.zeros((1, h), np.float32)
-        return _lstm(gates, c), c
+        c = np.zeros((1, h))
+        o = np.empty((1, h))
+        _lstm(gates, c, o)
+        return o.astype(np.float32), c.astype(np.float32)
 
     def _one_thread(self) -> AbstractContextManager[object]:
-        """To set the number costs as much as a vessel-step, to ask for it nearly nothing."""
+        """A block is too small to share. To set the number costs as much as a vessel-step, to ask for it nearly nothing."""
         if all(library.num_threads == 1 for library in self._libraries):
             return nullcontext()
         return self._blas.limit(limits=1, user_api="blas")
@@ -153,27 +187,26 @@ class NumpyScorer:
     def step(self, state: NDArray[np.void], bins: NDArray[np.integer]) -> tuple[NDArray[np.void], StepScores]:
         """state (n,) of ``state_dtype``, bins (n, 4) of lat, lon, sog, cog, -1 where missing -> new state, scores."""
         n, s, hidden = len(state), max(self.samples, 1), self.sizes.hidden
-        lines = max(1, BLOCK_ROWS // s)
-        rows = lines * s
+        lines = max(1, min(n, BLOCK_ROWS // s))
         index = np.where(bins < 0, self.sizes.dim, bins + self.sizes.offsets)
         after = np.empty(n, self.state_dtype)
         after["k"] = state["k"] + 1
         log_weight, parts = np.empty(n, np.float32), np.empty((n, 4), np.float32)
         work = _Work(self.sizes, lines, s)
-        full_h, full_c = np.zeros((lines, s, hidden), np.float32), np.zeros((lines, s, hidden), np.float32)
-        full_i, full_k = np.full((lines, 4), self.sizes.dim), np.zeros(lines, np.uint32)
-        # One thread: a block is too small to share, and how it would be shared must not depend on the machine.
         with self._one_thread():
             for lo in range(0, n, lines):
                 hi = min(lo + lines, n)
-                m = hi - lo
-                full_h[:m], full_c[:m] = state["h"][lo:hi], state["c"][lo:hi]
-                full_i[:m], full_k[:m] = index[lo:hi], state["k"][lo:hi]
-                noise = None if self._noise is None else self._noise[full_k % NOISE_STEPS].reshape(rows, -1)
-                h, c = full_h.reshape(rows, hidden), full_c.reshape(rows, hidden)
-                w, p, o = _block_step(self._w, work, h, c, full_i, noise)
-                log_weight[lo:hi], parts[lo:hi] = w[:m], p[:m]
-                after["h"][lo:hi], after["c"][lo:hi] = o.reshape(full_h.shape)[:m], full_c[:m]
+                if hi - lo < work.lines:
+                    work = _Work(self.sizes, hi - lo, s)
+                rows = (hi - lo) * s
+                noise = None
+                if self._noise is not None:
+                    noise = self._noise[state["k"][lo:hi] % NOISE_STEPS].reshape(rows, -1)
+                work.o[...] = state["h"][lo:hi].reshape(rows, hidden)
+                work.c[...] = state["c"][lo:hi].reshape(rows, hidden)
+                log_weight[lo:hi], parts[lo:hi] = _block_step(self._w, work, index[lo:hi], noise)
+                after["h"][lo:hi] = work.o.reshape(hi - lo, s, hidden)
+                after["c"][lo:hi] = work.c.reshape(hi - lo, s, hidden)
         return after, StepScores(log_weight, parts)
 
 
@@ -183,71 +216,71 @@ class _Work:
     def __init__(self, sizes: Sizes, lines: int, samples: int) -> None:
         r, h, z, d = lines * samples, sizes.hidden, sizes.latent, sizes.dim
         self.lines, self.samples = lines, samples
-        self.x_hidden = np.empty((lines, h), np.float32)
-        self.x_add = np.empty((lines, h), np.float32)
-        self.x_post = np.empty((lines, h), np.float32)
-        self.first = np.empty((r, 3 * h), np.float32)
-        self.hidden = np.empty((2, r, h), np.float32)
-        self.out = np.empty((2, r, 2 * z), np.float32)
-        self.sigma = np.empty((2, r, z), np.float32)
-        self.z = np.empty((r, z), np.float32)
-        self.u = np.empty((r, z), np.float32)
-        self.ratio = np.empty((r, z), np.float32)
-        self.emit = np.empty((r, h), np.float32)
-        self.logits = np.empty((r, d), np.float32)
-        self.inputs = np.empty((r, 3 * h), np.float32)  # [phi_x's hidden, phi_z's hidden, o_t]
-        self.gates = np.empty((r, 4 * h), np.float32)
+        self.o = np.empty((r, h))  # o_t, then o_{t+1}
+        self.c = np.empty((r, h))
+        self.x_hidden = np.empty((lines, h))
+        self.x_add = np.empty((lines, h))
+        self.x_post = np.empty((lines, h))
+        self.first = np.empty((r, 3 * h))
+        self.hidden = np.empty((2, r, h))
+        self.out = np.empty((2, r, 2 * z))
+        self.r = np.empty((2, r, z))
+        self.sigma = np.empty((2, r, z))
+        self.log_sigma = np.empty((2, r, z))
+        self.z = np.empty((r, z))
+        self.u = np.empty((r, z))
+        self.emit = np.empty((r, h))
+        self.logits = np.empty((r, d))
+        self.inputs = np.empty((r, 3 * h))  # [phi_x's hidden, phi_z's hidden, o_t]
+        self.gates = np.empty((r, 4 * h))
         self.rows = np.arange(r)[:, None]
 
 
-def _block_step(
-    w: _Folded, a: _Work, o: Floats, c: Floats, index: NDArray[np.integer], noise: Floats | None
-) -> tuple[Floats, Floats, Floats]:
-    """One block: o_t, c_t (R, H), index (lines, 4) into the four-hot (D = missing), noise (R, Z) or None for the mean.
+def _block_step(w: _Folded, a: _Work, index: NDArray[np.integer], noise: Doubles | None) -> tuple[Doubles, Doubles]:
+    """One block: ``a.o``, ``a.c`` (R, H) of step t, index (lines, 4) into the four-hot (D = missing), noise (R, Z) or None for the mean.
 
-    Returns l_t (lines,), parts (lines, 4) and o_{t+1}; c becomes c_{t+1} in place.
+    Returns l_t (lines,) and parts (lines, 4); ``a.o`` and ``a.c`` become those of step t + 1.
     """
-    h, z_n, s = o.shape[1], w.z_hidden.shape[0], a.samples
+    h, z_n, s = a.o.shape[1], w.z_hidden.shape[0], a.samples
     # phi_x(x_t): four rows of its first matrix
     np.take(w.x_rows, index[:, 0], axis=0, out=a.x_hidden, mode="clip")
     for block in range(1, 4):
         np.take(w.x_rows, index[:, block], axis=0, out=a.x_add, mode="clip")
         a.x_hidden += a.x_add
     a.x_hidden += w.x_bias
-    np.maximum(a.x_hidden, 0, out=a.x_hidden)
+    HIDDEN.relu(a.x_hidden, a.x_hidden)
     np.matmul(a.x_hidden, w.x_post, out=a.x_post)
 
     # first layers of prior, posterior and emission, as far as o_t goes
-    np.matmul(o, w.o_first, out=a.first)
+    OUTPUT.symmetric(a.o, a.o)
+    np.matmul(a.o, w.o_first, out=a.first)
     a.first += w.first_bias
     by_line = a.first.reshape(a.lines, s, 3 * h)
     by_line[:, :, h : 2 * h] += a.x_post[:, None]
-    np.maximum(a.first[:, :h], 0, out=a.hidden[0])
-    np.maximum(a.first[:, h : 2 * h], 0, out=a.hidden[1])
+    HIDDEN.relu(a.first[:, :h], a.hidden[0])
+    HIDDEN.relu(a.first[:, h : 2 * h], a.hidden[1])
     np.matmul(a.hidden[0], w.prior, out=a.out[0])
     np.matmul(a.hidden[1], w.post, out=a.out[1])
-    a.out[0] += w.prior_bias
-    a.out[1] += w.post_bias
+    np.add(a.out[0, :, z_n:], w.prior_bias[z_n:], out=a.r[0])
+    np.add(a.out[1, :, z_n:], w.post_bias[z_n:], out=a.r[1])
     mu_p, mu_r = a.out[0, :, :z_n], a.out[1, :, :z_n]
-    np.minimum(a.out[:, :, z_n:], EXP_MAX, out=a.sigma)
-    np.exp(a.sigma, out=a.sigma)
-    np.log1p(a.sigma, out=a.sigma)
-    np.maximum(a.sigma, SIGMA_MIN, out=a.sigma)
+    mu_p += w.prior_bias[:z_n]
+    mu_r += w.post_bias[:z_n]
+    _SIGMA(a.r, a.sigma, a.log_sigma)
     sigma_p, sigma_q = a.sigma
+    log_ratio = a.log_sigma[1]
+    log_ratio -= a.log_sigma[0]
 
     # z_t, and log p(z_t|.) - log q(z_t|.)
-    np.divide(sigma_q, sigma_p, out=a.ratio)
     if noise is None:
         np.divide(mu_r, sigma_p, out=a.u)
         np.add(mu_p, mu_r, out=a.z)
         # -KL(q || p)
-        log_ratio = np.log(a.ratio)
-        np.multiply(a.ratio, a.ratio, out=a.ratio)
+        np.divide(sigma_q, sigma_p, out=sigma_q)
+        sigma_q *= sigma_q
         a.u *= a.u
-        a.u += a.ratio
+        a.u += sigma_q
         a.u -= 1.0
-        a.u *= -0.5
-        a.u += log_ratio
     else:
         np.multiply(sigma_q, noise, out=a.z)
         a.z += mu_r
@@ -255,54 +288,52 @@ def _block_step(
         a.z += mu_p
         a.u *= a.u
         a.u -= noise * noise
-        a.u *= -0.5
-        np.log(a.ratio, out=a.ratio)
-        a.u += a.ratio
-    latent = np.add.reduce(a.u, axis=1)
+    a.u *= -0.5
+    a.u += log_ratio
+    latent = functions.total(a.u, axis=1)
 
     # phi_z(z_t)
     z_hidden = a.inputs[:, h : 2 * h]
+    HIDDEN.symmetric(a.z, a.z)
     np.matmul(a.z, w.z_hidden, out=a.emit)
     a.emit += w.z_bias
-    np.maximum(a.emit, 0, out=z_hidden)
+    HIDDEN.relu(a.emit, z_hidden)
     # emission p(x_t|z_t,.): sum over all bins of -softplus(logit), and the logits of the hot ones
     np.matmul(z_hidden, w.z_emit, out=a.emit)
     a.emit += a.first[:, 2 * h :]
-    np.maximum(a.emit, 0, out=a.emit)
+    HIDDEN.relu(a.emit, a.emit)
     np.matmul(a.emit, w.logits, out=a.logits)
     a.logits += w.logits_bias
-    np.minimum(a.logits, EXP_MAX, out=a.logits)
     index_rows = np.repeat(index, s, axis=0) if s > 1 else index
     missing = index_rows == w.logits.shape[1]
-    hot = a.logits[a.rows, np.where(missing, 0, index_rows)]
-    np.exp(a.logits, out=a.logits)
-    np.log1p(a.logits, out=a.logits)
+    hot = np.minimum(a.logits[a.rows, np.where(missing, 0, index_rows)], LOGIT_MAX)
+    np.minimum(a.logits, LOGIT_MAX, out=a.logits)
+    _SOFTPLUS(a.logits, a.logits)
     parts = a.logits @ w.block_of
     parts -= hot
     parts[missing] = 0.0
-    weight = latent - np.add.reduce(parts, axis=1)
+    weight = latent - (parts[:, 0] + parts[:, 1] + parts[:, 2] + parts[:, 3])
 
     # o_{t+1}, s_{t+1} = LSTM([phi_x(x_t), phi_z(z_t)], s_t)
     a.inputs.reshape(a.lines, s, 3 * h)[:, :, :h] = a.x_hidden[:, None]
-    a.inputs[:, 2 * h :] = o
+    a.inputs[:, 2 * h :] = a.o
     np.matmul(a.inputs, w.gates, out=a.gates)
     a.gates += w.gates_bias
-    o_next = _lstm(a.gates, c)
+    _lstm(a.gates, a.c, a.o)
     if s == 1:
-        return weight, parts, o_next
-    return weight.reshape(-1, s).mean(axis=1), parts.reshape(-1, s, 4).mean(axis=1), o_next
+        return weight, parts
+    return functions.mean(weight.reshape(-1, s), axis=1), functions.mean(parts.reshape(-1, s, 4), axis=1)
 
 
-def _lstm(gates: Floats, c: Floats) -> Floats:
-    """gates (R, 4H) [input, forget, output, candidate], the first three halved; overwritten. c changes in place; gives o."""
+def _lstm(gates: Doubles, c: Doubles, o: Doubles) -> None:
+    """gates (R, 4H) [input, forget, output, candidate], the first three halved; overwritten. c changes in place, o is written."""
     h = c.shape[1]
-    np.tanh(gates, out=gates)
+    _TANH(gates, gates)
     ifo = gates[:, : 3 * h]
     ifo *= 0.5
     ifo += 0.5
     gates[:, 3 * h :] *= gates[:, :h]
     c *= gates[:, h : 2 * h]
     c += gates[:, 3 * h :]
-    o = np.tanh(c)
+    _TANH(c, o)
     o *= gates[:, 2 * h : 3 * h]
-    return o
