@@ -47,23 +47,40 @@ class _Set:
         self.last_t = float("nan")
 
 
+def _plain_key(part: Part) -> tuple:
+    s = part.sentence
+    return (s.channel, s.seq_id, s.frag_cnt, s.talker_id)
+
+
 class Assembler:
     """Open sets of parts; ``add`` gives the message that a part completes and the line numbers given up."""
 
     def __init__(self) -> None:
         self._sets: dict[tuple, dict[bytes, _Set]] = {}  # by key, then by station ("" where none is named)
         self._open: OrderedDict[tuple[tuple, bytes], None] = OrderedDict()  # the oldest first
+        self._alias: dict[tuple, tuple] = {}  # channel and sequence id -> the last set with a group that carries them
 
     def free(self, key: tuple, more: int) -> bool:
         """No part of this key waits, and ``more`` sets could be opened without giving one up."""
-        return key not in self._sets and len(self._open) + more < SETS_KEPT
+        return key not in self._sets and self._alias.get(key) not in self._sets and len(self._open) + more < SETS_KEPT
 
     @staticmethod
     def _key(part: Part) -> tuple:
         s, group = part.sentence, part.frame.group
         if group is not None and group.total > 1:
             return ("g", group.total, group.group_id, s.frag_cnt)
-        return (s.channel, s.seq_id, s.frag_cnt, s.talker_id)
+        return _plain_key(part)
+
+    def _joined_key(self, part: Part) -> tuple:
+        """The key of the set that the part goes to. Where a group is named on some of the parts only (receivers often name it on the
+        first alone), channel and sequence id tell the set."""
+        key, plain = self._key(part), _plain_key(part)
+        other = self._alias.get(plain) if key == plain else plain
+        if key not in self._sets and other in self._sets:
+            number = part.sentence.frag_num
+            if all(number not in held.parts for held in self._sets[other].values()):
+                return other
+        return key
 
     def _station_of_set(self, key: tuple, part: Part) -> bytes | None:
         """The set that the part goes to: of its station, else one without a station; any, when it names none itself."""
@@ -75,7 +92,7 @@ class Assembler:
 
     def add(self, part: Part) -> tuple[Whole | None, list[int]]:
         number, total = part.sentence.frag_num, part.sentence.frag_cnt
-        key, station = self._key(part), part.frame.station
+        key, station = self._joined_key(part), part.frame.station
         lost: list[int] = []
         found = self._station_of_set(key, part)
         if found is not None and (
@@ -92,6 +109,10 @@ class Assembler:
             return Whole(tuple(held.parts[i] for i in range(1, total + 1))), lost
         station = station or found or b""
         self._sets.setdefault(key, {})[station] = held
+        if key[0] == "g":
+            self._alias[_plain_key(part)] = key
+            if len(self._alias) > SETS_KEPT:
+                self._alias = {plain: of for plain, of in self._alias.items() if of in self._sets}
         self._open[key, station] = None
         if len(self._open) > SETS_KEPT:
             lost += self._drop(*next(iter(self._open)))

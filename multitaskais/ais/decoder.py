@@ -7,6 +7,7 @@ that became whole, or the time or tag block that it carries for the next line. O
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -18,11 +19,14 @@ from pyais.exceptions import (
 from pyais.messages import AISSentence, NMEASentenceFactory
 
 from ..records import Counts, Reason
+from ..times import EARLIEST, LATEST, unix_time
 from .assembly import Assembler, Part, Whole
 from .framing import Frame, Framer
 
 # A sentence holds 82 characters by the standard; prefix, tag block and suffix a few hundred more. Longer is no AIS line.
 LINE_MAX = 4096
+AGREES_S = 5.0  # a stamp and the ship's own second of its fix: what sending, receiving and writing down take
+NO_SECOND = 60  # ITU-R M.1371-5 table 48: 60 and above are no second
 
 
 class Message(NamedTuple):
@@ -87,14 +91,29 @@ class Outcomes:
 class Decoder:
     """Feed the lines of one archive in order; ``finish`` at its end."""
 
-    def __init__(self, line_format: str | None = None, at: float | None = None) -> None:
-        self._framer = Framer(line_format, at)
+    def __init__(self, line_format: str | None = None, at: float | None = None, arrival: bool = False) -> None:
+        self._framer = Framer(line_format, at, arrival)
         self._assembler = Assembler()
+        self._agreed: dict[str, int] = {}  # by place of a time: how often it agreed with the ship's own second
 
     @property
     def waiting(self) -> bool:
         """The next line depends on one before it (a time line, a tag block on its own line)."""
         return self._framer.waiting
+
+    @property
+    def broken_tags(self) -> int:
+        """Sentences whose tag block has a wrong checksum: its time was not used."""
+        return self._framer.broken_tags
+
+    @property
+    def at(self) -> float:
+        """Unix s, of sentences without a time; a live feed moves it on."""
+        return self._framer.at
+
+    @at.setter
+    def at(self, t: float) -> None:
+        self._framer.at = t
 
     def free(self, key: tuple, more: int) -> bool:
         """``Assembler.free``."""
@@ -143,8 +162,7 @@ class Decoder:
                 if p.line != line:
                     yield Rejected(p.line, outcome.reason)
 
-    @staticmethod
-    def _message(line: int, whole: Whole) -> Message | Rejected:
+    def _message(self, line: int, whole: Whole) -> Message | Rejected:
         try:
             merged = AISSentence.assemble_from_iterable([p.sentence for p in whole.parts])
             payload = merged.decode()
@@ -155,4 +173,27 @@ class Decoder:
         except Exception:  # a payload too short or too strange for its type
             return Rejected(line, Reason.MALFORMED)
         station = next((p.frame.station for p in whole.parts if p.frame.station), b"")
-        return Message(line, tuple(p.line for p in whole.parts), whole.t, station, payload, merged.bv)
+        t = whole.t
+        if several := next((p.frame.times for p in whole.parts if p.frame.times), ()):
+            t = self._chosen(several, getattr(payload, "second", NO_SECOND))
+        elif t != t and payload.msg_type == 4:
+            self._framer.clock = _base_station_time(payload)
+        return Message(line, tuple(p.line for p in whole.parts), t, station, payload, merged.bv)
+
+    def _chosen(self, several: tuple[tuple[str, float], ...], second: int) -> float:
+        """Of several times of one line that of the place which has agreed most with the ships' own seconds (within
+        ``AGREES_S``); before any has, the first in the order of ``framing``."""
+        if 0 <= second < 60:
+            for place, t in several:
+                if abs(math.remainder(t - second, 60.0)) <= AGREES_S:
+                    self._agreed[place] = self._agreed.get(place, 0) + 1
+        return max(several, key=lambda found: self._agreed.get(found[0], 0))[1]
+
+
+def _base_station_time(payload: Any) -> float:
+    """UTC of a message 4, Unix s; NaN where the station does not know it."""
+    parts = [getattr(payload, name, None) for name in ("year", "month", "day", "hour", "minute", "second")]
+    if not all(isinstance(p, int) for p in parts) or not parts[0]:
+        return float("nan")
+    t = unix_time(*parts)  # type: ignore[arg-type]
+    return t if EARLIEST <= t < LATEST else float("nan")

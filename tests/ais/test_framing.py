@@ -221,3 +221,53 @@ def test_the_format_of_an_archive_is_recognised() -> None:
     assert sniff_line_format([pghp(), SENTENCE]) == "pghp"
     assert sniff_line_format([SENTENCE, b"$GPRMC"]) == "bare"
     assert sniff_line_format([b"$GPRMC", b""]) is None
+
+
+def test_a_time_before_the_sentence_is_read_in_any_spelling() -> None:
+    for prefix, t in {
+        b"2024-05-01 12:00:00 ": 1714564800.0,
+        b"[2024-05-01 12:00:00.141] ": 1714564800.141,
+        b"1714564800 ": 1714564800.0,
+        b"1714564800123;N;": 1714564800.123,
+        b'1714564800123,NMEA0183,VDM,"tcp:192.0.2.1:3000","': 1714564800.123,
+    }.items():
+        assert times(prefix + SENTENCE) == [t]
+        assert times(prefix + tag(b"s:x") + SENTENCE) == [t]
+    assert times(b"0123-05-01 12:00:00 " + SENTENCE, at=1e9) == [None]
+    assert times(b"AIS: " + SENTENCE, at=1e9) == [1e9]
+
+
+def test_a_time_behind_the_sentence_is_read_in_any_spelling_and_a_counter_is_none() -> None:
+    line = SENTENCE + b" ( MSG: 1, REPEAT: 0, MMSI: 982006760, ppm: 1.0, timestamp: 20240501120000)"
+    assert times(line) == [1714564800.0]
+    assert times(SENTENCE + b",28800000", SENTENCE + b",257313500", SENTENCE + b",002573135") == [None] * 3
+
+
+def test_a_tag_block_stands_behind_a_loggers_prefix() -> None:
+    assert times(b"2024-05-01T12:00:05Z: " + tag(b"c:1714564800") + SENTENCE, line_format="tagblock") == [1714564800.0]
+
+
+def test_a_tag_block_counts_seconds_to_nanoseconds_and_fractions() -> None:
+    for text in (b"1714564800.25", b"1714564800250", b"1714564800250000", b"1714564800250000000"):
+        assert times(tag(b"c:" + text) + SENTENCE) == [1714564800.25]
+
+
+def test_a_receivers_json_has_its_sentences_and_its_time() -> None:
+    text = SENTENCE.decode()
+    for line in (
+        f'{{"class":"AIS","rxuxtime":1714564800,"nmea":["{text}"]}}',
+        f'{{"toa":1714564800.0,"nmea":"{text}"}}',
+        f'{{"rxtime":"20240501120000","sentence":"{text}"}}',
+        f'{{"time":"2024-05-01T14:00:00+02:00","message":"{text}"}}',
+    ):
+        assert times(line.encode()) == [1714564800.0]
+        assert times(line.encode(), line_format="bare") == [None]
+
+
+def test_a_boats_log_is_dated_by_its_own_clock() -> None:
+    rmc = b"$GPRMC,120000.00,A,4818.000,N,00512.000,W,0.0,0.0,010524,,,A*4E"
+    zda = b"$GPZDA,120100.00,01,05,2024,00,00"
+    zda += b"*%02X" % checksum(zda[1:])
+    assert times(SENTENCE, rmc, SENTENCE, zda, SENTENCE) == [None, 1714564800.0, 1714564860.0]
+    assert times(rmc.replace(b"*4E", b"*4F"), SENTENCE) == [None]  # a wrong checksum sets no clock
+    assert times(rmc, SENTENCE, at=1e9) == [1e9]

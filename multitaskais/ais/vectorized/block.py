@@ -122,6 +122,7 @@ class BlockDecoder:
     line_format: one of ``framing.LINE_FORMATS``, None = each line by itself. at: Unix s for lines without time.
     memory: names heard in earlier files of the same archive. line_kernel: what decodes lines many at a time; "auto"
     takes the compiled one, where there is one, from ``COMPILED_FROM`` lines on; None leaves every line to pyais.
+    arrival: ``at`` is when the lines arrived (live), so it also dates a sentence whose tag block cannot be trusted.
     """
 
     def __init__(
@@ -130,8 +131,9 @@ class BlockDecoder:
         at: float | None = None,
         memory: StaticMemory | None = None,
         line_kernel: LineKernel = "auto",
+        arrival: bool = False,
     ) -> None:
-        self._decoder = Decoder(line_format, at)
+        self._decoder = Decoder(line_format, at, arrival)
         self._kernel = line_kernel
         self._trust = kernel.Trust(
             cdv=line_format in (None, "cdv"),
@@ -143,6 +145,16 @@ class BlockDecoder:
         self._lines = 0  # lines before the present block
         self._waiting: set[int] = set()
 
+    @property
+    def broken_tags(self) -> int:
+        """Sentences so far whose tag block has a wrong checksum; its time was not used."""
+        return self._decoder.broken_tags
+
+    def arrived(self, t: float) -> None:
+        """What comes next without a time of its own is of the moment ``t``, Unix s."""
+        self._decoder.at = t
+        self._trust = self._trust._replace(at=t)
+
     def decode(self, lines: Lines) -> Block:
         buf, starts, ends = locate_lines(lines)
         n = len(starts)
@@ -153,6 +165,9 @@ class BlockDecoder:
             scan = now(buf, starts, ends, self._trust)
         else:
             scan = self._kernel(buf, starts, ends, self._trust)
+        if (scan.codes == kernel.NO_TIME).any():
+            # The log may have a clock of its own, in lines between (RMC, ZDA, message 4): all in their order.
+            scan.codes[(scan.codes == kernel.NO_TIME) | (scan.codes == kernel.NOT_A_POSITION)] = kernel.LEFT
         work = _Work(_OF_KERNEL[scan.codes], self._lines, self._waiting)
         fast_lines = np.flatnonzero(scan.codes == kernel.REPORT)
         fast = scan.reports

@@ -242,6 +242,8 @@ def _chunk(buf: U8, starts: I64, ends: I64, trust: Trust) -> Scan:
         times = suffix_times(buf, s.end[suffixed], ends[suffixed])
         ok[suffixed] &= ~np.isnan(times)  # an unknown suffix
         if trust.suffix:
+            # Two times that differ: which of them is right is decided by the ships' own seconds, one line at a time.
+            ok[suffixed] &= ~(timed[suffixed] & (np.abs(t[suffixed] - times) > 1.0))
             t[suffixed] = np.where(timed[suffixed], t[suffixed], times)
     class_a = ok & (s.kind >= ord("1")) & (s.kind <= ord("3"))
     class_b = ok & (s.kind == ord("B"))

@@ -10,7 +10,7 @@ import calendar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..framing import MS_FROM
+from ...times import EARLIEST, LATEST
 
 U8 = NDArray[np.uint8]
 U64 = NDArray[np.uint64]
@@ -107,8 +107,8 @@ def _number(buf: U8, at: I64, digits: int) -> tuple[F64, NDArray[np.bool_]]:
 
 
 def _epoch(value: F64) -> F64:
-    """s or ms -> s."""
-    return np.where(value >= MS_FROM, value / 1000.0, value)
+    """A count of s (10 digits) or ms (13) -> s."""
+    return np.where(value >= LATEST, value / 1000.0, value)
 
 
 def suffix_times(buf: U8, after: I64, ends: I64) -> F64:
@@ -126,7 +126,9 @@ def suffix_times(buf: U8, after: I64, ends: I64) -> F64:
             )
             good &= _number(buf, after[at] + 2, 9)[1]
         value, digits_only = _number(buf, after[at] + start, digits)
-        t[at] = np.where(good & digits_only, _epoch(value), np.nan)
+        value = _epoch(value)
+        # Behind a sentence a number may be anything: one that is no moment at which AIS was received is left.
+        t[at] = np.where(good & digits_only & (value >= EARLIEST) & (value < LATEST), value, np.nan)
     return t
 
 
