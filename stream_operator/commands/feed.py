@@ -1,6 +1,7 @@
 """``python -m stream_operator feed``: reports from an archive, standard input or TCP into the source topic.
 
-Archives of any format of the decoder. Several files are merged in time order; a file that opens later than the others are read
+Receivers by UDP, TCP (as client or server) or standard input: lines of sentences or of JSON; one without a time gets that of its arrival, and
+once a minute it is said what came in and what was left out. Archives of any format of the decoder. Several files are merged in time order; a file that opens later than the others are read
 is opened only then. Decoded tables (CSV, Parquet) are put in time order first, as many are sorted by vessel: in runs of a million rows
 on disk (``TMPDIR``, 80 bytes a row) where they have more. Records are keyed by MMSI, idempotent, lz4. While the broker is away the feeder waits and goes on by itself. ``--resume FILE`` remembers how far
 it got; what is sent twice around a stop counts once, by the rule for duplicates.
@@ -11,11 +12,9 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
-import os
-import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from tqdm import tqdm
 
 from multitaskais.ais.archives import expand, read_reports
+from multitaskais.ais.decoder import LINE_MAX
 from multitaskais.ais.positions import StaticMemory
 from multitaskais.ais.vectorized.block import BlockDecoder
 from multitaskais.command import CommandParser
@@ -35,10 +35,10 @@ from ..kafka import codec as wire
 from ..kafka.topics import Admin
 from ..settings import Settings
 from ..worker.registry import track_rules
+from . import receivers
 from .external_sort import in_time_order
 
 REMEMBER_EVERY = 50_000  # reports between two notes in the resume file
-RECONNECT_S = (1.0, 30.0)
 TABLES = (".csv", ".parquet", ".csv.gz", ".csv.zip", ".zip")
 
 Row = tuple  # one report in the field order of REPORT_DTYPE
@@ -94,41 +94,54 @@ def iter_rows(reports: np.ndarray, block: int = 10_000) -> Iterator[Row]:
         yield from reports[i : i + block].tolist()
 
 
-def live_rows(blocks: Iterable[bytes], archive_format: str | None, counts: Counts, clock=time.time) -> Iterator[Row]:
-    """Reports of lines as they arrive; bare sentences get the time of their arrival."""
-    decoder = BlockDecoder(archive_format, None, StaticMemory())
+def live_rows(
+    blocks: Iterable[bytes],
+    archive_format: str | None,
+    counts: Counts,
+    clock: Callable[[], float] = time.time,
+    tell: Callable[[Counts], None] | None = None,
+) -> Iterator[Row]:
+    """Reports of lines as they arrive; a sentence that has no time of its own gets that of its arrival.
+
+    tell: called after each block, also after the empty ones of a silence.
+    """
+    decoder = BlockDecoder(archive_format, None, StaticMemory(), arrival=True)
     carry = b""
     for block in blocks:
         *lines, carry = (carry + block).split(b"\n")
-        stamp = time.strftime("%Y/%m/%d %H:%M:%S ", time.gmtime(clock())).encode()
-        text = b"".join((stamp + line if line.startswith(b"!") else line) + b"\n" for line in lines)
-        if text:
-            result = decoder.decode(text)
+        carry = carry[: LINE_MAX + 1]  # a longer line is none
+        if lines:
+            decoder.arrived(clock())
+            result = decoder.decode(b"".join(line + b"\n" for line in lines))
             counts.add(result.counts)
             yield from result.reports.tolist()
+        if tell is not None:
+            tell(counts)
 
 
-def stdin_blocks() -> Iterator[bytes]:
-    while block := os.read(sys.stdin.fileno(), 1 << 16):
-        yield block
-    yield b"\n"
+class MinuteTeller:
+    """Says once a minute what came in and what was left out, on standard error."""
 
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic, every_s: float = 60.0) -> None:
+        self._monotonic, self._every_s = monotonic, every_s
+        self._since = monotonic()
+        self._told = Counts()
 
-def tcp_blocks(host: str, port: int) -> Iterator[bytes]:
-    """Bytes of an AIS receiver or forwarder; connects again when the line is cut."""
-    wait = RECONNECT_S[0]
-    while True:
-        try:
-            with socket.create_connection((host, port), timeout=10) as connection:
-                connection.settimeout(300)  # a receiver that is silent for so long is asked again
-                wait = RECONNECT_S[0]
-                while block := connection.recv(1 << 16):
-                    yield block
-        except OSError as e:
-            print(f"{host}:{port}: {e}; again in {wait:.0f} s", file=sys.stderr)
-        time.sleep(wait)
-        wait = min(2 * wait, RECONNECT_S[1])
-        yield b"\n"  # what was cut in the middle is no sentence
+    def __call__(self, counts: Counts) -> None:
+        now = self._monotonic()
+        if now - self._since < self._every_s:
+            return
+        before = self._told
+        left_out = {r: m for r, n in sorted(counts.rejected.items()) if (m := n - before.rejected.get(r, 0))}
+        reasons = ", ".join(f"{reason} {n:,}" for reason, n in left_out.items())
+        print(
+            f"in the last {now - self._since:.0f} s: {counts.received - before.received:,} lines, "
+            f"{counts.accepted - before.accepted:,} reports" + (f", left out: {reasons}" if reasons else ""),
+            file=sys.stderr,
+            flush=True,
+        )
+        self._since = now
+        self._told = Counts(counts.received, counts.accepted, dict(counts.rejected))
 
 
 # ---------------------------------------------------------------- where they go
@@ -233,7 +246,9 @@ def main(argv: list[str]) -> int:
         help="at the end, tell that nothing more will come: open tracks are judged and closed",
     )
     parser.add_argument("--stdin", action="store_true", help="sentences from standard input")
-    parser.add_argument("--tcp", metavar="HOST:PORT", help="sentences from an AIS receiver or forwarder")
+    parser.add_argument("--udp", metavar="HOST:PORT", help="datagrams that AIS receivers send to this address")
+    parser.add_argument("--tcp", metavar="HOST:PORT", help="connect to an AIS receiver or forwarder")
+    parser.add_argument("--tcp-listen", metavar="HOST:PORT", help="receivers connect to this address")
     parser.add_argument(
         "--resume", type=Path, metavar="FILE", help="note in FILE how far the archive was sent, and go on there"
     )
@@ -241,20 +256,17 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--settings", type=Path, help="TOML file of settings")
     args = parser.parse_args(argv)
-    if bool(args.paths) + args.stdin + bool(args.tcp) != 1:
-        raise ConfigError("feed: give archive paths, --stdin or --tcp HOST:PORT (one of them)")
+    if bool(args.paths) + args.stdin + bool(args.udp) + bool(args.tcp) + bool(args.tcp_listen) != 1:
+        raise ConfigError(
+            "feed: give archive paths, --stdin, --udp HOST:PORT, --tcp HOST:PORT or --tcp-listen HOST:PORT (one of them)"
+        )
     settings = Settings.load(file=args.settings)
     pace = Pace(args.speed)
     counts = Counts()
     if args.paths:
         rows = archive_rows(args.paths, args.format, counts)
-    elif args.stdin:
-        rows = live_rows(stdin_blocks(), args.format, counts)
     else:
-        host, _, port = args.tcp.rpartition(":")
-        if not host or not port.isdigit():
-            raise ConfigError(f"--tcp {args.tcp}: give HOST:PORT")
-        rows = live_rows(tcp_blocks(host, int(port)), args.format, counts)
+        rows = live_rows(_receiver(args), args.format, counts, tell=MinuteTeller())
     feeder = Feeder(settings)
     skip = _remembered(args.resume, args.paths)
     live = not args.paths
@@ -292,6 +304,16 @@ def main(argv: list[str]) -> int:
         reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(counts.rejected.items()))
         print(f"left out {rejected} of {counts.received} lines or rows: {reasons}", file=sys.stderr)
     return 0
+
+
+def _receiver(args: argparse.Namespace) -> Iterator[bytes]:
+    if args.stdin:
+        return receivers.stdin_blocks()
+    if args.udp:
+        return receivers.udp_blocks(*receivers.address(args.udp, "--udp"))
+    if args.tcp_listen:
+        return receivers.tcp_server_blocks(*receivers.address(args.tcp_listen, "--tcp-listen"))
+    return receivers.tcp_blocks(*receivers.address(args.tcp, "--tcp"))
 
 
 def _remembered(file: Path | None, paths: list[str]) -> int:
