@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import DetectionRules
+from ..exact import scalars
 
 _ONE = np.uint32(1)
 
@@ -40,7 +41,7 @@ class AContrario:
         self.log10_nfa = np.full((window_steps + 1, window_steps + 1), np.nan)
         for n in range(window_steps + 1):
             for k in range(n + 1):
-                self.log10_nfa[n, k] = math.log10(self.n_segments * _binomial_tail(n, k, low_quantile))
+                self.log10_nfa[n, k] = scalars.log10(self.n_segments * _binomial_tail(n, k, low_quantile))
         self._keep = np.uint32((1 << window_steps) - 1)
         half = (window_steps + 1) // 2
         self._half = np.uint32(half)
@@ -148,7 +149,7 @@ def _binomial_tail(n: int, k: int, p: float) -> float:
     """P(Binomial(n, p) >= k), summed from the smallest term so that deep tails keep their digits."""
     if k == 0:
         return 1.0
-    terms = [math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k, n + 1)]
+    terms = [math.comb(n, i) * scalars.power(p, i) * scalars.power(1.0 - p, n - i) for i in range(k, n + 1)]
     return min(1.0, math.fsum(terms))
 
 

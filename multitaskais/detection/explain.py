@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import KNOT_MPS
+from ..exact import functions, scalars
 from ..records import AlertType, Cause, DetectorScore
 from ..tracks.geometry import M_PER_DEG
 from .ship_classes import class_name
@@ -81,10 +82,10 @@ class Window(NamedTuple):
     @property
     def straightness(self) -> float:
         """Made good / path, 0..1; NaN when the ship has not moved 500 m."""
-        east = (self.lon - self.lon[0]) * math.cos(math.radians(float(self.lat[0]))) * M_PER_DEG
+        east = (self.lon - self.lon[0]) * scalars.cos(float(self.lat[0])) * M_PER_DEG
         north = (self.lat - self.lat[0]) * M_PER_DEG
-        path = float(np.hypot(np.diff(east), np.diff(north)).sum())
-        return math.hypot(east[-1], north[-1]) / path if path > 500.0 else math.nan
+        path = float(functions.total(functions.hypot(np.diff(east), np.diff(north))))
+        return scalars.hypot(float(east[-1]), float(north[-1])) / path if path > 500.0 else math.nan
 
     @property
     def contradiction_knots(self) -> float:
@@ -92,18 +93,20 @@ class Window(NamedTuple):
         t, lat, lon, sog, cog = (a[-3:] for a in self)
         if len(t) < 3:
             return 0.0
-        course = np.radians(cog)
         scale = M_PER_DEG / (KNOT_MPS * np.diff(t))
-        reported = sog * np.sin(course), sog * np.cos(course)
-        made = np.diff(lon) * math.cos(math.radians(float(lat[0]))) * scale, np.diff(lat) * scale
+        sin, cos = functions.sin_cos(cog)
+        reported = sog * sin, sog * cos
+        made = np.diff(lon) * scalars.cos(float(lat[0])) * scale, np.diff(lat) * scale
         off = [m - 0.5 * (r[1:] + r[:-1]) for m, r in zip(made, reported, strict=True)]
-        return float(np.nan_to_num(np.hypot(*off)).min())
+        return float(np.nan_to_num(functions.hypot(*off)).min())
 
     @property
     def mean_course(self) -> float:
         """Degrees true; NaN without courses."""
-        c = np.radians(self.cog[~np.isnan(self.cog)])
-        return math.degrees(math.atan2(np.sin(c).mean(), np.cos(c).mean())) % 360.0 if len(c) else math.nan
+        sin, cos = functions.sin_cos(self.cog[~np.isnan(self.cog)])
+        if not len(sin):
+            return math.nan
+        return scalars.atan2(float(functions.total(sin)), float(functions.total(cos))) % 360.0
 
     @property
     def median_sog(self) -> float:
@@ -285,5 +288,5 @@ def _compass(degrees: float) -> str:
 def _round(x: float) -> str:
     if x < 10:
         return f"{x:.0f}"
-    digits = 10 ** (int(math.log10(x)) - 1)
+    digits = 10 ** (len(str(int(x))) - 2)
     return f"{round(x / digits) * digits:,.0f}"

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import TrackRules
+from ..exact import scalars
 from ..records import Alert, AlertType, Cause, NotJudged, Place, Shares, Status, Verdict, alert_id
 from . import explain
 from .panel import Panel, StepResult
@@ -260,7 +261,7 @@ class AlertLife:
         if thresholds is None or decided_by_nfa or not math.isfinite(thresholds.by_type[k]):
             return math.nan, math.nan
         surprise = score * thresholds.common - thresholds.handicap[k]
-        return math.exp(min(surprise, 50.0)), float(max(thresholds.n_tracks, 10))
+        return scalars.exp(min(surprise, 50.0)), float(max(thresholds.n_tracks, 10))
 
 
 def _open(a: Any, info: LineInfo, t: float, start: Sequence[float]) -> None:

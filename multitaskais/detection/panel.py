@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..config import STEP_S, DetectionRules
 from ..errors import ConfigError
+from ..exact import functions
 from ..records import AlertType, Cause, NotJudged
 from . import acontrario
 from . import rings as windows
@@ -160,7 +161,7 @@ class Panel:
         )
         self._norms = _Norms.of(calibrations, self.traits)
         self._surprises = None if thresholds is None else Surprises(thresholds.surprise)
-        self.log_weight = np.log([t.weight for t in self.traits])
+        self.log_weight = functions.log([t.weight for t in self.traits])
         self._columns = [(k, np.flatnonzero(self.types == k).tolist()) for k in np.unique(self.types).tolist()]
         self.alert_dtype = _alert_dtype(len(names))
         width = windows.RING_STEPS

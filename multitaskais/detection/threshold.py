@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
+from ..exact import functions, scalars
+from ..exact.constants import LN_2
 from ..records import AlertType
 
 TYPES = tuple(AlertType)
@@ -38,6 +40,7 @@ _TAIL_FROM = (
 )
 _TAIL_FLOOR = 0.05  # least scale of that tail, in z
 _KNOTS = np.linspace(0.0, _TAIL_FROM, 9)
+_LOG_TAIL = float(functions.log1p(-_TAIL_FROM))
 # Of the clean tracks' contradictions: twice the knots are as much rarer as 0.4 to 0.5 thresholds of the others.
 RULE_SLOPE = 0.5
 
@@ -48,7 +51,7 @@ def over_limit(score: NDArray[np.float64] | float, limit: float) -> NDArray[np.f
     The scores of all other alert types are logarithms (``Surprise``); without this, the largest of all would always be the rule's.
     """
     ratio = np.asarray(score, np.float64) / limit
-    return np.where(ratio > 1.0, 1.0 + RULE_SLOPE * np.log(np.maximum(ratio, 1.0)), ratio)
+    return np.where(ratio > 1.0, 1.0 + RULE_SLOPE * functions.log(np.maximum(ratio, 1.0)), ratio)
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,8 @@ class Surprise:
     def __call__(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
         """Elementwise; 0 below the least knot, NaN stays NaN."""
         knots = np.array(self.knots)
-        body = np.interp(score, knots, -np.log1p(-_KNOTS))
-        tail = (score - knots[-1]) / self.tail_scale - math.log1p(-_TAIL_FROM)
+        body = np.interp(score, knots, -functions.log1p(-_KNOTS))
+        tail = (score - knots[-1]) / self.tail_scale - _LOG_TAIL
         return np.where(score > knots[-1], tail, body)
 
 
@@ -85,7 +88,7 @@ class Surprises:
         self._tail_scale = np.array([s.tail_scale for s in each])
         self._start = np.arange(len(each)) * len(_KNOTS)
         # Of the stretch that begins at each knot: where, at what height, and how steep; the last is the tail's.
-        heights = -np.log1p(-_KNOTS)
+        heights = -functions.log1p(-_KNOTS)
         rise, run = np.diff(heights), np.diff(self._knots, axis=1)
         slope = np.divide(rise, run, out=np.zeros_like(run), where=run > 0)
         self._slope = np.append(slope, np.zeros((len(each), 1)), axis=1).ravel()
@@ -97,7 +100,7 @@ class Surprises:
         at = np.maximum(stretch, 0) + self._start
         body = self._slope.take(at) * (score - self._knots.take(at)) + self._height.take(at)
         last = self._knots[:, -1]
-        tail = (score - last) / self._tail_scale - math.log1p(-_TAIL_FROM)
+        tail = (score - last) / self._tail_scale - _LOG_TAIL
         return np.where(score > last, tail, np.where(stretch < 0, score * 0.0, body))
 
 
@@ -254,7 +257,7 @@ def choose(scores: DevelopmentScores, budget: Budget) -> NDArray[np.float64]:
         out = np.full(N_TYPES, np.inf)
         for k in np.flatnonzero(~off):
             # No higher than just above all normal tracks: some scores are bounded, and no tail reaches beyond their bound.
-            out[k] = max(min(_inverse(fits[k], -math.log(min(1.0, c * weights[k]))), 1.0001 * greatest[k]), 1e-3)
+            out[k] = max(min(_inverse(fits[k], -scalars.log(min(1.0, c * weights[k]))), 1.0001 * greatest[k]), 1e-3)
         return out
 
     def fits_budget(c: float) -> bool:
@@ -262,16 +265,16 @@ def choose(scores: DevelopmentScores, budget: Budget) -> NDArray[np.float64]:
             return scores.alerts_per_vessel_day(at(c)) <= budget.alerts_per_vessel_day
         return scores.flagged(at(c)) <= budget.track_share
 
-    low, high = -12.0, math.log(2.0)  # of ln c; bisection: the share flagged never falls when c grows
+    low, high = -12.0, LN_2  # of ln c; bisection: the share flagged never falls when c grows
     for _ in range(40):
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if fits_budget(math.exp(middle)) else (low, middle)
-    return at(math.exp(low))
+        low, high = (middle, high) if fits_budget(scalars.exp(middle)) else (low, middle)
+    return at(scalars.exp(low))
 
 
 def _inverse(surprise: Surprise, value: float) -> float:
     """The score that has this surprise."""
-    top = -math.log1p(-_TAIL_FROM)
+    top = -_LOG_TAIL
     if value > top:
         return surprise.knots[-1] + (value - top) * surprise.tail_scale
-    return float(np.interp(value, -np.log1p(-_KNOTS), np.array(surprise.knots)))
+    return float(np.interp(value, -functions.log1p(-_KNOTS), np.array(surprise.knots)))

@@ -5,7 +5,6 @@ Stored with the calibration and read only to explain an alert; no score rests on
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from ..exact import scalars
 from ..tracks.geometry import M_PER_DEG
 from .grid import LEVELS, CellGrid
 
@@ -88,8 +88,8 @@ class Usual:
             return 0.0, 0.0
         step = self.grid.cell_deg / FINE
         north = (lat - (self.grid.lat_min + (r + 0.5) * step)) * M_PER_DEG
-        east = (lon - (self.grid.lon_min + (c + 0.5) * step)) * M_PER_DEG * math.cos(math.radians(lat))
-        return math.hypot(north, east), math.degrees(math.atan2(east, north)) % 360.0
+        east = (lon - (self.grid.lon_min + (c + 0.5) * step)) * M_PER_DEG * scalars.cos(lat)
+        return scalars.hypot(north, east), scalars.atan2(east, north) % 360.0
 
     def _fine(self, lat: NDArray, lon: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         step = self.grid.cell_deg / FINE
@@ -206,5 +206,5 @@ def _nearest(passes: NDArray[np.uint8], cell_deg: float, lat_min: float) -> NDAr
         return np.zeros((2, *passes.shape), np.int32)
     middle = lat_min + passes.shape[0] * cell_deg / FINE / 2
     return distance_transform_edt(
-        ~usual, sampling=(1.0, max(0.1, math.cos(math.radians(middle)))), return_distances=False, return_indices=True
+        ~usual, sampling=(1.0, max(0.1, scalars.cos(middle))), return_distances=False, return_indices=True
     ).astype(np.int32)

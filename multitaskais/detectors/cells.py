@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..config import DetectionRules, Region
 from ..detection.protocol import Scores
 from ..errors import ModelCorrupt, WrongRegion
+from ..exact import functions
 from ..records import AlertType, NotJudged
 from .reference import NOBODY, Traffic, velocity
 
@@ -115,7 +116,7 @@ class CellsDetector:
                     n = n - _look_up(self._own[k].key, self._own[k].vessels, _with(key, own))
                 count += weight * n
             p = (count + BACK_OFF * p) / (total + BACK_OFF)
-        return -np.log(p)
+        return -functions.log(p)
 
     @classmethod
     def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules, seed: int = 0) -> Self:
@@ -191,7 +192,7 @@ def _tables(region: Region, levels: list[Level]) -> tuple[NDArray[np.int64], NDA
         total = level.total[own, None].astype(np.float64)
         row_of[inside] = len(rows) + which
         rows = np.concatenate([rows, (smeared.reshape(-1, N_BINS)[own] + BACK_OFF * rows[larger]) / (total + BACK_OFF)])
-    return row_of, -np.log(rows).astype(np.float32)
+    return row_of, -functions.log(rows).astype(np.float32)
 
 
 def _centres(region: Region) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -211,8 +212,8 @@ def _with(key: NDArray[np.int64], vessel: NDArray[np.integer]) -> NDArray[np.int
 
 
 def _bins(uv: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    sog = np.minimum(np.hypot(uv[:, 0], uv[:, 1]) / SOG_BIN_KNOTS, N_SOG - 1).astype(np.int64)
-    cog = (np.degrees(np.arctan2(uv[:, 0], uv[:, 1])) % 360.0 * (N_COG / 360.0)).astype(np.int64) % N_COG
+    sog = np.minimum(functions.hypot(uv[:, 0], uv[:, 1]) / SOG_BIN_KNOTS, N_SOG - 1).astype(np.int64)
+    cog = (functions.atan2(uv[:, 0], uv[:, 1]) % 360.0 * (N_COG / 360.0)).astype(np.int64) % N_COG
     return sog, cog
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..detection.protocol import Scores
 from ..detection.rings import push
+from ..exact import functions
 from ..records import AlertType, NotJudged
 from .reference import KM_PER_DEG
 from .stateless import NothingLearnt
@@ -69,8 +70,8 @@ class DriftDetector(NothingLearnt):
             speed += new["slow"][:, k]
         past = (new["slow_before"] + PRIOR_STEPS * PRIOR_SHARE) / (new["before"] + PRIOR_STEPS)
         north = (samples["lat"] - new["lat"][:, 0]) * KM_PER_DEG
-        east = (samples["lon"] - new["lon"][:, 0]) * KM_PER_DEG * np.cos(np.radians(samples["lat"]))
-        carried = CARRIED_PER_KM * np.minimum(np.hypot(east, north), CARRIED_MAX_KM)
+        east = (samples["lon"] - new["lon"][:, 0]) * KM_PER_DEG * functions.cos(samples["lat"])
+        carried = CARRIED_PER_KM * np.minimum(functions.hypot(east, north), CARRIED_MAX_KM)
         score = share / STEPS * (1.0 + np.nan_to_num(carried)) + TIE * speed / STEPS - HABIT * past
         reason = np.zeros(len(samples), np.uint8)
         reason[np.isnan(sog)] = NotJudged.NO_DATA

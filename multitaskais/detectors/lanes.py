@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .reference import NOBODY, nearest_other, tree_of
+from ..exact import functions
+from .reference import NOBODY, distance_to, nearest_other, tree_of
 
 SECTORS = 16
 HALF_DEG = 40.0
@@ -23,8 +24,8 @@ Floats = NDArray[np.float64]
 
 def course_of(uv: Floats) -> Floats:
     """(n, 2) knots east and north -> (n,) degrees; NaN below ``UNDER_WAY_KNOTS`` and where the velocity is missing."""
-    moving = np.hypot(uv[:, 0], uv[:, 1]) >= UNDER_WAY_KNOTS  # False for NaN
-    return np.where(moving, np.degrees(np.arctan2(uv[:, 0], uv[:, 1])) % 360.0, np.nan)
+    moving = functions.hypot(uv[:, 0], uv[:, 1]) >= UNDER_WAY_KNOTS  # False for NaN
+    return np.where(moving, functions.atan2(uv[:, 0], uv[:, 1]) % 360.0, np.nan)
 
 
 class Lanes:
@@ -75,11 +76,11 @@ class Lanes:
         np.put_along_axis(again[:, :], order[:, 1:], by_vessel[:, 1:] == by_vessel[:, :-1], 1)
         fresh &= ~again
         number = np.cumsum(fresh, axis=1)
-        last = np.where(near[:, -1], distance[:, -1], FAR_KM)
+        last = np.where(near[:, -1], distance_to(self._tree, at[:, -1], points), FAR_KM)
         for m in range(k):
             hit = fresh & (number == m + 1)
-            found = distance[np.arange(len(rows)), np.argmax(hit, axis=1)]
-            out[rows, m] = np.where(hit.any(axis=1), found, last)
+            which = at[np.arange(len(rows)), np.argmax(hit, axis=1)]
+            out[rows, m] = np.where(hit.any(axis=1), distance_to(self._tree, which, points), last)
         return out
 
     def _points(self, xy: Floats, course: Floats) -> Floats:

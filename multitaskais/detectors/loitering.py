@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..detection.protocol import Scores
 from ..detection.rings import push
+from ..exact import functions
 from ..records import AlertType, NotJudged
 from .reference import KM_PER_DEG
 from .stateless import NothingLearnt
@@ -52,13 +53,13 @@ class LoiteringDetector(NothingLearnt):
             new[name] = push(state[name], samples[name])
         new["seen"] = np.minimum(state["seen"] + 1, STEPS + 1)
         north = (new["lat"] - samples["lat"][:, None]) * KM_PER_DEG
-        east = (new["lon"] - samples["lon"][:, None]) * (KM_PER_DEG * np.cos(np.radians(samples["lat"])))[:, None]
+        east = (new["lon"] - samples["lon"][:, None]) * (KM_PER_DEG * functions.cos(samples["lat"]))[:, None]
         way = np.zeros(len(samples))
         for k in range(STEPS):
-            way += np.hypot(east[:, k + 1] - east[:, k], north[:, k + 1] - north[:, k])
-        extent = np.hypot(east.max(axis=1) - east.min(axis=1), north.max(axis=1) - north.min(axis=1))
+            way += functions.hypot(east[:, k + 1] - east[:, k], north[:, k + 1] - north[:, k])
+        extent = functions.hypot(east.max(axis=1) - east.min(axis=1), north.max(axis=1) - north.min(axis=1))
         steady = np.minimum(np.fmin.reduce(new["sog"].astype(np.float64), axis=1), STEADY_KNOTS) / STEADY_KNOTS
-        score = np.log((way + SOFTEN_KM) / (extent + SOFTEN_KM)) * steady
+        score = functions.log((way + SOFTEN_KM) / (extent + SOFTEN_KM)) * steady
         reason = np.zeros(len(samples), np.uint8)
         reason[np.isnan(score)] = NotJudged.NO_DATA
         reason[state["seen"] < self.warmup_samples] = NotJudged.TOO_SHORT

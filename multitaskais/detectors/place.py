@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ..config import DetectionRules, Region
 from ..detection.protocol import Scores
 from ..detection.rings import push
+from ..exact import functions
 from ..records import AlertType, NotJudged
 from .lanes import Lanes, course_of
 from .reference import NOBODY, Traffic, mean_of, nearest_other, nearest_others, tree_of, velocity
@@ -108,7 +109,7 @@ class PlaceDetector:
         far, way = np.full(len(samples), np.nan), np.full(len(samples), np.nan)
         if len(use):
             far[use] = self._far(xy[use], uv[use], own)
-            way[use] = np.log(self._lanes.nearest(xy[use], course_of(uv[use]), own) + WAY_SOFTEN_KM)
+            way[use] = functions.log(self._lanes.nearest(xy[use], course_of(uv[use]), own) + WAY_SOFTEN_KM)
         return far, way
 
     def _far(self, xy: NDArray[np.float64], uv: NDArray[np.float64], own: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -165,4 +166,4 @@ def _mean(x: NDArray[np.float64]) -> float:
 
 
 def _log(km: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.log(np.minimum(km, 1e4) + SOFTEN_KM)  # one vessel alone in the memory: as far as it gets
+    return functions.log(np.minimum(km, 1e4) + SOFTEN_KM)  # one vessel alone in the memory: as far as it gets

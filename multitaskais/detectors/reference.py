@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from ..config import Region
 from ..errors import InputError, ModelCorrupt, WrongRegion
+from ..exact import functions, scalars
 
 KM_PER_DEG = 111.195  # of latitude, on the sphere of 6,371 km
 NOBODY = -1  # vessel number of a line that no part of the memory is of
@@ -33,7 +34,7 @@ class Plane:
     def __init__(self, region: Region) -> None:
         self.lat, self.lon = region.lat_min, region.lon_min
         self.km_north = KM_PER_DEG
-        self.km_east = KM_PER_DEG * float(np.cos(np.radians(0.5 * (region.lat_min + region.lat_max))))
+        self.km_east = KM_PER_DEG * scalars.cos(0.5 * (region.lat_min + region.lat_max))
 
     def xy(self, lat: NDArray[np.float64], lon: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) degrees -> (n, 2) km."""
@@ -42,8 +43,8 @@ class Plane:
 
 def velocity(sog: NDArray[np.float64], cog: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n,) knots, degrees -> (n, 2) knots east and north; NaN where either is missing, except at rest, where course says nothing."""
-    angle = np.radians(np.where(np.isnan(cog) & (sog < 0.5), 0.0, cog))
-    return np.stack([sog * np.sin(angle), sog * np.cos(angle)], axis=1)
+    sin, cos = functions.sin_cos(np.where(np.isnan(cog) & (sog < 0.5), 0.0, cog))
+    return np.stack([sog * sin, sog * cos], axis=1)
 
 
 class Traffic:
@@ -86,7 +87,7 @@ class Traffic:
             mmsis.append(samples["mmsi"][1:][follows])
         place, uv, mmsi = np.concatenate(places), np.concatenate(velocities), np.concatenate(mmsis)
         box = np.array([[region.lat_min, region.lon_min], [region.lat_max, region.lon_max]])
-        inside = ((place >= box[0]) & (place < box[1])).all(axis=1) & (np.hypot(uv[:, 0], uv[:, 1]) >= sog_min)
+        inside = ((place >= box[0]) & (place < box[1])).all(axis=1) & (functions.hypot(uv[:, 0], uv[:, 1]) >= sog_min)
         place, uv, mmsi = place[inside], uv[inside], mmsi[inside]
         if not len(mmsi):
             raise InputError(f"no sample under way inside the box of region {region.name!r}: nothing to learn from")
@@ -143,6 +144,19 @@ def tree_of(points: NDArray[np.float64]) -> cKDTree:
     return cKDTree(points, leafsize=LEAF_POINTS, balanced_tree=False)
 
 
+def distance_to(tree: cKDTree, at: NDArray[np.int64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) distance of (n, d) points to the tree's points at these indices, infinite where there is none (index ``tree.n``).
+
+    Added one coordinate after the other: the tree's own sums have the order that its compiler chose.
+    """
+    there = at < tree.n
+    off = tree.data[np.where(there, at, 0)] - points
+    square = off[:, 0] * off[:, 0]
+    for k in range(1, off.shape[1]):
+        square += off[:, k] * off[:, k]
+    return np.where(there, np.sqrt(square), np.inf)
+
+
 def nearest_other(
     tree: cKDTree, vessel: NDArray[np.int32], points: NDArray[np.float64], own: NDArray[np.int32]
 ) -> NDArray[np.float64]:
@@ -150,15 +164,16 @@ def nearest_other(
     out = np.full(len(points), np.inf)
     todo = np.flatnonzero(own == NOBODY)
     if len(todo):
-        out[todo] = tree.query(points[todo], k=1)[0]
+        out[todo] = distance_to(tree, tree.query(points[todo], k=1)[1], points[todo])
     todo = np.flatnonzero(own != NOBODY)
     k = FIRST_NEIGHBOURS
     while len(todo):
         k = min(k, tree.n)
-        distance, at = (a.reshape(len(todo), k) for a in tree.query(points[todo], k=k))
+        at = tree.query(points[todo], k=k)[1].reshape(len(todo), k)
         other = vessel[at] != own[todo, None]
         found = other.any(axis=1)
-        out[todo[found]] = distance[found, np.argmax(other[found], axis=1)]
+        first = at[found, np.argmax(other[found], axis=1)]
+        out[todo[found]] = distance_to(tree, first, points[todo[found]])
         todo = todo[~found]
         if k == tree.n:
             break

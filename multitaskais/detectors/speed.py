@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ..config import DetectionRules, Region
 from ..detection.protocol import Scores
 from ..detection.rings import push
+from ..exact import functions, scalars
 from ..records import AlertType, NotJudged
 from .reference import NOBODY, Traffic, mean_of, nearest_others, tree_of, velocity
 
@@ -77,9 +78,9 @@ class SpeedDetector:
     def __init__(self, traffic: Traffic, around: Around | None = None) -> None:
         """around: of each memory point; reckoned where it is not given."""
         self.traffic = traffic
-        speed = np.hypot(traffic.uv[:, 0], traffic.uv[:, 1])
+        speed = functions.hypot(traffic.uv[:, 0], traffic.uv[:, 1])
         self._tree = tree_of(_features(traffic.xy, traffic.uv, speed))
-        self._log = np.log(speed + 1.0)
+        self._log = functions.log(speed + 1.0)
         self._around = around or self._others(self._tree.data, np.full(len(traffic), NOBODY, np.int32)).rounded()
 
     def initial(self, n: int) -> NDArray[np.void]:
@@ -91,7 +92,7 @@ class SpeedDetector:
     def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
         sog = np.ascontiguousarray(samples["sog"])
         under_way = (sog > UNDER_WAY_KNOTS) & ~samples["moored"]
-        log = np.where(under_way, np.log(np.maximum(sog, 0.0) + 1.0), np.nan)
+        log = np.where(under_way, functions.log(np.maximum(sog, 0.0) + 1.0), np.nan)
         new = state.copy()
         old = state["recent"][:, 0]
         past = np.isfinite(old)
@@ -103,7 +104,7 @@ class SpeedDetector:
         n = np.maximum(new["n"], 1.0)
         mean = new["sum"] / n
         sd = np.sqrt(np.maximum(new["squares"] / n - mean * mean, 0.0))
-        own = np.where(new["n"] >= PAST_MIN, (log - mean) / np.hypot(sd, SD_FLOOR), np.nan)
+        own = np.where(new["n"] >= PAST_MIN, (log - mean) / functions.hypot(sd, SD_FLOOR), np.nan)
         others = self._against_neighbours(samples, log)
         own, others = np.clip(own, -LIMIT, LIMIT), np.clip(others, -LIMIT, LIMIT)
         both = own * others
@@ -130,7 +131,7 @@ class SpeedDetector:
         out = np.full(len(samples), np.nan)
         if not len(use):
             return out
-        points = _features(xy[use], uv[use], np.hypot(uv[use, 0], uv[use, 1]))
+        points = _features(xy[use], uv[use], functions.hypot(uv[use, 0], uv[use, 1]))
         if self.leave_own_out:
             around = self._others(points, self.traffic.numbers_of(samples["mmsi"][use]))
         else:
@@ -138,7 +139,7 @@ class SpeedDetector:
             near = np.isfinite(distance)
             around = Around(*(column[np.where(near, nearest, 0)] for column in self._around))
             around = around._replace(n=np.where(near, around.n, 0.0))
-        z = (log[use] - around.mean) / np.hypot(around.sd, SD_FLOOR) * around.n / (around.n + FEW)
+        z = (log[use] - around.mean) / functions.hypot(around.sd, SD_FLOOR) * around.n / (around.n + FEW)
         out[use] = np.where(around.n >= NEIGHBOURS_MIN, z, np.nan)
         return out
 
@@ -146,7 +147,7 @@ class SpeedDetector:
         """What vessels other than ``own`` do around (n, 4) points."""
         at, counts = nearest_others(self._tree, self.traffic.vessel, points, own, NEIGHBOURS, WITHIN)
         mean, n = mean_of(self._log[at], counts)
-        square, _ = mean_of(self._log[at] ** 2, counts)
+        square, _ = mean_of(self._log[at] * self._log[at], counts)
         return Around(mean, np.sqrt(np.maximum(square - mean * mean, 0.0)), n)
 
     @classmethod
@@ -172,5 +173,5 @@ class SpeedDetector:
 
 
 def _features(xy: NDArray[np.float64], uv: NDArray[np.float64], speed: NDArray[np.float64]) -> NDArray[np.float64]:
-    chord = 2.0 * np.sin(np.radians(COURSE_DEG / 2.0))
+    chord = 2.0 * scalars.sin(COURSE_DEG / 2.0)
     return np.concatenate([xy / NEAR_KM, uv / np.maximum(speed, 1e-9)[:, None] / chord], axis=1)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
 from ..detection.protocol import Scores
+from ..exact import functions
 from ..records import AlertType, Cause, NotJudged
 from .lanes import UNDER_WAY_KNOTS, Lanes, course_of
 from .reference import NOBODY, Traffic, velocity
@@ -72,7 +73,7 @@ class WrongwayDetector:
 
     def _log(self, xy: NDArray[np.float64], course: NDArray[np.float64], own: NDArray[np.int32]) -> NDArray[np.float64]:
         """(n,) ``same`` of the module's text."""
-        log = np.log(self._lanes.nearest_vessels(xy, course, own, VESSELS) + SOFTEN_KM)
+        log = functions.log(self._lanes.nearest_vessels(xy, course, own, VESSELS) + SOFTEN_KM)
         total = np.zeros(len(xy))
         for k in range(VESSELS):
             total += log[:, k]

@@ -10,30 +10,28 @@ of values a sample is looked up (``tables``).
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .constants import (
+    ATAN,
+    COS,
+    DEGREES,
+    EXP,
+    EXP_MAX,
+    EXP_MIN,
+    LN2_HIGH,
+    LN2_LOW,
+    LN_10,
+    LOG,
+    LOG2_E,
+    RADIANS,
+    SIN,
+    SQRT_2PI,
+    SQRT_HALF,
+)
+
 Doubles = NDArray[np.float64]
-
-# ln 2 in two parts: the first has 32 bits, so that its product with any exponent is exact.
-_LN2_HIGH = float.fromhex("0x1.62e42feep-1")
-_LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
-_LOG2_E = float.fromhex("0x1.71547652b82fep+0")
-LN_10 = float.fromhex("0x1.26bb1bbb55516p+1")
-LN_2 = float.fromhex("0x1.62e42fefa39efp-1")
-RADIANS = float.fromhex("0x1.1df46a2529d39p-6")  # of a degree
-DEGREES = float.fromhex("0x1.ca5dc1a63c1f8p+5")  # of a radian
-_SQRT_HALF = float.fromhex("0x1.6a09e667f3bcdp-1")
-
-_EXP = tuple(1.0 / math.factorial(k) for k in range(13, 1, -1))  # from the highest power; 1 and x come last
-_LOG = tuple(2.0 / (2 * k + 1) for k in range(10, 0, -1))
-_SIN = tuple((-1.0) ** k / math.factorial(2 * k + 1) for k in range(8, 0, -1))
-_COS = tuple((-1.0) ** k / math.factorial(2 * k) for k in range(8, 1, -1))
-_ATAN = tuple((-1.0) ** k / (2 * k + 1) for k in range(12, 0, -1))
-
-EXP_MIN, EXP_MAX = -708.0, 709.0  # beyond: 0, and infinity
 
 
 def _polynomial(coefficients: tuple[float, ...], x: Doubles) -> Doubles:
@@ -53,9 +51,9 @@ def exp(x: ArrayLike) -> Doubles:
     """e ** x; 0 below ``EXP_MIN``, infinite above ``EXP_MAX``."""
     x = _array(x)
     inside = np.where((x >= EXP_MIN) & (x <= EXP_MAX), x, 0.0)
-    k = np.rint(inside * _LOG2_E)
-    r = (inside - k * _LN2_HIGH) - k * _LN2_LOW
-    value = _polynomial(_EXP, r) * (r * r) + r + 1.0
+    k = np.rint(inside * LOG2_E)
+    r = (inside - k * LN2_HIGH) - k * LN2_LOW
+    value = _polynomial(EXP, r) * (r * r) + r + 1.0
     value = value * ((k.astype(np.int64) + 1023) << 52).view(np.float64)
     return np.where(x < EXP_MIN, 0.0, np.where(x > EXP_MAX, np.inf, np.where(np.isnan(x), np.nan, value)))
 
@@ -63,7 +61,7 @@ def exp(x: ArrayLike) -> Doubles:
 def _split(x: Doubles) -> tuple[Doubles, Doubles]:
     """Positive normal numbers x = m * 2 ** e with m in [sqrt 1/2, sqrt 2)."""
     m, e = np.frexp(x)
-    small = m < _SQRT_HALF
+    small = m < SQRT_HALF
     return np.where(small, m + m, m), (e - small).astype(np.float64)
 
 
@@ -73,8 +71,8 @@ def _log_parts(m: Doubles, e: Doubles, rest: Doubles | float = 0.0) -> Doubles:
     s = f / (2.0 + f)
     z = s * s
     # ln(1 + f) = 2 atanh(s) = 2 s + s z R(z) with 2 s = f - s f: f is exact, the rest small.
-    low = s * (_polynomial(_LOG, z) * z - f)
-    return e * _LN2_HIGH + (f + (low + (e * _LN2_LOW + rest)))
+    low = s * (_polynomial(LOG, z) * z - f)
+    return e * LN2_HIGH + (f + (low + (e * LN2_LOW + rest)))
 
 
 def log(x: ArrayLike) -> Doubles:
@@ -104,8 +102,8 @@ def log1p(x: ArrayLike) -> Doubles:
     f = np.where(near, inside, m - 1.0)
     s = f / (2.0 + f)
     z = s * s
-    low = s * (_polynomial(_LOG, z) * z - f)
-    value = e * _LN2_HIGH + (f + (low + (e * _LN2_LOW + np.where(near, 0.0, lost))))
+    low = s * (_polynomial(LOG, z) * z - f)
+    value = e * LN2_HIGH + (f + (low + (e * LN2_LOW + np.where(near, 0.0, lost))))
     return np.where(usual, value, np.where(x == np.inf, np.inf, np.nan))
 
 
@@ -137,8 +135,8 @@ def hypot(x: ArrayLike, y: ArrayLike) -> Doubles:
 def _sin_cos(r: Doubles) -> tuple[Doubles, Doubles]:
     """Of radians within pi / 4."""
     z = r * r
-    sin = r + r * (_polynomial(_SIN, z) * z)
-    cos = 1.0 - (0.5 * z - _polynomial(_COS, z) * (z * z))
+    sin = r + r * (_polynomial(SIN, z) * z)
+    cos = 1.0 - (0.5 * z - _polynomial(COS, z) * (z * z))
     return sin, cos
 
 
@@ -177,22 +175,11 @@ def atan2(y: ArrayLike, x: ArrayLike) -> Doubles:
     for _ in range(2):
         t = t / (1.0 + np.sqrt(1.0 + t * t))
     z = t * t
-    degrees = (t + t * (_polynomial(_ATAN, z) * z)) * (4.0 * DEGREES)
+    degrees = (t + t * (_polynomial(ATAN, z) * z)) * (4.0 * DEGREES)
     degrees = np.where(ay > ax, 90.0 - degrees, degrees)
     degrees = np.where(np.signbit(x), 180.0 - degrees, degrees)
     degrees = np.where((high == 0.0), np.where(np.signbit(x), 180.0, 0.0), degrees)
     return np.where(np.isnan(x) | np.isnan(y), np.nan, np.copysign(degrees, y))
-
-
-def power(x: float, n: int) -> float:
-    """x ** n of a whole n >= 0, by squares in one order."""
-    out = 1.0
-    while n:
-        if n & 1:
-            out *= x
-        x *= x
-        n >>= 1
-    return out
 
 
 def total(values: ArrayLike, axis: int = -1) -> Doubles:
@@ -216,7 +203,6 @@ def mean(values: ArrayLike, axis: int = -1) -> Doubles:
 
 # Inverse of the normal distribution: Newton's steps on the area under it, from a start by Hastings' rational function
 # (Abramowitz and Stegun, 26.2.23: 4.5e-4).
-_SQRT_2PI = float.fromhex("0x1.40d931ff62706p+1")
 
 
 def normal_quantile(p: ArrayLike) -> Doubles:
@@ -234,7 +220,7 @@ def normal_quantile(p: ArrayLike) -> Doubles:
 
 def _upper_tail(x: Doubles) -> tuple[Doubles, Doubles]:
     """Density at x >= 0, and the area above it."""
-    density = exp(-0.5 * x * x) / _SQRT_2PI
+    density = exp(-0.5 * x * x) / SQRT_2PI
     # Below 3 by the series of the area from 0 on, above by the continued fraction of Mills' ratio.
     near = np.minimum(x, 3.0)
     term = np.array(near)
@@ -242,7 +228,7 @@ def _upper_tail(x: Doubles) -> tuple[Doubles, Doubles]:
     for k in range(1, 60):
         term = term * (near * near / (2.0 * k + 1.0))
         area = area + term
-    by_series = 0.5 - exp(-0.5 * near * near) / _SQRT_2PI * area
+    by_series = 0.5 - exp(-0.5 * near * near) / SQRT_2PI * area
     far = np.maximum(x, 3.0)
     fraction = np.array(far)
     for k in range(120, 0, -1):

@@ -20,9 +20,13 @@ from __future__ import annotations
 import math
 
 from ..config import KNOT_MPS, TrackRules
+from ..exact import scalars
 from .geometry import M_PER_DEG, great_circle_m
 
-COARSE_DECIMALS = 2  # of degrees (1.1 km); with one more, rounding is small beside ``jump_min_m``
+COARSE_DECIMALS, COARSE_STEP_DEG = (
+    2,
+    0.01,
+)  # of degrees (1.1 km); with one more, rounding is small beside ``jump_min_m``
 TYPE_27_STEP_DEG = 0.1 / 60.0
 # Latitude and longitude are sent in 1/10000 minute; bits whose flip moves a ship by more than 1 km: 13 (0.8 nautical miles) to 27.
 FLIP_DEG = tuple((1 << bit) / 600_000.0 for bit in range(13, 28))
@@ -52,7 +56,7 @@ def resolution_m(before: tuple, after: tuple) -> float:
     if before[_TYPE] == 27 or after[_TYPE] == 27:
         return TYPE_27_STEP_DEG * M_PER_DEG
     if all(round(x, COARSE_DECIMALS) == x for x in (*before[_LAT : _LON + 1], *after[_LAT : _LON + 1])):
-        return M_PER_DEG * 10.0**-COARSE_DECIMALS
+        return M_PER_DEG * COARSE_STEP_DEG
     return 0.0
 
 
@@ -66,18 +70,20 @@ def _is_stamp_error(before: tuple, after: tuple, made_m: float, rules: TrackRule
     courses = [c for c in (before[_COG], after[_COG]) if c == c]
     if not courses:
         return True  # somewhere on the circle that its speed reaches
-    east = sum(math.sin(math.radians(c)) for c in courses)
-    north = sum(math.cos(math.radians(c)) for c in courses)
-    length = math.hypot(east, north)
+    east = north = 0.0
+    for course in courses:
+        sin, cos = scalars.sin_cos(course)
+        east, north = east + sin, north + cos
+    length = scalars.hypot(east, north)
     if length < 1e-9:  # it turned back
         return True
-    cosine = math.cos(math.radians(0.5 * (before[_LAT] + after[_LAT])))
+    cosine = scalars.cos(0.5 * (before[_LAT] + after[_LAT]))
     dx = math.remainder(after[_LON] - before[_LON], 360.0) * M_PER_DEG * cosine
     dy = (after[_LAT] - before[_LAT]) * M_PER_DEG
     along = (dx * east + dy * north) / length
     across = abs(dx * north - dy * east) / length
     beyond = max(0.0, along - speed * (dt + rules.stamp_error_s), speed * (dt - rules.stamp_error_s) - along)
-    return math.hypot(across, beyond) <= spare_m
+    return scalars.hypot(across, beyond) <= spare_m
 
 
 def may_be_garbled(before: tuple, after: tuple, rules: TrackRules) -> bool:
@@ -94,10 +100,10 @@ def may_be_garbled(before: tuple, after: tuple, rules: TrackRules) -> bool:
         return True
     dt = after[_T] - before[_T]
     speed_deg = max(before[_SOG], after[_SOG]) * KNOT_MPS * dt / M_PER_DEG
-    course = math.radians(after[_COG] if after[_COG] == after[_COG] else 0.0)
-    cosine = max(math.cos(math.radians(before[_LAT])), 0.01)
-    dlat = after[_LAT] - before[_LAT] - speed_deg * math.cos(course)
-    dlon = math.remainder(after[_LON] - before[_LON] - speed_deg * math.sin(course) / cosine, 360.0)
+    sin, cos = scalars.sin_cos(after[_COG] if after[_COG] == after[_COG] else 0.0)
+    cosine = max(scalars.cos(before[_LAT]), 0.01)
+    dlat = after[_LAT] - before[_LAT] - speed_deg * cos
+    dlon = math.remainder(after[_LON] - before[_LON] - speed_deg * sin / cosine, 360.0)
     # Narrow, so that hardly any real displacement looks like it: some tens of metres, and a tenth of the ship's way.
     slack = 0.0003 + 0.1 * speed_deg
     if abs(dlat) <= slack:

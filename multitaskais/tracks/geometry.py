@@ -11,17 +11,17 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from ..exact import functions, scalars
+
 EARTH_RADIUS_M = 6_371_008.8  # mean radius of WGS84
 M_PER_DEG = EARTH_RADIUS_M * math.pi / 180.0
 
 # Sine and cosine by linear interpolation in a table of 0.1 deg (the unit of AIS courses): error below 4e-7. Only sums and
-# products of table values enter, so the forms below and the scalar one in `sampler` agree to the last bit, which library sines
-# do not promise.
+# products of table values enter, so the forms below and the scalar one in `sampler` agree to the last bit.
 TABLE_PER_DEG = 10.0
-SIN_TABLE = tuple(math.sin(math.radians(i / TABLE_PER_DEG)) for i in range(3602))
-COS_TABLE = tuple(math.cos(math.radians(i / TABLE_PER_DEG)) for i in range(3602))
-_SIN_ARRAY = np.array(SIN_TABLE)
-_COS_ARRAY = np.array(COS_TABLE)
+_SIN_ARRAY, _COS_ARRAY = functions.sin_cos(np.arange(3602) / TABLE_PER_DEG)
+SIN_TABLE: tuple[float, ...] = tuple(_SIN_ARRAY.tolist())
+COS_TABLE: tuple[float, ...] = tuple(_COS_ARRAY.tolist())
 _SIN_STEP = np.append(np.diff(_SIN_ARRAY), 0.0)  # to the next entry
 _COS_STEP = np.append(np.diff(_COS_ARRAY), 0.0)
 
@@ -54,20 +54,18 @@ def cos_lats(lat: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def great_circle_m(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
     """Haversine distance in metres."""
-    p1 = math.radians(lat1)
-    p2 = math.radians(lat2)
-    h = math.sin((p2 - p1) / 2) ** 2 + math.cos(p1) * math.cos(p2) * math.sin(math.radians(lon2 - lon1) / 2) ** 2
-    return 2 * EARTH_RADIUS_M * math.asin(math.sqrt(min(1.0, h)))
+    north, east = scalars.sin(0.5 * (lat2 - lat1)), scalars.sin(0.5 * (lon2 - lon1))
+    h = min(1.0, north * north + scalars.cos(lat1) * scalars.cos(lat2) * (east * east))
+    return 2.0 * M_PER_DEG * scalars.atan2(math.sqrt(h), math.sqrt(1.0 - h))
 
 
 def great_circles_m(
     lat1: NDArray[np.float64], lon1: NDArray[np.float64], lat2: NDArray[np.float64], lon2: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """``great_circle_m`` of many (equal up to rounding)."""
-    p1 = np.radians(lat1)
-    p2 = np.radians(lat2)
-    h = np.sin((p2 - p1) / 2) ** 2 + np.cos(p1) * np.cos(p2) * np.sin(np.radians(lon2 - lon1) / 2) ** 2
-    return 2 * EARTH_RADIUS_M * np.arcsin(np.sqrt(np.minimum(1.0, h)))
+    """``great_circle_m`` of many, with the same bits."""
+    north, east = functions.sin(0.5 * (lat2 - lat1)), functions.sin(0.5 * (lon2 - lon1))
+    h = np.minimum(1.0, north * north + functions.cos(lat1) * functions.cos(lat2) * (east * east))
+    return 2.0 * M_PER_DEG * functions.atan2(np.sqrt(h), np.sqrt(1.0 - h))
 
 
 def flat_m(

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from multitaskais.exact import functions as f
+from multitaskais.exact import scalars
 
 PI = np.longdouble("3.14159265358979323846264338327950288")
 RNG = np.random.default_rng(0)
@@ -122,4 +123,21 @@ def test_an_elements_value_does_not_depend_on_its_neighbours(values):
 
 @given(st.floats(-1.5, 1.5), st.integers(0, 40))
 def test_whole_powers_are_products(x, n):
-    assert f.power(x, n) == pytest.approx(x**n, rel=1e-14, abs=1e-300)
+    assert scalars.power(x, n) == pytest.approx(x**n, rel=1e-14, abs=1e-300)
+
+
+anything = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@given(anything, anything)
+@example(0.0, -0.0)
+@example(-0.0, -0.0)
+def test_scalars_have_the_bits_of_the_arrays(x, y):
+    def bits(value):
+        return np.array([value], np.float64).tobytes() if value == value else b"nan"
+
+    for name in ("exp", "log", "log10", "sin", "cos"):
+        assert bits(getattr(scalars, name)(x)) == bits(float(getattr(f, name)(x))), name
+    with np.errstate(all="ignore"):
+        assert bits(scalars.atan2(y, x)) == bits(float(f.atan2(y, x)))
+        assert bits(scalars.hypot(y, x)) == bits(float(f.hypot(y, x)))

@@ -16,6 +16,7 @@ U8 = NDArray[np.uint8]
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
+_POWERS = np.array([float(10**k) for k in range(22, -1, -1)])  # of ten, all exact
 
 PADDING = 96  # bytes that must follow the last line in the buffer: loads may reach beyond it
 SENTENCE_CHARS = 46  # the shortest sentence of 28 payload characters
@@ -103,7 +104,7 @@ def _number(buf: U8, at: I64, digits: int) -> tuple[F64, NDArray[np.bool_]]:
     """The decimal number of so many digits at each position, and whether only digits stand there."""
     raw = buf[at[:, None] + np.arange(digits)]
     good = DIGIT[raw].all(axis=1)
-    return (raw - np.uint8(48)).astype(np.float64) @ (10.0 ** np.arange(digits - 1, -1, -1)), good
+    return (raw - np.uint8(48)).astype(np.float64) @ _POWERS[-digits:], good
 
 
 def _epoch(value: F64) -> F64:
