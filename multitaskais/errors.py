@@ -7,7 +7,9 @@
     ├── ModelError             a model folder that cannot be used
     │   ├── ModelNotFound      no such shipped model and no such folder
     │   ├── ModelCorrupt       a file is missing or its checksum differs
-    │   └── WrongRegion        made for another region than the one asked for
+    │   ├── WrongRegion        made for another region than the one asked for
+    │   └── StoreError         a model store that cannot be used, or holds what cannot be trusted
+    │       └── StoreUnavailable   it does not answer: trying again may help
     ├── StateError             bytes that are not a vessel state of a known version
     └── OperatorError          the live operator cannot start or go on (broker, topics, security)
 
@@ -44,6 +46,14 @@ class ModelCorrupt(ModelError):
 
 
 class WrongRegion(ModelError):
+    pass
+
+
+class StoreError(ModelError):
+    pass
+
+
+class StoreUnavailable(StoreError):
     pass
 
 

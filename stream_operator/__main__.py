@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 
 from multitaskais.command import CommandParser
-from multitaskais.errors import MultitaskAISError
+from multitaskais.errors import MultitaskAISError, StoreUnavailable
 
 MODULES = {
     "topics": ".kafka.topics",
@@ -93,6 +93,9 @@ def main(argv: list[str] | None = None) -> int:
             print(f"no command {command!r}; there are: worker, settings, {', '.join(MODULES)}", file=sys.stderr)
             return 2
         return importlib.import_module(MODULES[command], __package__).main(rest)
+    except StoreUnavailable as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 75
     except MultitaskAISError as e:
         print(f"error: {e}", file=sys.stderr)
         return 2

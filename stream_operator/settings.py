@@ -38,7 +38,7 @@ class Settings:
     )
     model: str = _field(
         "brittany",
-        "Model: a shipped model's name or a model folder. Where a state is stored, the model that it names goes on (`python -m stream_operator model` changes it).",
+        "Model: a shipped model's name, a model folder, or `store:NAME[@VERSION]`. Where a state is stored, the model that it names goes on (`python -m stream_operator model` changes it).",
     )
     challenger: str = _field(
         "", "A second model that runs silently beside the first; its alerts carry `challenger: true`."
@@ -47,6 +47,14 @@ class Settings:
         "stop",
         "When the model that the stored state names cannot be found: `stop`, or `replace` it with MODEL (its lines begin anew, standing alerts are told no further).",
         choices=("stop", "replace"),
+    )
+    store_url: str = _field("", "Model store for `store:NAME`: a folder, or `s3://BUCKET/PREFIX`.")
+    store_endpoint: str = _field("", "Address of an S3 server that is not Amazon's.")
+    store_region: str = _field("", "Region of the store's bucket. Empty: us-east-1.")
+    store_key: str = _field("", "Access key of the store.", secret=True)
+    store_secret: str = _field("", "Secret key of the store.", secret=True)
+    store_cache: str = _field(
+        "", "Folder in which fetched models are kept. Empty: `.cache/multitaskais/models` in the home folder."
     )
     min_timespan: float | None = _field(
         None, "Least time (s) that a track must span before it may be judged. Empty: the model's own (7200).", least=0

@@ -13,7 +13,7 @@ from .. import __version__
 from ..command import CommandParser
 from ..errors import MultitaskAISError
 
-COMMANDS = ("decode", "simulate", "train", "calibrate", "detect", "inject", "evaluate", "region")
+COMMANDS = ("decode", "simulate", "train", "calibrate", "detect", "inject", "evaluate", "region", "store")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 
@@ -16,7 +17,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         epilog="example: multitaskais detect /tmp/trajectories --model brittany --out out/detect",
     )
     p.add_argument("tracks", nargs="+", metavar="TRACKS", help="files, folders or globs; any format that decode reads")
-    p.add_argument("--model", required=True, help="name of a shipped model, or a model folder")
+    p.add_argument("--model", required=True, help="name of a shipped model, a model folder, or store:NAME[@VERSION]")
     p.add_argument("--out", type=Path, default=Path("out/detect"), metavar="DIR", help="default: %(default)s")
     p.add_argument("--format", help="of the archive (default: recognised)")
     p.add_argument(
@@ -36,8 +37,9 @@ def run(args: argparse.Namespace) -> int:
     from ..evaluation.live import geojson
     from ..model import folder as modelfolder
     from ..model.samples import load_reports
+    from ..model.store import local_folder
 
-    model = modelfolder.load(args.model, scorer=args.scorer)
+    model = modelfolder.load(local_folder(args.model, os.environ), scorer=args.scorer)
     reports, counts = load_reports(args.tracks, None, args.format)
     if not len(reports):
         raise InputError(f"no reports in {', '.join(args.tracks)}: rejected {counts.rejected or 'nothing'}")

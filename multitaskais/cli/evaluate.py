@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument(
         "labelled", type=Path, metavar="LABELLED", help="Parquet: track_id, mmsi, t, lat, lon, sog, cog, kind, abnormal"
     )
-    p.add_argument("--model", required=True, help="name of a shipped model, or a model folder")
+    p.add_argument("--model", required=True, help="name of a shipped model, a model folder, or store:NAME[@VERSION]")
     p.add_argument("--out", type=Path, required=True, metavar="DIR")
     p.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
     p.add_argument("--draws", type=int, default=200, help="of the bootstrap (default 200)")
@@ -32,15 +33,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     import numpy as np
 
+    from ..errors import ConfigError
     from ..evaluation import report as files
     from ..evaluation.evaluate import report
     from ..evaluation.labelled import read_labelled
     from ..evaluation.run import judge
     from ..model import folder as modelfolder
+    from ..model.store import is_reference, local_folder
 
     began = time.perf_counter()
     data = read_labelled(args.labelled)
-    model = modelfolder.load(args.model)
+    if args.card and is_reference(args.model):
+        raise ConfigError(
+            "--card writes into a model folder: pull the model first (`multitaskais store pull`), then push it"
+        )
+    model = modelfolder.load(local_folder(args.model, os.environ))
     result = judge(model, data)
     figures = report(result, np.random.default_rng(args.seed), args.draws)
     figures = {"model": model.version, "region": model.region.name, "labelled": args.labelled.name, **figures}

@@ -1,7 +1,8 @@
-"""``python -m stream_operator model NAME_OR_FOLDER --from TIME``: another model takes over, without a restart (ADR 0011).
+"""``python -m stream_operator model MODEL --from TIME``: another model takes over, without a restart (ADR 0011).
 
+MODEL is a shipped model's name, a folder that all workers see at the same place, or store:NAME[@VERSION] in the model store.
 The model is checked here (checksums, region, track rules), then announced in every partition of the source topic. The workers load it
-from the same name or folder, let it warm up beside the present one, and give each vessel over with its first sample at or after TIME
+from there (from a store: that version), let it warm up beside the present one, and give each vessel over with its first sample at or after TIME
 (time of the reports, UTC). Announce it at least 4 h of the reports' time before: a model that could not warm up
 does not judge a vessel for its first 2 h. Of those whose time has come, the last announced speaks: to take a change back,
 announce the present model from an earlier moment.
@@ -66,7 +67,7 @@ def main(argv: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "model", metavar="NAME_OR_FOLDER", help="a shipped model, or a folder that all workers see there"
+        "model", metavar="MODEL", help="a shipped model, a folder that all workers see, or store:NAME[@VERSION]"
     )
     parser.add_argument(
         "--from", dest="since", required=True, metavar="TIME", help="from when it speaks: 2026-01-01T12:00 (UTC)"
@@ -77,9 +78,9 @@ def main(argv: list[str]) -> int:
     if not 0.0 < since < wire.T_MAX:
         raise ConfigError(f"--from {args.since}: give a time between 1970 and 2100")
     settings = Settings.load(file=args.settings)
-    heir = models.load(args.model, settings)
+    place = models.placed(args.model, settings)
+    heir = models.load(place, settings)
     check_heir(models.load(settings.model, settings), heir)
-    place = models.placed(args.model)
     partitions = announce(settings, wire.Swap(place, heir.version, since, time.time()))
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
     print(

@@ -1,4 +1,7 @@
-"""The models of a worker: found by their version, loaded once for all partitions, under the rules of the settings."""
+"""The models of a worker: found by their version, loaded once for all partitions, under the rules of the settings.
+
+A model is named by a shipped model's name, a folder, or ``store:NAME[@VERSION]`` in the model store of the settings.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from multitaskais.config import TrackRules
-from multitaskais.errors import ModelError, ModelNotFound, MultitaskAISError
+from multitaskais.errors import ConfigError, ModelError, ModelNotFound, MultitaskAISError, StoreUnavailable
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.folder import Model
+from multitaskais.model.store import ModelStore, Reference, StoreSettings, cache_folder, is_reference
 
+from .. import exit_codes
 from ..settings import Settings
 
 log = logging.getLogger("stream_operator")
@@ -29,21 +34,29 @@ class Models:
             weakref.WeakValueDictionary()
         )  # as long as a fold has it
         self._told: set[str] = set()
-        self.first = self._load(settings.model)
+        # Of a store, the version that is the latest now: it stays until another is announced in the log.
+        self.place = placed(settings.model, settings)
+        self.first = self._load(self.place)
         self.challenger = self._load(settings.challenger) if settings.challenger else None
-        self.place = placed(settings.model)
 
     def find(self, version: str, place: str) -> Model:
         """The model of this version: at ``place``, or where the settings point, or shipped. Raises ``ModelError``."""
         with self._lock:
             if (model := self._loaded.get(version)) is not None:
                 return model
-            for candidate in dict.fromkeys(
-                [place, self._settings.model, self._settings.challenger, *modelfolder.shipped()]
-            ):
-                if candidate and version_at(candidate) == version:
-                    return self._load(candidate)
-            there = version_at(place)
+            candidates = [place, self.place, self._settings.challenger, *modelfolder.shipped()]
+            if self._settings.store_url:
+                candidates.append(f"store:{version.rpartition('-')[0]}@{version}")
+            for candidate in dict.fromkeys(candidates):
+                if candidate and version_at(candidate, self._settings) == version:
+                    try:
+                        return self._load(candidate)
+                    except StoreUnavailable as e:
+                        # Not refused: what the log leads to must not depend on the moment at which it was read.
+                        exit_codes.end_now(exit_codes.AGAIN, f"model {version} is asked for by the log: {e}")
+                    except ModelNotFound:
+                        continue
+            there = version_at(place, self._settings)
             raise ModelNotFound(
                 f"model {version} is not at {place} ({f'{there} is there' if there else 'there is none'}), nor is it MODEL or shipped"
             )
@@ -78,7 +91,7 @@ class Models:
 
 
 def load(place: str, settings: Settings) -> Model:
-    model = modelfolder.load(place)
+    model = modelfolder.load(local(place, settings))
     track, detection = model.track_rules, model.detection_rules
     if settings.speed_max is not None:
         track = replace(track, speed_max_knots=settings.speed_max)
@@ -89,26 +102,47 @@ def load(place: str, settings: Settings) -> Model:
     return model.with_rules(track, detection)
 
 
-def version_at(place: str) -> str | None:
-    """What the manifest there says, unchecked; None where there is no model."""
+def version_at(place: str, settings: Settings) -> str | None:
+    """What the manifest or the store there says, unchecked; None where there is no model."""
     try:
+        if is_reference(place):
+            reference = Reference.parse(place)
+            return reference.version or _store(settings).resolve(reference).version
         return str(json.loads((modelfolder.find(place) / "manifest.json").read_text())["version"])
-    except (ModelError, OSError, ValueError, KeyError, TypeError):
+    except (ModelError, ConfigError, OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def track_rules(settings: Settings) -> TrackRules:
     """When a track is over, by the settings and the manifest of their model; the defaults where there is no model to ask."""
     try:
-        manifest = json.loads((modelfolder.find(settings.model) / "manifest.json").read_text())
+        manifest = json.loads((modelfolder.find(local(settings.model, settings)) / "manifest.json").read_text())
         rules = TrackRules.from_dict(manifest["track_rules"])
     except (MultitaskAISError, OSError, ValueError, KeyError, TypeError):
         rules = TrackRules()
     return rules if settings.interval_max is None else replace(rules, gap_max_s=settings.interval_max)
 
 
-def placed(name_or_folder: str) -> str:
-    """A shipped model's name as it is, a folder as its absolute path."""
-    if (Path(name_or_folder) / "manifest.json").is_file():
-        return str(Path(name_or_folder).absolute())
-    return name_or_folder
+def placed(model: str, settings: Settings) -> str:
+    """A shipped model's name as it is, a folder as its absolute path, a model of the store with its version."""
+    if is_reference(model):
+        return str(_store(settings).resolve(Reference.parse(model)))
+    if (Path(model) / "manifest.json").is_file():
+        return str(Path(model).absolute())
+    return model
+
+
+def local(place: str, settings: Settings) -> str:
+    """What ``model.folder`` loads: a model of the store is fetched into the cache, checked."""
+    return str(_store(settings).fetch(Reference.parse(place))) if is_reference(place) else place
+
+
+def _store(settings: Settings) -> ModelStore:
+    where = StoreSettings(
+        settings.store_url,
+        settings.store_endpoint,
+        settings.store_region,
+        settings.store_key,
+        settings.store_secret,
+    )
+    return ModelStore(where, cache_folder({"STORE_CACHE": settings.store_cache}))

@@ -79,7 +79,7 @@ def test_pip_installs_what_the_constraints_say_and_keeps_no_cache(name):
 
 def test_the_operator_needs_neither_spark_nor_tensorflow_and_the_tracks_no_tensorflow():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert "extra.sh stream " in RECIPES["stream"]
+    assert "extra.sh stream,store " in RECIPES["stream"]
     assert "extra.sh tracks " in RECIPES["tracks"]
     assert not re.search("spark|tensorflow", " ".join(extras["stream"]))
     assert not re.search("tensorflow", " ".join(extras["tracks"]))

@@ -21,6 +21,7 @@ from stream_operator.__main__ import main as operator
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = [(c,) for c in COMMANDS] + [("region", "list"), ("region", "new")]
+CORE += [("store", action) for action in ("push", "list", "pull", "withdraw", "prune")]
 LIVE = [(c,) for c in ("worker", "settings", *MODULES)]
 PROGRAMS = {"multitaskais": multitaskais, "python -m stream_operator": operator}
 ALL = [("multitaskais", c) for c in CORE] + [("python -m stream_operator", c) for c in LIVE]
@@ -74,7 +75,7 @@ def test_the_example_uses_options_that_there_are(call, program, command):
 
 @every_command
 def test_an_unknown_option_is_named_in_one_line(call, program, command):
-    needed = {"region": ["list"]}.get(" ".join(command), [])
+    needed = {"region": ["list"], "store": ["list"]}.get(" ".join(command), [])
     assert "--no-such-thing" in told(
         call(program, *command, *needed, *required(call, program, command), "--no-such-thing")
     )

@@ -6,6 +6,8 @@ import json
 import math
 import shutil
 import signal
+import subprocess
+import sys
 import urllib.request
 from dataclasses import replace
 
@@ -14,8 +16,9 @@ import pytest
 
 from multitaskais.config import REGIONS
 from multitaskais.engine import batch
-from multitaskais.errors import ConfigError, ModelCorrupt, ModelNotFound, WrongRegion
+from multitaskais.errors import ConfigError, ModelCorrupt, ModelError, ModelNotFound, WrongRegion
 from multitaskais.model import folder as modelfolder
+from multitaskais.model.store import ModelStore, StoreSettings
 from multitaskais.records import Reason
 from multitaskais.simulate import SimulationSettings, simulate
 from stream_operator.commands import replay
@@ -29,6 +32,7 @@ from stream_operator.worker.registry import Models, placed
 from tests.stream.conftest import own_settings, producer, wait_until
 from tests.stream.test_feed import run
 from tests.stream.test_stream_equals_batch import on_the_wire, revisions, wait_for_the_end
+from tests.support import s3proxy
 from tests.support.builders import another
 from tests.support.topic_reading import drain, messages
 
@@ -207,10 +211,72 @@ def test_models_are_found_by_version_wherever_they_are_known_and_loaded_once(suc
     assert found.detection_rules.min_timespan_s == 9000.0
     assert models.find(version, "") is found
     assert models.find(models.first.version, "/moved/away") is models.first
-    assert models.place == placed(str(successor)) == str(successor)
-    assert placed("brittany") == "brittany"
+    assert models.place == placed(str(successor), Settings()) == str(successor)
+    assert placed("brittany", Settings()) == "brittany"
     with pytest.raises(ModelNotFound, match=r"ghost-1 is not at gulf \(gulf-.* is there\)"):
         models.find("ghost-1", "gulf")
+
+
+def published(model, where) -> str:
+    """Put a model into the folder store ``where``; returns its version."""
+    return ModelStore(StoreSettings(str(where)), where / "cache").publish(model, t=1.0, by="test", token="0f").version
+
+
+def test_a_worker_takes_the_latest_of_the_store_at_its_start_and_finds_any_version_there_afterwards(
+    successor, tmp_path
+):
+    store, old = tmp_path / "store", modelfolder.load("brittany").version
+    published("brittany", store)
+    settings = Settings(model="store:brittany", store_url=str(store), store_cache=str(tmp_path / "cache"))
+    models = Models(settings)
+    assert models.first.version == old
+    assert models.place == f"store:brittany@{old}"
+    new = published(successor, store)
+    assert models.find(new, "/a/folder/that/is/nowhere").version == new
+    assert models.find(new, f"store:second@{new}").version == new
+    assert placed("store:second", settings) == f"store:second@{new}"
+    with pytest.raises(ModelNotFound, match="second-000000000000"):
+        models.find("second-000000000000", "store:second@second-000000000000")
+
+
+def test_a_poisoned_store_refuses_the_model_and_one_that_is_away_asks_for_another_start(successor, tmp_path, capfd):
+    store = tmp_path / "store"
+    version = published(successor, store)
+    models = Models(Settings(store_url=str(store), store_cache=str(tmp_path / "cache")))
+    (store / "second" / "versions" / version / "usual.npz").write_bytes(b"poison")
+    with pytest.raises(ModelError, match="checksum"):
+        models.find(version, f"store:second@{version}")
+    code = (
+        "from stream_operator.worker.registry import Models\nfrom stream_operator.settings import Settings\n"
+        "Models(Settings(store_url='s3://models', store_key='k', store_secret='s', store_endpoint='http://127.0.0.1:9'))"
+        f".find('{version}', 'store:second@{version}')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 75
+    assert "does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.broker
+def test_a_rollout_from_an_object_store_needs_no_folder_that_the_workers_share(
+    live, successor, reports, start_worker, tmp_path, monkeypatch
+):
+    if (reason := s3proxy.missing()) is not None:
+        pytest.skip(reason)
+    with s3proxy.S3Proxy(tmp_path) as server:
+        new = ModelStore(server.settings(), tmp_path / "own").publish(successor, t=1.0, by="test", token="0f").version
+        there = replace(live, **{k.lower(): v for k, v in server.environment().items()})
+        first = reports[reports["t"] < SINCE]
+        send(live, first)
+        for name in ("bootstrap_servers", "app_id", "topic", "model"):
+            monkeypatch.setenv(name.upper(), getattr(live, name))
+        for name, value in (server.environment() | {"STORE_CACHE": str(tmp_path / "command")}).items():
+            monkeypatch.setenv(name, value)
+        assert swap.main(["store:second", "--from", SINCE_TEXT]) == 0
+        send(live, reports[reports["t"] >= SINCE][:4000])
+        workers = [start_worker(replace(there, store_cache=str(tmp_path / f"cache{i}"))) for i in (0, 1)]
+        wait_until(lambda: new in {v["model_version"] for v in drain(live, live.verdict_topic)}, within=60)
+        assert [w.end() for w in workers] == [0, 0]
 
 
 def test_the_age_of_a_model_is_that_of_the_data_it_learnt_from():
