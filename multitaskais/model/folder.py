@@ -29,7 +29,7 @@ from ..detection.lifecycle import AlertLife
 from ..detection.panel import Panel
 from ..detection.protocol import Detector
 from ..detection.threshold import Budget, Thresholds
-from ..detection.traffic_patterns import Usual
+from ..detection.traffic_patterns import CellStatistics
 from ..errors import ConfigError, ModelCorrupt, ModelError, ModelNotFound, WrongRegion
 
 FORMAT_VERSION = 1
@@ -56,7 +56,7 @@ class Model:
     track_rules: TrackRules
     detection_rules: DetectionRules
     panel: Panel
-    usual: Usual
+    usual: CellStatistics
     budget: Budget = field(default_factory=Budget)
     version: str = "unsaved"
     made_from: dict[str, Any] = field(default_factory=dict)
@@ -243,7 +243,7 @@ def load(name_or_folder: str | Path, region: Region | None = None, scorer: str =
             track_rules,
             rules,
             panel,
-            Usual.load(folder / "usual.npz"),
+            CellStatistics.load(folder / "usual.npz"),
             Budget(**manifest["budget"]),
             manifest["version"],
             manifest["made_from"],
