@@ -134,6 +134,22 @@ class AlertType(StrEnum):
     DRIFT = "drift"
     SPEED = "speed"
     IDENTITY_CONFLICT = "identity_conflict"  # two ships on one MMSI
+    # of all ships together, or of a ship and an area: no score of the panel (engine.fleet)
+    MEETING = "meeting"  # two ships side by side at sea
+    SILENCE = "silence"  # under way, and not heard for longer than is usual there
+    ZONE = "zone"  # breaks the rule of an area
+
+
+# Types that a detector's score or a rule of the tracker raises, in the order of the panel's arrays; append only.
+PANEL_ALERT_TYPES = (
+    AlertType.ABNORMAL,
+    AlertType.CONTRADICTION,
+    AlertType.JUMP,
+    AlertType.LOITERING,
+    AlertType.DRIFT,
+    AlertType.SPEED,
+    AlertType.IDENTITY_CONFLICT,
+)
 
 
 class Cause(StrEnum):
@@ -147,6 +163,9 @@ class Cause(StrEnum):
     SPEED = "speed"
     COURSE = "course"
     IDENTITY_CONFLICT = "identity_conflict"
+    MEETING = "meeting"
+    SILENCE = "silence"
+    ZONE = "zone"
 
 
 class Place(NamedTuple):
@@ -171,13 +190,32 @@ class Shares(NamedTuple):
     cog: float
 
 
+class Partner(NamedTuple):
+    """The other ship of a meeting; the alert's own is the one with the lower MMSI."""
+
+    mmsi: int
+    ship_name: str | None
+    ship_type: int | None
+
+
+class ZoneOfAlert(NamedTuple):
+    """The area of a zone alert and the rule that was broken."""
+
+    name: str
+    rule: str
+
+
 # Fixed for ever: alert ids of all versions are made in this name space.
 ALERT_NAMESPACE = uuid.UUID("6f6c1f52-8a0e-5c9e-9d0b-3f1f6a7f1a15")
 
 
-def alert_id(mmsi: int, t_first: float, alert_type: AlertType) -> str:
-    """UUIDv5 of (mmsi, time of the sample at which the alert was first raised, alert type); contract, "Alerts"."""
-    return str(uuid.uuid5(ALERT_NAMESPACE, f"{mmsi}/{t_first:.3f}/{alert_type}"))
+def alert_id(mmsi: int, t_first: float, alert_type: AlertType, with_what: str = "") -> str:
+    """UUIDv5 of (mmsi, time of the sample at which the alert was first raised, alert type); contract, "Alerts".
+
+    ``with_what``: partner or zone, where a ship can have several alerts of one type at one time.
+    """
+    more = f"/{with_what}" if with_what else ""
+    return str(uuid.uuid5(ALERT_NAMESPACE, f"{mmsi}/{t_first:.3f}/{alert_type}{more}"))
 
 
 def six_digits(x: float) -> float | None:
@@ -209,12 +247,14 @@ class Alert:
     message: str
     model_version: str
     challenger: bool = False
+    partner: Partner | None = None  # of a meeting
+    zone: ZoneOfAlert | None = None  # of a zone alert
 
     def as_dict(self) -> dict[str, Any]:
         def place(p: Place) -> dict[str, Any]:
             return {"t": p.t, "lat": round(p.lat, 6), "lon": round(p.lon, 6)}
 
-        return {
+        values: dict[str, Any] = {
             "alert_id": self.alert_id,
             "revision": self.revision,
             "status": str(self.status),
@@ -235,6 +275,11 @@ class Alert:
             "model_version": self.model_version,
             "challenger": self.challenger,
         }
+        if self.partner is not None:
+            values["partner"] = {**self.partner._asdict(), "mmsi": str(self.partner.mmsi)}
+        if self.zone is not None:
+            values["zone"] = self.zone._asdict()
+        return values
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ import numpy as np
 
 from ..config import DetectionRules, Region, TrackRules
 from ..detection.threshold import Budget
+from ..encounters import patterns
 from ..errors import ConfigError
 from ..model import folder as modelfolder
 from ..model.fit import MIN_DEV_VESSELS, fit_model, installed
-from ..model.samples import Split, load_samples
+from ..model.samples import Split, load_reports, load_samples
+from ..tracks.quality import screen
 
 
 def add_parser(subparsers: Any) -> None:
@@ -92,6 +95,11 @@ def run(args: argparse.Namespace) -> int:
             credits=args.credit,
             say=say,
         )
+        reports, _ = load_reports(args.tracks, region, args.format)
+        reports = reports[screen(reports, region, track_rules) == 0]
+        known = patterns.learn(reports)
+        say(f"ships together: {len(known.stops)} stopping places")
+        model = replace(model, patterns=known)
         model = modelfolder.save(model, args.model)
     limits = model.panel.thresholds
     assert limits is not None

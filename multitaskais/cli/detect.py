@@ -23,6 +23,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--scorer", choices=("numpy", "tensorflow"), default="numpy", help="who runs the VRNN (default numpy)"
     )
+    p.add_argument(
+        "--zones", type=Path, metavar="FILE", help="GeoJSON of areas with a rule: where ships may not enter, stop, ..."
+    )
     p.add_argument("--json", action="store_true", help="print the counts as JSON")
     p.set_defaults(run=run)
 
@@ -33,12 +36,15 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..engine import batch
+    from ..engine.fleet import FleetEvents
     from ..errors import InputError
     from ..evaluation.live import geojson
     from ..model import folder as modelfolder
     from ..model.samples import load_reports
     from ..model.store import local_folder
+    from ..zones.zone import read_zones_file
 
+    zones = read_zones_file(args.zones) if args.zones else []
     model = modelfolder.load(local_folder(args.model, os.environ), scorer=args.scorer)
     reports, counts = load_reports(args.tracks, None, args.format)
     if not len(reports):
@@ -46,14 +52,17 @@ def run(args: argparse.Namespace) -> int:
     with tqdm(total=len(reports), unit=" reports", disable=args.json) as bar:
         result = batch.run(model, reports, trace=True, progress=lambda done, _: bar.update(done - bar.n))
     verdicts = batch.track_verdicts(result)
-    revisions = [a.as_dict() for a in result.alerts]
+    together = batch.run_fleet(model, reports, zones) if zones or model.patterns else FleetEvents()
+    revisions = [a.as_dict() for a in (*result.alerts, *together.alerts)]
     args.out.mkdir(parents=True, exist_ok=True)
     columns = [[getattr(v, name) for v in verdicts] for name in batch.TrackVerdict._fields]
     pq.write_table(pa.table(dict(zip(batch.TrackVerdict._fields, columns, strict=True))), args.out / "verdicts.parquet")
     with (args.out / "alerts.jsonl").open("w") as f:
         f.writelines(json.dumps(a) + "\n" for a in revisions)
     last = {a["alert_id"]: a for a in revisions}
-    pq.write_table(pa.Table.from_pylist(list(last.values())), args.out / "alerts.parquet")
+    pq.write_table(
+        pa.Table.from_pylist([{"partner": None, "zone": None} | a for a in last.values()]), args.out / "alerts.parquet"
+    )
     (args.out / "alerts.geojson").write_text(json.dumps(geojson(revisions, reports)))
     by_verdict = {k: sum(v.verdict == k for v in verdicts) for k in ("normal", "abnormal", "not_judged")}
     counts.accepted, counts.rejected = result.counts.accepted, {**counts.rejected, **result.counts.rejected}
@@ -66,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         **by_verdict,
         "alerts": len(last),
         "revisions": len(revisions),
+        "station_outages": len(together.outages),
     }
     if args.json:
         print(json.dumps(said))

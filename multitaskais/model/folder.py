@@ -3,6 +3,7 @@
     manifest.json            name, version, region, rules, detectors, made from, credits, sha256 of every other file
     thresholds.json          what makes an alert, by alert type
     usual.npz                what ships do where (for messages only)
+    encounters.npz           where ships stop, who meets whom, how long ships are not heard where; may be absent
     calibration/NAME.npz     of each detector
     detectors/NAME/...       each detector's own files
 
@@ -29,7 +30,8 @@ from ..detection.lifecycle import AlertLife
 from ..detection.panel import Panel
 from ..detection.protocol import Detector
 from ..detection.threshold import Budget, Thresholds
-from ..detection.traffic_patterns import CellStatistics
+from ..detection.traffic_patterns import Usual
+from ..encounters.patterns import Patterns
 from ..errors import ConfigError, ModelCorrupt, ModelError, ModelNotFound, WrongRegion
 
 FORMAT_VERSION = 1
@@ -37,7 +39,8 @@ ENTRY_POINTS = "multitaskais.detectors"
 SHIPPED = Path(__file__).parent.parent / "models"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _HASH_DIGITS = 12
-_OWN = {"manifest.json", "thresholds.json", "usual.npz", "calibration", "detectors"}
+_PATTERNS = "encounters.npz"
+_OWN = {"manifest.json", "thresholds.json", "usual.npz", _PATTERNS, "calibration", "detectors"}
 _KEPT = {"training", "card", "README.md"}  # beside the model in its folder: the log of its training, its card
 
 
@@ -49,6 +52,7 @@ class Model:
         version: of the saved folder; "unsaved" before.
         made_from: what it was learnt from: data, period, numbers of vessels and tracks, seeds.
         credits: lines that must be shown where the model is.
+        patterns: what is usual among ships together; None: meetings and silences are not looked at.
     """
 
     name: str
@@ -56,11 +60,12 @@ class Model:
     track_rules: TrackRules
     detection_rules: DetectionRules
     panel: Panel
-    usual: CellStatistics
+    usual: Usual
     budget: Budget = field(default_factory=Budget)
     version: str = "unsaved"
     made_from: dict[str, Any] = field(default_factory=dict)
     credits: tuple[str, ...] = ()
+    patterns: Patterns | None = None
 
     def with_rules(self, track_rules: TrackRules, detection_rules: DetectionRules) -> Model:
         """The same model under an operator's own rules; what was learnt, and so the version, stays."""
@@ -128,6 +133,8 @@ def _write(model: Model, folder: Path) -> dict[str, Any]:
         (folder / "detectors" / detector.name).mkdir(parents=True)
         detector.save(folder / "detectors" / detector.name)
     model.usual.save(folder / "usual.npz")
+    if model.patterns is not None:
+        model.patterns.save(folder / _PATTERNS)
     assert model.panel.thresholds is not None
     _write_json(folder / "thresholds.json", model.panel.thresholds.to_dict())
     manifest = {
@@ -243,11 +250,12 @@ def load(name_or_folder: str | Path, region: Region | None = None, scorer: str =
             track_rules,
             rules,
             panel,
-            CellStatistics.load(folder / "usual.npz"),
+            Usual.load(folder / "usual.npz"),
             Budget(**manifest["budget"]),
             manifest["version"],
             manifest["made_from"],
             tuple(manifest["credits"]),
+            Patterns.load(folder / _PATTERNS) if _PATTERNS in manifest["files"] else None,
         )
     except (KeyError, TypeError, ValueError, OSError) as e:
         raise ModelCorrupt(

@@ -17,11 +17,11 @@ from multitaskais.errors import OperatorError
 from .. import logs
 from ..settings import Settings
 from .feedback import Answers
-from .follower import TopicFollower
+from .follower import Source
 from .guard import Guard
 from .server import Server
 from .ships import Limits
-from .state import MapState
+from .state import Picture
 
 log = logging.getLogger("stream_operator.map")
 STOP_S = 3.0  # open pages are let go within so long
@@ -56,8 +56,8 @@ def main(argv: list[str]) -> int:
 
 
 async def _serve(settings: Settings, guard: Guard, limits: Limits) -> int:
-    picture = MapState(limits, time.time)
-    source = TopicFollower(settings, picture)
+    picture = Picture(limits, time.time)
+    source = Source(settings, picture)
     answers = Answers(settings)
     runner = web.AppRunner(Server(picture, answers, guard).app(), access_log=None, shutdown_timeout=STOP_S)
     await runner.setup()

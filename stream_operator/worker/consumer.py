@@ -22,12 +22,12 @@ from multitaskais.model.folder import Model
 
 from .. import exit_codes as exits
 from ..kafka import client as kafka
-from ..kafka.codec import ConsumerRecord
+from ..kafka.codec import Raw
 from ..settings import Settings
 from .checkpoint import InDoubt
 from .core import OpenCore
 from .metrics import Metrics
-from .partition import Partition, RecordBatch
+from .partition import Partition, Run
 
 log = logging.getLogger("stream_operator")
 
@@ -37,19 +37,17 @@ TELL_GROUP_S = 5.0  # the group's own offsets are for lag monitors only
 REOPEN_SESSIONS = 2.0  # session timeouts after which a fenced partition that is still ours is opened again
 
 
-class KafkaSource:
+class Source:
     """``put`` receives each run; it must not block. ``slots`` bounds how many are under way."""
 
-    def __init__(
-        self, settings: Settings, open_core: OpenCore, metrics: Metrics, put: Callable[[RecordBatch], None]
-    ) -> None:
+    def __init__(self, settings: Settings, open_core: OpenCore, metrics: Metrics, put: Callable[[Run], None]) -> None:
         self._settings = settings
         self._open_core = open_core
         self._metrics = metrics
         self._put = put
         self.slots = threading.BoundedSemaphore(settings.queue_runs)
         self.partitions: dict[int, Partition] = {}
-        self.last_heartbeat = time.monotonic()
+        self.beat_at = time.monotonic()
         self.rebalancing = False
         self.on_durable: Callable = lambda cut: None
         self._reread: dict[int, int] = {}
@@ -69,11 +67,11 @@ class KafkaSource:
         self._stopping.set()
         self._thread.join()
 
-    def open_track_counts(self) -> Counter[tuple[str, str]]:
+    def census(self) -> Counter[tuple[str, str]]:
         """Open tracks of all partitions by (verdict, reason)."""
         total: Counter[tuple[str, str]] = Counter()
         for partition in list(self.partitions.values()):
-            total.update(partition.open_track_counts())
+            total.update(partition.census())
         return total
 
     def models(self) -> list[tuple[Model, str]]:
@@ -87,7 +85,7 @@ class KafkaSource:
         try:
             self._consumer = self._connect()
             while not self._stopping.is_set():
-                self.last_heartbeat = time.monotonic()
+                self.beat_at = time.monotonic()
                 by_partition: dict[int, list[Message]] = defaultdict(list)
                 for message in self._consumer.consume(self._settings.run_size, POLL_S):
                     if message.error() is None:
@@ -100,14 +98,14 @@ class KafkaSource:
             self._consumer.close()  # revokes: checkpoint and close
             in_order = True
         except MultitaskAISError as e:
-            exits.end_now(exits.TEMPFAIL if isinstance(e, InDoubt) else exits.USAGE, str(e))
+            exits.end_now(exits.AGAIN if isinstance(e, InDoubt) else exits.WRONG, str(e))
         except BaseException as e:
-            exits.end_now(exits.SOFTWARE, f"the source stopped: {e!r}", e)
+            exits.end_now(exits.BROKEN, f"the source stopped: {e!r}", e)
         finally:
             # A KafkaException that leaves a rebalance callback comes back from the C library as a bare KafkaError, which is no
             # exception to Python: no `except` catches it. Without this line the thread would be gone and the worker still there.
             if not in_order:
-                exits.end_now(exits.TEMPFAIL, f"the source stopped: {sys.exc_info()[1]!r}")
+                exits.end_now(exits.AGAIN, f"the source stopped: {sys.exc_info()[1]!r}")
 
     def _connect(self) -> Consumer:
         s = self._settings
@@ -135,38 +133,38 @@ class KafkaSource:
         partition = self.partitions.get(number)
         if partition is None or partition.closed:
             return
-        records = [ConsumerRecord(m.offset(), m.key(), m.value()) for m in messages]
-        if partition.requested_offset is not None:
-            if records[0].offset < partition.requested_offset:
-                records = [r for r in records if r.offset >= partition.requested_offset]
+        records = [Raw(m.offset(), m.key(), m.value()) for m in messages]
+        if partition.asked is not None:
+            if records[0].offset < partition.asked:
+                records = [r for r in records if r.offset >= partition.asked]
                 if not records:
                     return
-            if records[0].offset > partition.requested_offset and not self._gap_is_real(partition, records[0].offset):
+            if records[0].offset > partition.asked and not self._gap_is_real(partition, records[0].offset):
                 return
-        partition.requested_offset = records[-1].offset + 1
+        partition.asked = records[-1].offset + 1
         while not self.slots.acquire(timeout=POLL_S):  # backpressure: the agent is slower than the log
-            self.last_heartbeat = time.monotonic()
+            self.beat_at = time.monotonic()
             if self._stopping.is_set() or partition.closed:
                 return
-        self._put(RecordBatch(partition, records, partition.requested_offset))
+        self._put(Run(partition, records, partition.asked))
 
     def _gap_is_real(self, partition: Partition, found: int) -> bool:
         """After a rebalance a consumer was seen to start past the offset it was given: read again before believing a gap."""
-        assert partition.requested_offset is not None
-        if self._reread.get(partition.number) != partition.requested_offset:
+        assert partition.asked is not None
+        if self._reread.get(partition.number) != partition.asked:
             try:
-                self._consumer.seek(TopicPartition(self._settings.topic, partition.number, partition.requested_offset))
-                self._reread[partition.number] = partition.requested_offset
+                self._consumer.seek(TopicPartition(self._settings.topic, partition.number, partition.asked))
+                self._reread[partition.number] = partition.asked
             except KafkaException as e:
-                kafka.log.warning("seek to %d: %s", partition.requested_offset, e)
+                kafka.log.warning("seek to %d: %s", partition.asked, e)
             return False
         log.warning(
             "partition %d: offsets %d to %d are not in the log any more (retention, or transaction markers)",
             partition.number,
-            partition.requested_offset,
+            partition.asked,
             found - 1,
         )
-        self._metrics.skipped.inc(found - partition.requested_offset)
+        self._metrics.skipped.inc(found - partition.asked)
         return True
 
     # ---------------------------------------------------------------- assignment
@@ -199,7 +197,7 @@ class KafkaSource:
         source = TopicPartition(self._settings.topic, partition.number)
         low, high = self._ends(source)
         if partition.position is None:
-            partition.position = partition.durable = partition.requested_offset = low
+            partition.position = partition.durable = partition.asked = low
         elif partition.position > high:
             raise OperatorError(
                 f"the state of partition {partition.number} stands at offset {partition.position}, but {self._settings.topic} ends at {high}: "
@@ -293,7 +291,7 @@ class KafkaSource:
             for p in partitions:
                 if (since := p.checkpointer.busy_since) is not None and time.monotonic() - since > limit_s:
                     exits.end_now(
-                        exits.TEMPFAIL, f"partition {p.number}: a checkpoint has hung for more than {limit_s:.0f} s"
+                        exits.AGAIN, f"partition {p.number}: a checkpoint has hung for more than {limit_s:.0f} s"
                     )
             running = {id(p): running[id(p)] for p in partitions if id(p) in running}
             self._metrics.waiting.set(max((p.waiting_s for p in partitions), default=0.0))
@@ -302,6 +300,6 @@ class KafkaSource:
         try:
             partition.checkpoint()
         except MultitaskAISError as e:
-            exits.end_now(exits.TEMPFAIL if isinstance(e, InDoubt) else exits.USAGE, str(e))
+            exits.end_now(exits.AGAIN if isinstance(e, InDoubt) else exits.WRONG, str(e))
         except BaseException as e:
-            exits.end_now(exits.SOFTWARE, f"a checkpoint of partition {partition.number} failed: {e!r}", e)
+            exits.end_now(exits.BROKEN, f"a checkpoint of partition {partition.number} failed: {e!r}", e)

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import jsonschema
 import pytest
 
-from multitaskais.records import Alert, AlertType, Cause, Shares, Status
+from multitaskais.records import Alert, AlertType, Cause, Partner, Shares, Status, ZoneOfAlert
 from stream_operator.kafka import codec as wire
 from tests.stream.conftest import ROOT
 from tests.support.standin_engine import an_alert
@@ -24,7 +24,8 @@ def on_the_wire(alert: Alert) -> dict:
 def test_the_schema_is_a_schema_and_names_every_field():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     names = {f.name for f in fields(Alert)}
-    assert set(SCHEMA["properties"]) == names == set(SCHEMA["required"])
+    of_one_type = {"partner", "zone"}  # absent from all others
+    assert set(SCHEMA["properties"]) == names == set(SCHEMA["required"]) | of_one_type
 
 
 def test_the_schema_knows_every_status_type_and_cause():
@@ -43,6 +44,8 @@ def test_the_schema_knows_every_status_type_and_cause():
         {"ship_name": "MARION", "ship_type": 70, "log10_nfa": -12.5, "share": Shares(0.1, 0.2, 0.3, 0.4)},
         {"share": Shares(float("nan"), 0.2, 0.3, 0.4), "score": float("inf")},
         {"status": Status.RETRACTED, "challenger": True},
+        {"alert_type": AlertType.MEETING, "cause": Cause.MEETING, "partner": Partner(227000002, None, None)},
+        {"alert_type": AlertType.ZONE, "cause": Cause.ZONE, "zone": ZoneOfAlert("Reserve", "enter")},
     ],
 )
 def test_every_alert_fits(change):

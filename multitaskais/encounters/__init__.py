@@ -1,0 +1,1 @@
+"""What is seen only when all ships are looked at together: meetings, silence against the coverage, stopping places."""
