@@ -19,7 +19,7 @@ from multitaskais.detection import offline as replay
 from multitaskais.detection.calibration import Calibration, fit
 from multitaskais.detection.grid import CellGrid
 from multitaskais.detection.panel import Panel
-from multitaskais.detection.threshold import N_TYPES, TYPE_INDEX, Surprise, Thresholds
+from multitaskais.detection.threshold import N_TYPES, TYPE_INDEX, TailScore, Thresholds
 from multitaskais.model.samples import samples_of
 from multitaskais.networks.noise import noise_table
 from multitaskais.records import AlertType
@@ -54,7 +54,7 @@ def vrnn_alone(samples: int) -> tuple[Panel, dict[int, NDArray[np.float64]]]:
     calibration, _ = fit(score, lines, grid, low_quantile=rules.low_quantile)
     by_type = np.full(N_TYPES, np.inf)
     by_type[TYPE_INDEX[AlertType.ABNORMAL]] = 1.0
-    thresholds = Thresholds((Surprise((0.0,) * 9, 1.0),), by_type, LOG10_EPS, 1, 0.0, 0.0)
+    thresholds = Thresholds((TailScore((0.0,) * 9, 1.0),), by_type, LOG10_EPS, 1, 0.0, 0.0)
     panel = Panel([detector], [calibration], thresholds, rules, decision="a_contrario")
     return panel, _behind(calibration, grid, score, lines)
 

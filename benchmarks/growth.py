@@ -7,7 +7,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from multitaskais.engine.engine import Fleet
+from multitaskais.engine.engine import PartitionEngine
 from multitaskais.model.folder import Model
 from multitaskais.records import REPORT_DTYPE
 
@@ -21,11 +21,11 @@ QUICK_VESSELS = (200, 1_000)
 LONG, OTHERS, PIECES = 100_000, 100, 10  # reports of the long track, other vessels, points of the curve
 
 
-def rate(fleet: Fleet, reports: NDArray[np.void], run: int = RUN_REPORTS) -> float:
+def rate(fleet: PartitionEngine, reports: NDArray[np.void], run: int = RUN_REPORTS) -> float:
     """Reports per second of a core."""
     began = time.process_time()
     for start in range(0, len(reports), run):
-        fleet.advance(reports[start : start + run])
+        fleet.process(reports[start : start + run])
     return len(reports) / (time.process_time() - began)
 
 
@@ -34,7 +34,7 @@ def against_vessels(found: Model, sizes: tuple[int, ...]) -> list[float]:
     out = []
     for vessels in sizes:
         reports = usual(vessels, REPORTS_EACH * 600 / 3600, 600.0, seed=vessels)
-        fleet = Fleet(found)
+        fleet = PartitionEngine(found)
         half = len(reports) // 2
         rate(fleet, reports[:half])
         out.append(rate(fleet, reports[half:]))
@@ -53,7 +53,7 @@ def against_length(found: Model, length: int) -> tuple[list[int], list[float]]:
     one["sog"], one["cog"] = 19.4, np.degrees(-angle) % 360.0
     reports = np.concatenate([others, one])
     reports = reports[np.argsort(reports["t"], kind="stable")]
-    fleet = Fleet(found)
+    fleet = PartitionEngine(found)
     x, y = [], []
     for k, piece in enumerate(np.array_split(reports, PIECES)):
         y.append(rate(fleet, piece))
@@ -70,7 +70,7 @@ def run(quick: bool = False) -> list[Result]:
     length = LONG // 10 if quick else LONG
     x, y = against_length(found, length)
     reports = usual(500, 4.0, 60.0, seed=3)
-    dense = Fleet(found)
+    dense = PartitionEngine(found)
     each_minute = rate(dense, reports)
     slowest, fastest = min(y[1:]), max(y[1:])
     nan = float("nan")
@@ -90,7 +90,7 @@ def run(quick: bool = False) -> list[Result]:
                 which,
                 "; ".join(f"{n:,} vessels {r:,.0f} reports/s" for n, r in zip(sizes, rates, strict=True)),
                 "each of these reports makes a sample, which is judged: the dearest traffic there is for one report",
-                f"500 vessels that report each minute: {each_minute:,.0f} reports/s; most time in: {hot(lambda: rate(Fleet(found), reports[:20_000]))}",
+                f"500 vessels that report each minute: {each_minute:,.0f} reports/s; most time in: {hot(lambda: rate(PartitionEngine(found), reports[:20_000]))}",
             ),
             {
                 "x": list(sizes), "y": rates, "x_label": "vessels", "y_label": "reports/s and core",

@@ -7,7 +7,7 @@ import gc
 import numpy as np
 
 from multitaskais.detection.protocol import Detector
-from multitaskais.engine.engine import Fleet
+from multitaskais.engine.engine import PartitionEngine
 
 from .harness import Result, figure
 from .machine import give_back_freed, resident_bytes
@@ -29,8 +29,8 @@ def run(quick: bool = False) -> list[Result]:
     if "vrnn" not in found.panel.names:
         found, which = learnt(), "a model learnt from seeded ships, VRNN with random weights"
     # The first vessels also bring what belongs to no vessel: caches, buffers of the libraries.
-    fleet = Fleet(found)
-    fleet.advance(usual(200, HOURS, EVERY_S, first_mmsi=200_000_000))
+    fleet = PartitionEngine(found)
+    fleet.process(usual(200, HOURS, EVERY_S, first_mmsi=200_000_000))
     gc.collect()
     give_back_freed()
     before = resident_bytes()
@@ -40,7 +40,7 @@ def run(quick: bool = False) -> list[Result]:
         reports = usual(n, HOURS, EVERY_S, seed=i, first_mmsi=227_000_000 + first)
         fleet.clock = type(fleet.clock)()
         for start in range(0, len(reports), 20_000):
-            fleet.advance(reports[start : start + 20_000])
+            fleet.process(reports[start : start + 20_000])
         fleet.snapshot()
         del reports
         gc.collect()

@@ -15,13 +15,13 @@ from typing import TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-from multitaskais.engine.engine import Fleet
+from multitaskais.engine.engine import PartitionEngine
 from stream_operator import devbroker
 from stream_operator.kafka import client as kafka
 from stream_operator.settings import Settings
 from stream_operator.worker import core
-from stream_operator.worker.checkpoint import Checkpointer, Cut
-from stream_operator.worker.consumer import Source
+from stream_operator.worker.checkpoint import Checkpointer, CheckpointPayload
+from stream_operator.worker.consumer import KafkaSource
 from stream_operator.worker.metrics import Metrics
 from stream_operator.worker.partition import Partition
 
@@ -42,10 +42,10 @@ T = TypeVar("T")
 
 def states(vessels: int, real: int) -> tuple[list[bytes], bytes]:
     """(states of so many vessels, the partition's state)."""
-    fleet = Fleet(model()[0])
+    fleet = PartitionEngine(model()[0])
     reports = usual(real, HOURS, EVERY_S, seed=31, first_mmsi=FIRST_MMSI)
     for start in range(0, len(reports), 20_000):
-        fleet.advance(reports[start : start + 20_000])
+        fleet.process(reports[start : start + 20_000])
     blobs = [b for b in fleet.snapshot().values() if b is not None]
     return list(itertools.islice(itertools.cycle(blobs), vessels)), fleet.partition_state()
 
@@ -58,12 +58,12 @@ def write(settings: Settings, blobs: list[bytes], partition_state: bytes) -> Non
         for _ in range(TWICE):
             for start in range(0, len(mine), CUT_VESSELS):
                 vessels: dict[int, bytes | None] = {FIRST_MMSI + i: blobs[i] for i in mine[start : start + CUT_VESSELS]}
-                checkpointer.commit(Cut(0, [], vessels, partition_state))
+                checkpointer.commit(CheckpointPayload(0, [], vessels, partition_state))
 
 
 def restored(settings: Settings, open_core: core.OpenCore) -> list[Partition]:
     """All partitions, as a worker opens them when it is given them."""
-    return Source(settings, open_core, Metrics(), lambda run: None)._open(list(range(settings.partitions)))
+    return KafkaSource(settings, open_core, Metrics(), lambda run: None)._open(list(range(settings.partitions)))
 
 
 def read_only(settings: Settings) -> tuple[int, int]:
@@ -108,7 +108,7 @@ def run(quick: bool = False) -> list[Result]:
         pairs, took = [], []
         for _ in range(1 if quick else ROUNDS):
             ours, partitions = clocked(lambda: restored(settings, open_core))
-            found = sum(sum(p.census().values()) for p in partitions)
+            found = sum(sum(p.open_track_counts().values()) for p in partitions)
             require(found == vessels, f"{found:,} of {vessels:,} vessels were restored")
             del partitions
             theirs, _ = clocked(lambda: read_only(settings))

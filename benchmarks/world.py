@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from multitaskais.engine.engine import Fleet
+from multitaskais.engine.engine import PartitionEngine
 from multitaskais.model.folder import Model
 
 from .harness import Result
@@ -33,11 +33,11 @@ class Cost(NamedTuple):
         return reports_per_s * self.report + vessels / 600.0 * self.sample
 
 
-def fold(fleet: Fleet, reports: np.ndarray) -> float:
+def fold(fleet: PartitionEngine, reports: np.ndarray) -> float:
     """Seconds of a core."""
     began = time.process_time()
     for start in range(0, len(reports), RUN_REPORTS):
-        fleet.advance(reports[start : start + RUN_REPORTS])
+        fleet.process(reports[start : start + RUN_REPORTS])
     return time.process_time() - began
 
 
@@ -46,7 +46,7 @@ def cost(found: Model) -> Cost:
     rows, spent = [], []
     for vessels, hours, every_s in ((200, 2.0, 10.0), (2_000, 3.5, 600.0)):
         reports = usual(vessels, hours, every_s, seed=21)
-        fleet = Fleet(found)
+        fleet = PartitionEngine(found)
         spent.append(fold(fleet, reports))
         rows.append((len(reports), vessels * hours * 6))
     a, b = np.linalg.solve(np.array(rows, float), np.array(spent))
@@ -62,7 +62,7 @@ def run(quick: bool = False) -> list[Result]:
     each = cost(found)
     predicted = each.cores(rate, vessels)
     reports = usual(vessels, minutes / 60.0, vessels / rate, seed=22)
-    fleet = Fleet(found)
+    fleet = PartitionEngine(found)
     before = resident_bytes()
     spent = fold(fleet, reports)
     give_back_freed()

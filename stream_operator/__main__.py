@@ -62,7 +62,7 @@ def worker(argv: list[str]) -> int:
         topics.require(settings)
     except topics.BrokerAway as e:
         print(f"error: {e}", file=sys.stderr)
-        return exits.AGAIN
+        return exits.TEMPFAIL
     return app.run(settings, open_core)
 
 

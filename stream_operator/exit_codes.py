@@ -15,16 +15,16 @@ import os
 import sys
 from typing import NoReturn
 
-WRONG = 2
-BROKEN = 70  # EX_SOFTWARE
-AGAIN = 75  # EX_TEMPFAIL
+USAGE = 2
+SOFTWARE = 70  # EX_SOFTWARE
+TEMPFAIL = 75  # EX_TEMPFAIL
 
 log = logging.getLogger("stream_operator")
 
 
 def end_now(code: int, message: str, error: BaseException | None = None) -> NoReturn:
     """Log, flush and end the process from any thread, without another word to the broker."""
-    log.critical("%s (exit code %d)", message, code, exc_info=error if code == BROKEN else None)
+    log.critical("%s (exit code %d)", message, code, exc_info=error if code == SOFTWARE else None)
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

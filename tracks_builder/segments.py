@@ -54,14 +54,14 @@ def track_ids(mmsi: NDArray[np.int64], rows: NDArray[np.void]) -> pa.Array:
 class _Fold:
     """One vessel through the live tracker, with the labels of the reports that are not handed out yet."""
 
-    def __init__(self, rules: TrackRules, line: int = 0, track: int = 0) -> None:
+    def __init__(self, rules: TrackRules, target: int = 0, track: int = 0) -> None:
         self._rules = rules
-        self._tracker = VesselTracker(next_line=line)
+        self._tracker = VesselTracker(next_target=target)
         self._next_track = track
         self._offered = self._done = 0
         self._labels: dict[int, tuple[tuple, bool]] = {}  # by number: fields of LABEL_DTYPE, first of its track
         self._open: dict[int, tuple[str, tuple]] = {}  # by line: id of its present track, its label
-        self._last: tuple = (0, line, track, math.nan, 1)
+        self._last: tuple = (0, target, track, math.nan, 1)
 
     def offer(self, reports: NDArray[np.void]) -> None:
         """Take those of the vessel's waiting ``reports`` that were not seen before."""
@@ -78,12 +78,12 @@ class _Fold:
             if isinstance(event, Rejected):
                 self._labels[event.report[_INDEX]] = ((CODE[event.reason],), False)
             elif isinstance(event, Accepted):
-                track_id, label = self._open.get(event.line, ("", ()))
-                first = event.new_line or track_id != event.track_id
+                track_id, label = self._open.get(event.target, ("", ()))
+                first = event.new_target or track_id != event.track_id
                 if first:
                     suffix = int(event.track_id.rpartition("Z")[2].lstrip("-") or 1)
-                    label = (0, event.line, self._next_track, event.report[1], suffix)
-                    self._open[event.line] = (event.track_id, label)
+                    label = (0, event.target, self._next_track, event.report[1], suffix)
+                    self._open[event.target] = (event.track_id, label)
                     self._next_track += 1
                 self._labels[event.report[_INDEX]] = (label, first)
 

@@ -35,14 +35,14 @@ def main(expected: int) -> None:
     cores: dict[int, core.Core] = defaultdict(lambda: open_core([], None))
     began, done, committed = 0.0, 0, time.monotonic()
     while done < expected:
-        by_partition: dict[int, list[wire.Raw]] = defaultdict(list)
+        by_partition: dict[int, list[wire.ConsumerRecord]] = defaultdict(list)
         for m in consumer.consume(settings.run_size, 0.1):
             if m.error() is None:
-                by_partition[m.partition()].append(wire.Raw(m.offset(), m.key(), m.value()))
+                by_partition[m.partition()].append(wire.ConsumerRecord(m.offset(), m.key(), m.value()))
         began = began or (time.monotonic() if by_partition else 0.0)
         for number, records in by_partition.items():
             done += len(records)
-            events = cores[number].advance(wire.decode(records).reports)
+            events = cores[number].process(wire.decode(records).reports)
             for topic, found in (
                 (settings.alert_topic, [wire.encode_alert(a) for a in events.alerts]),
                 (settings.verdict_topic, [wire.encode_verdict(v) for v in events.verdicts]),

@@ -27,7 +27,7 @@ class Counting:
         self._counts = {m: struct.unpack("<q", b)[0] for m, b in vessels}
         self._changed: set[int] = set()
 
-    def advance(self, reports: NDArray[np.void]) -> Events:
+    def process(self, reports: NDArray[np.void]) -> Events:
         events = Events()
         events.counts.received = events.counts.accepted = len(reports)
         for mmsi in reports["mmsi"].tolist():
@@ -44,7 +44,7 @@ class Counting:
     def models(self) -> tuple[()]:
         return ()
 
-    def census(self) -> dict[tuple[str, str], int]:
+    def open_track_counts(self) -> dict[tuple[str, str], int]:
         return {}
 
     def snapshot(self) -> dict[int, bytes | None]:

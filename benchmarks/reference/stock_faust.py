@@ -45,12 +45,12 @@ def main(expected: int, take: bool) -> None:
     async def judge(batch: list) -> None:
         nonlocal began, done
         began = began or time.monotonic()
-        by_partition: dict[int, list[wire.Raw]] = defaultdict(list)
+        by_partition: dict[int, list[wire.ConsumerRecord]] = defaultdict(list)
         for event in batch:
             m = event.message
-            by_partition[m.partition].append(wire.Raw(m.offset, m.key, m.value))
+            by_partition[m.partition].append(wire.ConsumerRecord(m.offset, m.key, m.value))
         for number, records in by_partition.items():
-            events = cores[number].advance(wire.decode(records).reports)
+            events = cores[number].process(wire.decode(records).reports)
             for alert in events.alerts:
                 key, value = wire.encode_alert(alert)
                 await alerts.send(key=key, value=value)

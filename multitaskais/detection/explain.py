@@ -33,7 +33,7 @@ from ..records import AlertType, Cause, DetectorScore
 from ..tracks.geometry import M_PER_DEG
 from .ship_classes import class_name
 from .threshold import TYPE_INDEX
-from .traffic_patterns import SECTOR_DEG, Usual
+from .traffic_patterns import SECTOR_DEG, CellStatistics
 
 CAUSES = tuple(Cause)
 _OF_TYPE = {
@@ -118,7 +118,7 @@ def cause(
     alert_type: AlertType,
     window: Window,
     type_score: NDArray[np.float64],
-    usual: Usual | None,
+    usual: CellStatistics | None,
     of_loudest: Cause | None = None,
 ) -> Cause:
     """The first that applies.
@@ -156,13 +156,13 @@ def cause(
     return Cause.COURSE if odd_course >= ODD_COURSE_SHARE or not off else Cause.OUT_OF_PLACE
 
 
-def _off(window: Window, usual: Usual) -> list[bool]:
+def _off(window: Window, usual: CellStatistics) -> list[bool]:
     """Of each sample of which a usual place is known: whether it is out of place."""
     away = (usual.distance_to_usual(*at) for at in zip(window.lat.tolist(), window.lon.tolist(), strict=True))
     return [d[0] > OFF_M for d in away if d is not None]
 
 
-def _odd(window: Window, usual: Usual) -> tuple[float, float]:
+def _odd(window: Window, usual: CellStatistics) -> tuple[float, float]:
     """Share of the window's samples whose speed, and whose course, few ships there have."""
     speed: list[bool] = []
     course: list[bool] = []
@@ -176,7 +176,7 @@ def _odd(window: Window, usual: Usual) -> tuple[float, float]:
     return (float(np.mean(speed)) if speed else 0.0, float(np.mean(course)) if course else 0.0)
 
 
-def loudest(
+def top_contributor(
     names: tuple[str, ...], z: NDArray[np.float64], surprise_order: NDArray[np.float64]
 ) -> tuple[DetectorScore, ...]:
     """The detectors that say most, the loudest first; those without a number are left out."""
@@ -202,7 +202,7 @@ class Facts(NamedTuple):
     detail: str = ""
 
 
-def message(facts: Facts, usual: Usual | None) -> str:
+def message(facts: Facts, usual: CellStatistics | None) -> str:
     """One or two plain sentences: who, what, where, when, how unusual, what ships usually do there."""
     what = {
         Cause.JUMP: "jumped: its reports lie farther apart than it can have sailed",
@@ -239,7 +239,7 @@ def _who(facts: Facts) -> str:
     return f"{f'{kind.capitalize()} vessel' if kind else 'Vessel'} MMSI {facts.mmsi:09d}"
 
 
-def _habit(facts: Facts, usual: Usual) -> str:
+def _habit(facts: Facts, usual: CellStatistics) -> str:
     away = usual.distance_to_usual(facts.lat, facts.lon)
     custom = usual.custom(facts.lat, facts.lon)
     parts = []

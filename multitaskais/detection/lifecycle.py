@@ -24,7 +24,7 @@ from ..records import Alert, AlertType, Cause, NotJudged, Place, Shares, Status,
 from . import explain
 from .panel import Panel, StepResult
 from .threshold import TYPE_INDEX, TYPES, over_limit
-from .traffic_patterns import Usual
+from .traffic_patterns import CellStatistics
 
 if TYPE_CHECKING:
     from ..tracks.tracker import IdentityConflict, Jump
@@ -35,7 +35,7 @@ MAX_SCORE = 1e6  # a displacement within one second needs any speed; JSON has no
 REASON_TEXT = tuple(r.text for r in NotJudged)
 
 
-class LineInfo(NamedTuple):
+class TargetInfo(NamedTuple):
     """What is known of a line beside its row."""
 
     mmsi: int
@@ -60,7 +60,7 @@ class AlertLife:
         self,
         panel: Panel,
         model_version: str,
-        usual: Usual | None = None,
+        usual: CellStatistics | None = None,
         track_rules: TrackRules | None = None,
         *,
         challenger: bool = False,
@@ -75,7 +75,7 @@ class AlertLife:
     # ---------------------------------------------------------------- samples
 
     def judge(
-        self, rows: NDArray[np.void], samples: NDArray[np.void], result: StepResult, infos: Sequence[LineInfo]
+        self, rows: NDArray[np.void], samples: NDArray[np.void], result: StepResult, infos: Sequence[TargetInfo]
     ) -> list[tuple[int, Alert]]:
         """After ``rows, result = panel.step(...)``: (index in the batch, alert) of all that has changed, by index then type."""
         hot = result.type_score >= 1.0  # False where NaN
@@ -93,7 +93,7 @@ class AlertLife:
         return told
 
     def verdicts(
-        self, rows: NDArray[np.void], samples: NDArray[np.void], result: StepResult, infos: Sequence[LineInfo]
+        self, rows: NDArray[np.void], samples: NDArray[np.void], result: StepResult, infos: Sequence[TargetInfo]
     ) -> list[Verdict]:
         """The verdict of each line after ``judge``: abnormal while an alert stands."""
         abnormal: list[bool] = np.any(rows["alert"]["open"], axis=1).tolist()
@@ -119,7 +119,7 @@ class AlertLife:
             for info, t, bad, judged, reason, score in columns
         ]
 
-    def _next(self, row: Any, k: int, hot: bool, sample: Any, result: StepResult, info: LineInfo) -> Alert | None:
+    def _next(self, row: Any, k: int, hot: bool, sample: Any, result: StepResult, info: TargetInfo) -> Alert | None:
         a = row["alert"][k]
         if not hot:
             a["quiet"] += 1
@@ -133,8 +133,8 @@ class AlertLife:
         if fresh or score > a["score"]:
             window = explain.Window.of(row)
             a["score"] = score
-            loudest = self._loudest(k, result)
-            named = None if loudest is None else self.panel.traits[loudest].cause
+            top_contributor = self._loudest(k, result)
+            named = None if top_contributor is None else self.panel.traits[top_contributor].cause
             a["cause"] = explain.CAUSES.index(explain.cause(TYPES[k], window, result.type_score, self.usual, named))
             a["log10_nfa"], a["parts"], a["z"] = result.log10_nfa, result.parts, result.z
             a["peak"] = (*here, window.median_sog, window.mean_course)
@@ -151,15 +151,15 @@ class AlertLife:
         self, row: Any, k: int, result: StepResult, here: tuple[float, float, float]
     ) -> tuple[float, float, float]:
         """The first sample that the loudest detector of this type rests its judgement on."""
-        loudest = self._loudest(k, result)
-        if loudest is None:  # decided by the a-contrario rule
+        top_contributor = self._loudest(k, result)
+        if top_contributor is None:  # decided by the a-contrario rule
             back = self.panel.start_of_segment(row)
         else:
-            steps = int(self.panel.steps[loudest])
+            steps = int(self.panel.steps[top_contributor])
             if steps > 1:
-                back = _since(row["z"][loudest][-steps:].tolist())
+                back = _since(row["z"][top_contributor][-steps:].tolist())
             else:
-                back = self.panel.traits[loudest].span_samples - 1
+                back = self.panel.traits[top_contributor].span_samples - 1
         ring = row["t"]
         back = min(back, int((~np.isnan(ring)).sum()) - 1, len(ring) - 1)
         return (
@@ -169,11 +169,11 @@ class AlertLife:
     def _loudest(self, k: int, result: StepResult) -> int | None:
         """The detector that says most for an alert type, with its weight, as in the fusion; None where none has a number."""
         mine = np.flatnonzero((self.panel.types == k) & ~np.isnan(result.z))
-        return int(mine[np.argmax((result.surprise + self.panel.log_weight)[mine])]) if len(mine) else None
+        return int(mine[np.argmax((result.tail_score + self.panel.log_weight)[mine])]) if len(mine) else None
 
     # ---------------------------------------------------------------- events between reports
 
-    def on_jump(self, row: Any, jump: Jump, info: LineInfo) -> list[Alert]:
+    def on_jump(self, row: Any, jump: Jump, info: TargetInfo) -> list[Alert]:
         """A report that needs an impossible speed. One alert for a displaced stretch; later ones of it update it."""
         a = row["alert"][_JUMP]
         before, after = jump.before, jump.after
@@ -193,7 +193,7 @@ class AlertLife:
         again = grown or t - a["told_t"] >= self._rules.update_every_s
         return [self._tell(a, _JUMP, Status.UPDATED, t, info)] if again else []
 
-    def on_identity(self, row: Any, conflict: IdentityConflict, info: LineInfo) -> list[Alert]:
+    def on_identity(self, row: Any, conflict: IdentityConflict, info: TargetInfo) -> list[Alert]:
         """Two ships on one MMSI: closes the jumps that it explains, and stands until the track ends."""
         told = []
         if row["alert"][_JUMP]["open"]:
@@ -209,19 +209,19 @@ class AlertLife:
         a["peak"] = (*report[1:4], report[4], report[5])
         return [*told, self._tell(a, _IDENTITY, Status.RAISED if fresh else Status.UPDATED, report[1], info)]
 
-    def on_end(self, row: Any, info: LineInfo) -> list[Alert]:
+    def on_end(self, row: Any, info: TargetInfo) -> list[Alert]:
         """The track has ended by a gap; ``info.decided_at`` is its last report + the gap, so no clock but the vessel's counts."""
         alerts = row["alert"]
         return [self._close(alerts[k], k, info) for k in np.flatnonzero(alerts["open"]).tolist()]
 
     # ---------------------------------------------------------------- revisions
 
-    def _close(self, a: Any, k: int, info: LineInfo) -> Alert:
+    def _close(self, a: Any, k: int, info: TargetInfo) -> Alert:
         alert = self._tell(a, k, Status.CLOSED, float(a["told_t"]), info)
         a["open"] = False
         return alert
 
-    def _tell(self, a: Any, k: int, status: Status, t: float, info: LineInfo) -> Alert:
+    def _tell(self, a: Any, k: int, status: Status, t: float, info: TargetInfo) -> Alert:
         a["revision"] += 1
         a["told_t"], a["told_score"] = t, a["score"]
         what = explain.CAUSES[a["cause"]]
@@ -241,7 +241,7 @@ class AlertLife:
             ship_type=None if info.ship_type < 0 else info.ship_type,
             alert_type=TYPES[k],
             cause=what,
-            detectors=explain.loudest(self.panel.names, z, self.panel.surprise(z)),
+            detectors=explain.top_contributor(self.panel.names, z, self.panel.tail_score(z)),
             track_id=a["track_id"].decode(),
             segment_start=Place(*start),
             segment_end=Place(*end),
@@ -260,11 +260,11 @@ class AlertLife:
         decided_by_nfa = self.panel.decision == "a_contrario" and TYPES[k] is AlertType.ABNORMAL
         if thresholds is None or decided_by_nfa or not math.isfinite(thresholds.by_type[k]):
             return math.nan, math.nan
-        surprise = score * thresholds.common - thresholds.handicap[k]
-        return scalars.exp(min(surprise, 50.0)), float(max(thresholds.n_tracks, 10))
+        tail_score = score * thresholds.common - thresholds.threshold_offset[k]
+        return scalars.exp(min(tail_score, 50.0)), float(max(thresholds.n_tracks, 10))
 
 
-def _open(a: Any, info: LineInfo, t: float, start: Sequence[float]) -> None:
+def _open(a: Any, info: TargetInfo, t: float, start: Sequence[float]) -> None:
     """A fresh alert: nothing of an earlier one of this type remains."""
     a["open"] = True
     a["quiet"] = a["revision"] = 0
@@ -290,4 +290,4 @@ def _one(result: StepResult, i: int) -> StepResult:
     return StepResult(*(column[i] for column in result))
 
 
-__all__ = ["AlertLife", "LineInfo"]
+__all__ = ["AlertLife", "TargetInfo"]

@@ -1,6 +1,6 @@
 """The panel: all detectors of a model side by side, calibrated alike, joined to one verdict a line and sample (METHOD 10.1).
 
-    sample -> each detector's score -> z in its cell -> mean over its window -> surprise -> largest of each alert type / threshold
+    sample -> each detector's score -> z in its cell -> mean over its window -> tail_score -> largest of each alert type / threshold
 
 A row of ``row_dtype`` is all that a line's past leaves behind: the detectors' states, rings of the last 12 samples, the
 a-contrario masks and the alerts that stand. A step is pure and vectorised over lines; a line's numbers are bit-identical
@@ -26,7 +26,7 @@ from .calibration import Calibration
 from .grid import CellGrid
 from .protocol import Detector
 from .ship_classes import vessel_class
-from .threshold import N_TYPES, TYPE_INDEX, TYPES, Surprises, Thresholds, over_limit
+from .threshold import N_TYPES, TYPE_INDEX, TYPES, TailScores, Thresholds, over_limit
 
 LITTLE_KNOWN_VESSELS = 10  # METHOD 10.6: with fewer other vessels around, a place is little known
 CONTRADICTION_KNOTS = 2.5  # METHOD 10.4; in 5 of 6 slots 0.3 % of clean tracks reach it, and spoofs 7
@@ -40,7 +40,7 @@ class StepResult(NamedTuple):
     judged: NDArray[np.bool_]  # (n,) the sample has a judgement
     reason: NDArray[np.uint8]  # (n,) NotJudged; 0 where judged
     z: NDArray[np.float64]  # (n, D) windowed z: what each detector says now
-    surprise: NDArray[np.float64]  # (n, D) the same as -ln(share of normal tracks that reach it)
+    tail_score: NDArray[np.float64]  # (n, D) the same as -ln(share of normal tracks that reach it)
     type_score: NDArray[np.float64]  # (n, N_TYPES) score of each alert type / its threshold
     score: NDArray[np.float64]  # (n,) the largest of them
     log10_nfa: NDArray[np.float64]  # (n,) best segment that ends now
@@ -124,7 +124,7 @@ class Panel:
         detectors: in the order of the columns of ``StepResult.z``; names differ.
         calibrations: one each, of one grid.
         thresholds: of these detectors; None while they are being learnt (all scores / threshold are NaN then).
-        decision: what decides ``abnormal``: "fused" (largest surprise) or "a_contrario" (NFA < eps).
+        decision: what decides ``abnormal``: "fused" (largest tail_score) or "a_contrario" (NFA < eps).
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class Panel:
             (k for k, t in enumerate(self.traits) if t.a_contrario and calibrations[k].low is not None), None
         )
         self._norms = _Norms.of(calibrations, self.traits)
-        self._surprises = None if thresholds is None else Surprises(thresholds.surprise)
+        self._tail_scores = None if thresholds is None else TailScores(thresholds.tail_score)
         self.log_weight = functions.log([t.weight for t in self.traits])
         self._columns = [(k, np.flatnonzero(self.types == k).tolist()) for k in np.unique(self.types).tolist()]
         self.alert_dtype = _alert_dtype(len(names))
@@ -227,7 +227,7 @@ class Panel:
             nfa = np.where(is_judged, self._rule.least(*masks), np.nan)
         else:
             nfa = np.full(n, np.nan)
-        surprise, type_score = self._fuse(said, nfa)
+        tail_score, type_score = self._fuse(said, nfa)
         long_enough = (samples["n"] >= self.rules.warmup_samples) & (samples["n"] * STEP_S >= self.rules.min_timespan_s)
         judged = long_enough & ~np.isnan(said).all(1)
         reason = np.full(n, NotJudged.NO_DATA, np.uint8)
@@ -238,11 +238,11 @@ class Panel:
         reason[moored] = NotJudged.MOORED
         reason[judged] = NotJudged.JUDGED
         score = np.fmax.reduce(type_score, axis=1)
-        return new, StepResult(judged, reason, said, surprise, type_score, score, nfa, _shares(new["parts"]))
+        return new, StepResult(judged, reason, said, tail_score, type_score, score, nfa, _shares(new["parts"]))
 
-    def surprise(self, said: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(..., D) windowed z -> (..., D) surprise; NaN while thresholds are being learnt."""
-        return np.full_like(said, np.nan) if self._surprises is None else self._surprises(said)
+    def tail_score(self, said: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(..., D) windowed z -> (..., D) tail_score; NaN while thresholds are being learnt."""
+        return np.full_like(said, np.nan) if self._tail_scores is None else self._tail_scores(said)
 
     def start_of_segment(self, row: np.void) -> int:
         """Steps from the newest sample back to the start of the most meaningful segment that ends there."""
@@ -268,13 +268,13 @@ class Panel:
     def _fuse(
         self, said: NDArray[np.float64], nfa: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Windowed z -> surprise of each detector, and each alert type's largest, weighted and with its handicap / the threshold."""
+        """Windowed z -> tail_score of each detector, and each alert type's largest, weighted and with its handicap / the threshold."""
         type_score = np.full((len(said), N_TYPES), np.nan)
-        surprise = self.surprise(said)
+        tail_score = self.tail_score(said)
         if self.thresholds is None:
-            return surprise, type_score
-        common, handicap = self.thresholds.common, self.thresholds.handicap
-        ratio = np.maximum((surprise + (self.log_weight + handicap[self.types])) / common, 0.0)
+            return tail_score, type_score
+        common, threshold_offset = self.thresholds.common, self.thresholds.threshold_offset
+        ratio = np.maximum((tail_score + (self.log_weight + threshold_offset[self.types])) / common, 0.0)
         for k, traits in enumerate(self.traits):
             if traits.alert_at is not None:
                 ratio[:, k] = over_limit(self.calibrations[k].score_of_region(said[:, k]), traits.alert_at)
@@ -283,7 +283,7 @@ class Panel:
                 np.fmax(type_score[:, k], ratio[:, column], out=type_score[:, k])
         if self.decision == "a_contrario":
             type_score[:, TYPE_INDEX[AlertType.ABNORMAL]] = nfa / self.thresholds.log10_eps
-        return surprise, type_score
+        return tail_score, type_score
 
 
 def _running_mean(old: NDArray[np.float32], value: NDArray[np.float64]) -> NDArray[np.float64]:

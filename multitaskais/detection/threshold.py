@@ -6,7 +6,7 @@ against it: each vessel is left out of the cells that calibrate it and, where th
 thresholds may rest on all normal tracks there are, not on the few development tracks alone; and the default budget of 4 %
 leaves room below 5 to 8 %.
 
-Detectors are made comparable by ``Surprise``: the windowed score of a detector becomes -ln(share of normal tracks whose greatest
+Detectors are made comparable by ``TailScore``: the windowed score of a detector becomes -ln(share of normal tracks whose greatest
 score reaches it). It is 0 for what most tracks reach, 3 for one track in 20, 4.6 for one in 100, whatever the detector's unit.
 A detector with a weight below 1 must be so much rarer to count as much (ln weight is added), and each alert type is given a
 handicap that brings its threshold to the greatest of all: the largest score of all types is then the one that its share of the
@@ -48,21 +48,21 @@ RULE_SLOPE = 0.5
 def over_limit(score: NDArray[np.float64] | float, limit: float) -> NDArray[np.float64]:
     """Score of a rule with a limit of its own (knots) -> score / threshold: linear below the limit, 1 + ln(score / limit) / 2 above it.
 
-    The scores of all other alert types are logarithms (``Surprise``); without this, the largest of all would always be the rule's.
+    The scores of all other alert types are logarithms (``TailScore``); without this, the largest of all would always be the rule's.
     """
     ratio = np.asarray(score, np.float64) / limit
     return np.where(ratio > 1.0, 1.0 + RULE_SLOPE * functions.log(np.maximum(ratio, 1.0)), ratio)
 
 
 @dataclass(frozen=True)
-class Surprise:
+class TailScore:
     """Windowed score -> -ln(share of normal tracks that reach it); empirical up to the 80 % quantile, then exponential."""
 
     knots: tuple[float, ...]
     tail_scale: float
 
     @classmethod
-    def fit(cls, track_max: NDArray[np.float64]) -> Surprise:
+    def fit(cls, track_max: NDArray[np.float64]) -> TailScore:
         """From the greatest windowed score of each development track; NaN (never judged) does not count."""
         x = track_max[np.isfinite(track_max)]
         if not len(x):
@@ -80,10 +80,10 @@ class Surprise:
         return np.where(score > knots[-1], tail, body)
 
 
-class Surprises:
+class TailScores:
     """Those of all detectors at once, (..., D) -> (..., D), with the bits of each alone."""
 
-    def __init__(self, each: Sequence[Surprise]) -> None:
+    def __init__(self, each: Sequence[TailScore]) -> None:
         self._knots = np.array([s.knots for s in each])
         self._tail_scale = np.array([s.tail_scale for s in each])
         self._start = np.arange(len(each)) * len(_KNOTS)
@@ -150,8 +150,8 @@ class Thresholds:
     """Learnt on development tracks.
 
     Attributes:
-        surprise: of each detector, in the panel's order.
-        by_type: (N_TYPES,) least surprise that raises an alert of each type; inf where the type is off or an event.
+        tail_score: of each detector, in the panel's order.
+        by_type: (N_TYPES,) least tail_score that raises an alert of each type; inf where the type is off or an event.
         log10_eps: of the a-contrario rule, by the same budget as ``abnormal``; NaN without it.
         n_tracks: development tracks they rest on.
         flagged: share of those tracks that they flag.
@@ -159,7 +159,7 @@ class Thresholds:
         score_at_5pct: the fused score that 5 % of those tracks exceed, whatever the budget; NaN where it was not kept.
     """
 
-    surprise: tuple[Surprise, ...]
+    tail_score: tuple[TailScore, ...]
     by_type: NDArray[np.float64]
     log10_eps: float
     n_tracks: int
@@ -174,13 +174,13 @@ class Thresholds:
         return float(known.max()) if len(known) else 1.0
 
     @property
-    def handicap(self) -> NDArray[np.float64]:
-        """(N_TYPES,) what is added to each type's surprise; -inf where the type is off."""
+    def threshold_offset(self) -> NDArray[np.float64]:
+        """(N_TYPES,) what is added to each type's tail_score; -inf where the type is off."""
         return self.common - self.by_type
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "surprise": [{"knots": list(s.knots), "tail_scale": s.tail_scale} for s in self.surprise],
+            "surprise": [{"knots": list(s.knots), "tail_scale": s.tail_scale} for s in self.tail_score],
             "by_type": {str(t): float(v) for t, v in zip(TYPES, self.by_type, strict=True) if np.isfinite(v)},
             "log10_eps": self.log10_eps if np.isfinite(self.log10_eps) else None,
             "n_tracks": self.n_tracks,
@@ -192,7 +192,7 @@ class Thresholds:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Thresholds:
         return cls(
-            tuple(Surprise(tuple(s["knots"]), s["tail_scale"]) for s in values["surprise"]),
+            tuple(TailScore(tuple(s["knots"]), s["tail_scale"]) for s in values["surprise"]),
             np.array([values["by_type"].get(str(t), np.inf) for t in TYPES]),
             np.nan if values["log10_eps"] is None else values["log10_eps"],
             values["n_tracks"],
@@ -207,12 +207,12 @@ class DevelopmentScores:
     """What the panel said on the development tracks.
 
     Attributes:
-        surprise: (m, N_TYPES) of each sample, the largest among the type's detectors; NaN where not judged.
+        tail_score: (m, N_TYPES) of each sample, the largest among the type's detectors; NaN where not judged.
         track: (m,) number of each sample's track, 0..n_tracks - 1, ascending, samples of a track in time order.
         hours: of all tracks together.
     """
 
-    surprise: NDArray[np.float64]
+    tail_score: NDArray[np.float64]
     track: NDArray[np.int64]
     n_tracks: int
     hours: float
@@ -225,11 +225,11 @@ class DevelopmentScores:
 
     def flagged(self, by_type: NDArray[np.float64]) -> float:
         """Share of tracks in which some type reaches its threshold."""
-        return float((self.track_max(self.surprise) >= by_type).any(1).mean())
+        return float((self.track_max(self.tail_score) >= by_type).any(1).mean())
 
     def alerts_per_vessel_day(self, by_type: NDArray[np.float64]) -> float:
         """Alerts counted as the alert life counts them: one until ``REST_STEPS`` samples in a row stay below."""
-        hot = self.surprise >= by_type
+        hot = self.tail_score >= by_type
         n = 0
         for k in range(hot.shape[1]):
             at = np.flatnonzero(hot[:, k])
@@ -240,16 +240,16 @@ class DevelopmentScores:
 
 
 def choose(scores: DevelopmentScores, budget: Budget) -> NDArray[np.float64]:
-    """(N_TYPES,) thresholds in surprise that use up the budget and share it by the weights.
+    """(N_TYPES,) thresholds in tail_score that use up the budget and share it by the weights.
 
     Each type's threshold lies where the fitted share of development tracks above it is c times its weight; c is the greatest number
     for which all types together stay within the budget.
     """
-    best = scores.track_max(scores.surprise)
+    best = scores.track_max(scores.tail_score)
     weights = np.array([budget.weights.get(str(t), 0.0) for t in TYPES])
     off = (weights <= 0) | ~np.isfinite(best).any(0)
     greatest = np.fmax.reduce(best, axis=0)
-    fits = [Surprise.fit(best[:, k]) for k in range(N_TYPES)]
+    fits = [TailScore.fit(best[:, k]) for k in range(N_TYPES)]
     weights = np.where(off, 0.0, weights)
     weights = weights / max(weights.sum(), 1e-9)
 
@@ -272,9 +272,9 @@ def choose(scores: DevelopmentScores, budget: Budget) -> NDArray[np.float64]:
     return at(scalars.exp(low))
 
 
-def _inverse(surprise: Surprise, value: float) -> float:
-    """The score that has this surprise."""
+def _inverse(tail_score: TailScore, value: float) -> float:
+    """The score that has this tail_score."""
     top = -_LOG_TAIL
     if value > top:
-        return surprise.knots[-1] + (value - top) * surprise.tail_scale
-    return float(np.interp(value, -functions.log1p(-_KNOTS), np.array(surprise.knots)))
+        return tail_score.knots[-1] + (value - top) * tail_score.tail_scale
+    return float(np.interp(value, -functions.log1p(-_KNOTS), np.array(tail_score.knots)))

@@ -42,7 +42,7 @@ class Custom(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Usual:
+class CellStatistics:
     """Attributes of each level's groups of cells (``CellGrid.groups``), and of the fine grid.
 
     sog: per level (n_groups, 5) quantiles 5, 25, 50, 75, 95 % in knots; courses: per level (n_groups, N_SECTORS) counts;
@@ -114,7 +114,7 @@ class Usual:
         np.savez_compressed(file, **arrays)
 
     @classmethod
-    def load(cls, file: Path) -> Usual:
+    def load(cls, file: Path) -> CellStatistics:
         with np.load(file, allow_pickle=False) as f:
             lat_min, lon_min, cell_deg, n_lat, n_lon = f["grid"].tolist()
             levels = range(len(LEVELS))
@@ -129,7 +129,7 @@ class Usual:
             )
 
     @classmethod
-    def fit(cls, samples: NDArray[np.void], grid: CellGrid) -> Usual:
+    def fit(cls, samples: NDArray[np.void], grid: CellGrid) -> CellStatistics:
         """From (m,) samples of normal tracks, sorted by line."""
         cell = grid.index(samples["lat"], samples["lon"])
         use = (cell >= 0) & ~samples["moored"] & np.isfinite(samples["sog"])

@@ -20,7 +20,7 @@ from ..detection.protocol import Scores
 from ..errors import ModelCorrupt, WrongRegion
 from ..exact import functions
 from ..records import AlertType, NotJudged
-from .reference import NOBODY, Traffic, velocity
+from .reference import NOBODY, ReferenceSet, velocity
 
 FILE = "cells.npz"
 FORMAT_VERSION = 1
@@ -73,7 +73,7 @@ class CellsDetector:
     def __init__(self, region: Region, levels: list[Level]) -> None:
         self.region, self.levels = region, levels
         self._row_of, self._surprise = _tables(region, levels)
-        self._traffic: Traffic | None = None
+        self._traffic: ReferenceSet | None = None
         self._own: list[Level] = []  # keys with the vessel's number, only in the process that learned
 
     def initial(self, n: int) -> NDArray[np.void]:
@@ -120,7 +120,7 @@ class CellsDetector:
 
     @classmethod
     def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules, seed: int = 0) -> Self:
-        traffic = Traffic.of(samples, region, np.random.default_rng(seed))
+        traffic = ReferenceSet.of(samples, region, np.random.default_rng(seed))
         lat = region.lat_min + traffic.xy[:, 1] / traffic.plane.km_north
         lon = region.lon_min + traffic.xy[:, 0] / traffic.plane.km_east
         sog, cog = _bins(traffic.uv)

@@ -26,7 +26,7 @@ from ..detection.rings import push
 from ..exact import functions
 from ..records import AlertType, NotJudged
 from .lanes import Lanes, course_of
-from .reference import NOBODY, Traffic, mean_of, nearest_other, nearest_others, tree_of, velocity
+from .reference import NOBODY, ReferenceSet, mean_of, nearest_other, nearest_others, tree_of, velocity
 
 FILE = "place.npz"
 KM_PER_KNOT = 0.25
@@ -53,7 +53,7 @@ class PlaceDetector:
 
     def __init__(
         self,
-        traffic: Traffic,
+        traffic: ReferenceSet,
         usual: NDArray[np.int16],
         typical: float,
         typical_way: float,
@@ -128,7 +128,7 @@ class PlaceDetector:
 
     @classmethod
     def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules, seed: int = 0) -> Self:
-        traffic = Traffic.of(samples, region, np.random.default_rng(seed))
+        traffic = ReferenceSet.of(samples, region, np.random.default_rng(seed))
         points = _scaled(traffic.xy, traffic.uv)
         far = _log(nearest_other(tree_of(points), traffic.vessel, points, traffic.vessel))
         usual = np.round(np.clip(far, -32.0, 32.0) / UNIT).astype(np.int16)
@@ -151,7 +151,7 @@ class PlaceDetector:
 
     @classmethod
     def load(cls, folder: Path, region: Region, rules: DetectionRules) -> Self:
-        traffic, rest = Traffic.from_file(folder / FILE, region)
+        traffic, rest = ReferenceSet.from_file(folder / FILE, region)
         typical, typical_way = rest["typical"].tolist()
         return cls(traffic, rest["usual"], typical, typical_way, rest["context"])
 

@@ -47,7 +47,7 @@ def velocity(sog: NDArray[np.float64], cog: NDArray[np.float64]) -> NDArray[np.f
     return np.stack([sog * sin, sog * cos], axis=1)
 
 
-class Traffic:
+class ReferenceSet:
     """Memory points: ``xy`` (m, 2) km, ``uv`` (m, 2) kn, ``vessel`` (m,) numbers from 0."""
 
     def __init__(self, region: Region, quantised: NDArray[np.int16], vessel: NDArray[np.int32]) -> None:
@@ -67,7 +67,7 @@ class Traffic:
     @classmethod
     def of(
         cls, samples: NDArray[np.void], region: Region, rng: np.random.Generator, fill: int = 4, sog_min: float = 0.0
-    ) -> Traffic:
+    ) -> ReferenceSet:
         """Remember samples sorted by line (``mmsi``, ``n``); moored ones and those without velocity are left out.
 
         Args:
@@ -122,7 +122,7 @@ class Traffic:
         }
 
     @classmethod
-    def from_file(cls, file: Path, region: Region) -> tuple[Traffic, dict[str, NDArray]]:
+    def from_file(cls, file: Path, region: Region) -> tuple[ReferenceSet, dict[str, NDArray]]:
         """The memory and whatever else its detector wrote beside it."""
         try:
             with np.load(file, allow_pickle=False) as f:

@@ -24,7 +24,7 @@ from ..detection.protocol import Scores
 from ..detection.rings import push
 from ..exact import functions, scalars
 from ..records import AlertType, NotJudged
-from .reference import NOBODY, Traffic, mean_of, nearest_others, tree_of, velocity
+from .reference import NOBODY, ReferenceSet, mean_of, nearest_others, tree_of, velocity
 
 FILE = "speed.npz"
 NEAR_KM = 3.0
@@ -75,7 +75,7 @@ class SpeedDetector:
         ]
     )
 
-    def __init__(self, traffic: Traffic, around: Around | None = None) -> None:
+    def __init__(self, traffic: ReferenceSet, around: Around | None = None) -> None:
         """around: of each memory point; reckoned where it is not given."""
         self.traffic = traffic
         speed = functions.hypot(traffic.uv[:, 0], traffic.uv[:, 1])
@@ -152,7 +152,7 @@ class SpeedDetector:
 
     @classmethod
     def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules, seed: int = 0) -> Self:
-        return cls(Traffic.of(samples, region, np.random.default_rng(seed), fill=1, sog_min=UNDER_WAY_KNOTS))
+        return cls(ReferenceSet.of(samples, region, np.random.default_rng(seed), fill=1, sog_min=UNDER_WAY_KNOTS))
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -168,7 +168,7 @@ class SpeedDetector:
 
     @classmethod
     def load(cls, folder: Path, region: Region, rules: DetectionRules) -> Self:
-        traffic, rest = Traffic.from_file(folder / FILE, region)
+        traffic, rest = ReferenceSet.from_file(folder / FILE, region)
         return cls(traffic, Around(rest["mean"] * UNIT, rest["sd"] * UNIT, rest["n"].astype(np.float64)))
 
 

@@ -22,7 +22,7 @@ from ..detection.protocol import Scores
 from ..exact import functions
 from ..records import AlertType, Cause, NotJudged
 from .lanes import UNDER_WAY_KNOTS, Lanes, course_of
-from .reference import NOBODY, Traffic, velocity
+from .reference import NOBODY, ReferenceSet, velocity
 
 FILE = "wrongway.npz"
 VESSELS = 3  # one alone may have been on the wrong side itself
@@ -44,7 +44,7 @@ class WrongwayDetector:
     cause = Cause.COURSE
     state_dtype = np.dtype([("seen", "?")])
 
-    def __init__(self, traffic: Traffic) -> None:
+    def __init__(self, traffic: ReferenceSet) -> None:
         self.traffic = traffic
         self._lanes = Lanes(traffic.xy, traffic.uv, traffic.vessel)
 
@@ -81,7 +81,7 @@ class WrongwayDetector:
 
     @classmethod
     def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules, seed: int = 0) -> Self:
-        return cls(Traffic.of(samples, region, np.random.default_rng(seed), sog_min=UNDER_WAY_KNOTS))
+        return cls(ReferenceSet.of(samples, region, np.random.default_rng(seed), sog_min=UNDER_WAY_KNOTS))
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,4 +89,4 @@ class WrongwayDetector:
 
     @classmethod
     def load(cls, folder: Path, region: Region, rules: DetectionRules) -> Self:
-        return cls(Traffic.from_file(folder / FILE, region)[0])
+        return cls(ReferenceSet.from_file(folder / FILE, region)[0])

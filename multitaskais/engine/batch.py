@@ -14,8 +14,8 @@ from ..detection.threshold import TYPES
 from ..model.folder import Model
 from ..records import Alert, Counts, NotJudged, Verdict
 from ..zones.zone import Zone
-from .engine import Fleet
-from .events import Events, Seen
+from .engine import PartitionEngine
+from .events import Events, StepTrace
 from .fleet import FleetEngine, FleetEvents
 
 RUN_REPORTS = 50_000  # long runs judge many samples at once; any other number gives the same alerts
@@ -38,7 +38,7 @@ def trace_dtype(n_detectors: int) -> np.dtype:
             ("score", "f8"),
             ("type_score", "f8", (len(TYPES),)),
             ("z", "f8", (n_detectors,)),
-            ("surprise", "f8", (n_detectors,)),
+            ("tail_score", "f8", (n_detectors,)),
         ]
     )
 
@@ -81,27 +81,27 @@ def run(
     """
     reports = reports[np.lexsort((reports["mmsi"], reports["t"]))]
     successors = {m.version: m for m, _ in then}
-    fleet = Fleet(model, ordered=True, trace=trace, find=lambda version, _: successors[version])
+    engine = PartitionEngine(model, ordered=True, trace=trace, find=lambda version, _: successors[version])
     for successor, since in then:
-        fleet.announce(successor.version, "", since)
+        engine.announce(successor.version, "", since)
     result = BatchResult(detector_names=model.panel.names)
     last: dict[str, Verdict] = {}
-    seen: list[Seen] = []
+    traces: list[StepTrace] = []
 
     def take(events: Events) -> None:
         result.alerts += events.alerts
         result.counts.add(events.counts)
         last.update((v.track_id, v) for v in events.verdicts)
-        seen.extend(events.seen)
+        traces.extend(events.traces)
 
     for start in range(0, len(reports), RUN_REPORTS):
-        take(fleet.advance(reports[start : start + RUN_REPORTS]))
+        take(engine.process(reports[start : start + RUN_REPORTS]))
         if progress:
             progress(min(start + RUN_REPORTS, len(reports)), len(reports))
     if finish:
-        take(fleet.advance_watermark(math.inf))
+        take(engine.advance_watermark(math.inf))
     result.verdicts = list(last.values())
-    result.trace = _trace(seen, len(model.panel.names))
+    result.trace = _trace(traces, len(model.panel.names))
     return result
 
 
@@ -123,14 +123,14 @@ def run_fleet(
     return found
 
 
-def _trace(seen: list[Seen], n_detectors: int) -> NDArray[np.void]:
+def _trace(traces: list[StepTrace], n_detectors: int) -> NDArray[np.void]:
     parts = []
-    for track_ids, samples, result in seen:
+    for track_ids, samples, result in traces:
         part = np.zeros(len(samples), trace_dtype(n_detectors))
         part["track_id"] = track_ids
         for name in ("mmsi", "t", "n", "lat", "lon", "sog", "cog"):
             part[name] = samples[name]
-        for name in ("judged", "reason", "score", "type_score", "z", "surprise"):
+        for name in ("judged", "reason", "score", "type_score", "z", "tail_score"):
             part[name] = getattr(result, name)
         parts.append(part)
     return np.concatenate(parts) if parts else np.zeros(0, trace_dtype(n_detectors))
@@ -156,8 +156,8 @@ def track_verdicts(result: BatchResult) -> list[TrackVerdict]:
     alerts: dict[str, set[str]] = {}
     for a in result.alerts:
         alerts.setdefault(a.track_id, set()).add(a.alert_id)
-    order = np.lexsort((result.trace["t"], result.trace["track_id"]))
-    trace = result.trace[order]
+    report_index = np.lexsort((result.trace["t"], result.trace["track_id"]))
+    trace = result.trace[report_index]
     ids, first = np.unique(trace["track_id"], return_index=True)
     out = []
     for track_id, rows in zip(ids.tolist(), np.split(trace, first[1:]), strict=True) if len(ids) else ():

@@ -23,11 +23,11 @@ class Events:
     verdicts: list[Verdict] = field(default_factory=list)  # the last of each line that was looked at
     rejected: list[tuple[int, Reason]] = field(default_factory=list)  # (index in the run, why), decided on arrival
     counts: Counts = field(default_factory=Counts)
-    seen: list[Seen] = field(default_factory=list)  # when a trace is asked for
+    traces: list[StepTrace] = field(default_factory=list)  # when a trace is asked for
     steps: list[ModelStep] = field(default_factory=list)  # when a timer is given
 
 
-class Seen(NamedTuple):
+class StepTrace(NamedTuple):
     """What the first model saw in one step of n lines; for evaluation and pictures."""
 
     track_ids: list[str]
@@ -38,11 +38,11 @@ class Seen(NamedTuple):
 class ModelStep(NamedTuple):
     """One step of one model over n lines at once; for the operator's figures."""
 
-    lines: int
+    targets: int
     seconds: float
 
 
-class LineState(msgspec.Struct):
+class TargetState(msgspec.Struct):
     """One ship as we see it: a vessel has one line, or two when two ships share its MMSI."""
 
     mmsi: int
@@ -60,4 +60,4 @@ class VesselState(msgspec.Struct):
     """All that is known of one MMSI, but for the rows of its lines."""
 
     tracker: VesselTracker
-    lines: dict[int, LineState]
+    targets: dict[int, TargetState]

@@ -31,7 +31,7 @@ from ..encounters.silence import Outage, Silence, SilenceFold
 from ..errors import StateError
 from ..records import REPORT_DTYPE, Alert, Counts, Reason
 from ..tracks.quality import CODE, REASONS, screen
-from ..tracks.watermark import PartitionClock
+from ..tracks.watermark import WatermarkGenerator
 from ..zones.fold import UNHEARD_S, Stay, Watch, ZoneFold
 from ..zones.zone import Zone, read_feature
 from .fleet_alerts import FleetAlerts, Ship, ship_in
@@ -69,7 +69,7 @@ class RestartPoint(NamedTuple):
 
 
 class _Clock(msgspec.Struct, array_like=True):
-    clock: PartitionClock
+    clock: WatermarkGenerator
     complete: float = -math.inf  # all reports older than this have come; later ones that are older are late
 
 
@@ -116,7 +116,7 @@ class FleetEngine:
         self.patterns = patterns or Patterns()
         self._all = patterns is not None
         self._ordered = ordered
-        self._clocks = {p: _Clock(PartitionClock()) for p in partitions}
+        self._clocks = {p: _Clock(WatermarkGenerator()) for p in partitions}
         self._runs: dict[int, deque[_Run]] = {p: deque() for p in self._clocks}
         self._pending: list[tuple[float, int, NDArray[np.void]]] = []  # (tick's end, order of arrival, reports)
         self._arrived = 0
@@ -160,7 +160,7 @@ class FleetEngine:
         out = codes.copy()
         fine = np.flatnonzero(codes == 0)
         lateness = self.rules.lateness_s
-        if clock.clock.is_set and not clock.clock.claims and len(fine):
+        if clock.clock.is_established and not clock.clock.votes and len(fine):
             t = reports["t"][fine]
             before = np.maximum.accumulate(np.concatenate([[clock.clock.now], t]))[:-1]
             if not (t > before + self.rules.future_max_s).any():
@@ -174,7 +174,7 @@ class FleetEngine:
                 out[i] = CODE[Reason.LATE]
                 continue
             out[i] = clock.clock.admit(reports[i : i + 1], codes[i : i + 1], self.rules)[0][0]
-            complete = clock.clock.now - lateness if clock.clock.is_set else clock.clock.watermark
+            complete = clock.clock.now - lateness if clock.clock.is_established else clock.clock.watermark
             clock.complete = max(clock.complete, complete)
         return out
 

@@ -26,7 +26,7 @@ from ..errors import StateError
 from ..records import NotJudged
 from ..tracks.sampler import SlotSampler
 from ..tracks.tracker import VesselTracker
-from ..tracks.watermark import PartitionClock
+from ..tracks.watermark import WatermarkGenerator
 
 STATE_VERSION = 3
 DIGEST_BYTES = 8
@@ -41,42 +41,42 @@ class StoredRow(NamedTuple):
     row: bytes
 
 
-class StoredLine(msgspec.Struct, array_like=True):
+class StoredTarget(msgspec.Struct, array_like=True):
     number: int
     track_id: str
     sampler: SlotSampler
     ship_type: int
     ship_name: bytes
-    row: StoredRow  # LINE_DTYPE
+    row: StoredRow  # TARGET_DTYPE
     judged: dict[str, StoredRow]  # model version -> row of its panel
     reason: int  # NotJudged of its last sample
     model: str = ""  # version of the model that has the line; empty (before version 3): of the first
 
 
-class Reign(NamedTuple):
+class ModelActivation(NamedTuple):
     """A model speaks of the samples from ``since`` on (Unix s), unless one that was announced later does."""
 
     version: str
-    place: str  # name or folder from which it was loaded
+    source: str  # name or folder from which it was loaded
     since: float
 
 
 class StoredPartition(NamedTuple):
-    clock: PartitionClock
-    reigns: list[Reign]  # in the order in which they were announced; empty before version 3
+    clock: WatermarkGenerator
+    activations: list[ModelActivation]  # in the order in which they were announced; empty before version 3
 
 
 class StoredVessel(msgspec.Struct, array_like=True):
     version: int
     tracker: VesselTracker
-    lines: list[StoredLine]
+    targets: list[StoredTarget]
 
 
 class _Head(msgspec.Struct, array_like=True):
     version: int  # comes first in every version; what follows is passed over
 
 
-class _Line1(msgspec.Struct, array_like=True):
+class _Target1(msgspec.Struct, array_like=True):
     number: int
     track_id: str
     sampler: SlotSampler
@@ -89,13 +89,13 @@ class _Line1(msgspec.Struct, array_like=True):
 class _Vessel1(msgspec.Struct, array_like=True):
     version: int
     tracker: VesselTracker
-    lines: list[_Line1]
+    targets: list[_Target1]
 
 
 def _from_1(blob: bytes) -> StoredVessel:
     old = msgspec.msgpack.decode(blob, type=_Vessel1)
-    lines = [
-        StoredLine(
+    targets = [
+        StoredTarget(
             s.number,
             s.track_id,
             s.sampler,
@@ -105,15 +105,15 @@ def _from_1(blob: bytes) -> StoredVessel:
             {model: StoredRow(b"", row) for model, row in s.judged.items()},
             NotJudged.TOO_SHORT,  # until its next sample, 10 min later at most; nothing but a count rests on it
         )
-        for s in old.lines
+        for s in old.targets
     ]
-    return StoredVessel(STATE_VERSION, old.tracker, lines)
+    return StoredVessel(STATE_VERSION, old.tracker, targets)
 
 
 def _from_2(blob: bytes) -> StoredVessel:
     """A line's model came to the end of its array, so the newest struct reads it."""
     old = msgspec.msgpack.decode(blob, type=StoredVessel)
-    return StoredVessel(STATE_VERSION, old.tracker, old.lines)
+    return StoredVessel(STATE_VERSION, old.tracker, old.targets)
 
 
 _LOADERS: dict[int, Callable[[bytes], StoredVessel]] = {
@@ -138,8 +138,8 @@ def read_row(stored: StoredRow, dtype: np.dtype, what: str) -> np.void:
     return np.frombuffer(stored.row, dtype)[0]
 
 
-def write_vessel(tracker: VesselTracker, lines: list[StoredLine]) -> bytes:
-    return msgspec.msgpack.encode(StoredVessel(STATE_VERSION, tracker, lines))
+def write_vessel(tracker: VesselTracker, targets: list[StoredTarget]) -> bytes:
+    return msgspec.msgpack.encode(StoredVessel(STATE_VERSION, tracker, targets))
 
 
 def read_vessel(mmsi: int, blob: bytes) -> StoredVessel:
@@ -157,10 +157,12 @@ def read_partition(blob: bytes) -> StoredPartition:
     what = "the partition's clock"
     if _version(blob, what) < 3:
         return StoredPartition(
-            _decoded(what, lambda: msgspec.msgpack.decode(blob, type=tuple[int, PartitionClock]))[1], []
+            _decoded(what, lambda: msgspec.msgpack.decode(blob, type=tuple[int, WatermarkGenerator]))[1], []
         )
     return StoredPartition(
-        *_decoded(what, lambda: msgspec.msgpack.decode(blob, type=tuple[int, PartitionClock, list[Reign]]))[1:]
+        *_decoded(
+            what, lambda: msgspec.msgpack.decode(blob, type=tuple[int, WatermarkGenerator, list[ModelActivation]])
+        )[1:]
     )
 
 

@@ -17,9 +17,9 @@ from ..errors import InputError
 from ..records import REPORT_DTYPE, Reason
 from ..tracks.quality import CODE
 from ..tracks.segmentation import segment
-from ..tracks.selection import Choice, choose
+from ..tracks.selection import Selection, choose
 from ..tracks.tracker import track_name
-from .inject import KINDS, Source, alter
+from .inject import KINDS, InjectionSource, alter
 
 CLEAN = "clean"
 LABELLED_DTYPE = np.dtype([*REPORT_DTYPE.descr, ("track_id", "U48"), ("kind", "U16"), ("abnormal", "?")])
@@ -38,7 +38,7 @@ def clean_tracks(reports: NDArray[np.void], rules: TrackRules, region: Region | 
     vessel = reports["mmsi"][displaced]
     order = np.argsort(of, kind="stable")
     edge = np.searchsorted(of[order], np.arange(len(tracks) + 1))
-    for k in np.flatnonzero(tracks["choice"] == Choice.CHOSEN):
+    for k in np.flatnonzero(tracks["choice"] == Selection.CHOSEN):
         track = tracks[k]
         own = displaced[np.searchsorted(vessel, track["mmsi"]) : np.searchsorted(vessel, track["mmsi"], side="right")]
         own = own[(reports["t"][own] > track["start"]) & (reports["t"][own] < track["end"])]
@@ -97,7 +97,9 @@ def labelled(
 def _copy(
     track: NDArray[np.void], kind: str, number: int, rng: np.random.Generator, region: Region | None
 ) -> NDArray[np.void] | None:
-    altered = alter(Source(*(track[f] for f in ("t", "lat", "lon", "sog", "cog", "heading"))), kind, rng, region)
+    altered = alter(
+        InjectionSource(*(track[f] for f in ("t", "lat", "lon", "sog", "cog", "heading"))), kind, rng, region
+    )
     if altered is None:
         return None
     out = track[altered.keep].copy()

@@ -54,7 +54,7 @@ class Altered(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class InjectionSource:
     """One clean track as arrays (n,): Unix s, degrees, knots, degrees; NaN where missing."""
 
     t: Floats
@@ -129,7 +129,7 @@ def _wander(rng: np.random.Generator, n: int, sd: float, memory: int) -> Floats:
 
 
 def _sail(
-    s: Source, progress: Floats, east: Floats, north: Floats, abnormal: NDArray[np.bool_], beam: float = 0.0
+    s: InjectionSource, progress: Floats, east: Floats, north: Floats, abnormal: NDArray[np.bool_], beam: float = 0.0
 ) -> Altered:
     """Follow ``path(progress) + offset``; velocity is derived wherever the ship is not where, or when, it was.
 
@@ -158,8 +158,8 @@ def _integrate(t: Floats, start: float, end: float, rate: float) -> Floats:
     return np.where(t <= start, t, progress)
 
 
-def _sideways(metres: float) -> Callable[[Source, np.random.Generator], Altered | None]:
-    def shift(s: Source, rng: np.random.Generator) -> Altered | None:
+def _sideways(metres: float) -> Callable[[InjectionSource, np.random.Generator], Altered | None]:
+    def shift(s: InjectionSource, rng: np.random.Generator) -> Altered | None:
         ramp = max(RAMP_MIN_S, 0.5 * np.pi * metres / LATERAL_MPS)
         window = s.window(rng, max(SPAN_MIN_S, 2 * ramp + HOUR_S))
         if window is None:
@@ -173,7 +173,7 @@ def _sideways(metres: float) -> Callable[[Source, np.random.Generator], Altered 
     return shift
 
 
-def detour(s: Source, rng: np.random.Generator) -> Altered | None:
+def detour(s: InjectionSource, rng: np.random.Generator) -> Altered | None:
     """Swings out 10 to 20 km to one side in one wide arc and comes back: never parallel to its own way."""
     metres = rng.uniform(10_000.0, 20_000.0)
     window = s.window(rng, max(SPAN_MIN_S, np.pi * metres / LATERAL_MPS))
@@ -185,7 +185,7 @@ def detour(s: Source, rng: np.random.Generator) -> Altered | None:
     return _sail(s, s.t, east * offset, north * offset, (s.t > start) & (s.t < end))
 
 
-def reversed_(s: Source, rng: np.random.Generator) -> Altered | None:
+def reversed_(s: InjectionSource, rng: np.random.Generator) -> Altered | None:
     """Sails the whole of its way from the end to the beginning, at the same speeds: the wrong way in a one-way lane."""
     if s.window(rng) is None:
         return None
@@ -194,17 +194,17 @@ def reversed_(s: Source, rng: np.random.Generator) -> Altered | None:
     return _sail(s, progress, zero, zero, np.ones(len(s.t), dtype=bool))
 
 
-def slow(s: Source, rng: np.random.Generator) -> Altered | None:
+def slow(s: InjectionSource, rng: np.random.Generator) -> Altered | None:
     """Half its speed, on its own way; it sails the rest of the way late."""
     return _hurry(s, rng, 0.5)
 
 
-def fast(s: Source, rng: np.random.Generator) -> Altered | None:
+def fast(s: InjectionSource, rng: np.random.Generator) -> Altered | None:
     """1.6 times its speed, on its own way; the track ends when the way does. Not for ships that would make over 28 kn."""
     return _hurry(s, rng, 1.6)
 
 
-def _hurry(s: Source, rng: np.random.Generator, rate: float) -> Altered | None:
+def _hurry(s: InjectionSource, rng: np.random.Generator, rate: float) -> Altered | None:
     window = s.window(rng)
     if window is None:
         return None
@@ -217,7 +217,7 @@ def _hurry(s: Source, rng: np.random.Generator, rate: float) -> Altered | None:
     return _sail(s, progress, zero, zero, (s.t > start) & (s.t < end))
 
 
-def drift(s: Source, rng: np.random.Generator) -> Altered | None:
+def drift(s: InjectionSource, rng: np.random.Generator) -> Altered | None:
     """Stops its engine under way and is carried off at about 0.6 to 2 kn, bow across, as wind and tide change; then regains its way."""
     window = s.window(rng, under_way=False)
     if window is None:
@@ -242,7 +242,7 @@ def drift(s: Source, rng: np.random.Generator) -> Altered | None:
     return out._replace(heading=bow)
 
 
-def loiter(s: Source, rng: np.random.Generator) -> Altered | None:
+def loiter(s: InjectionSource, rng: np.random.Generator) -> Altered | None:
     """Breaks off its voyage and goes round and round: loops of 0.4 to 1.5 km radius at about 3 to 8 kn from a point that moves slowly; then sails on."""
     window = s.window(rng, under_way=False)
     if window is None:
@@ -274,7 +274,7 @@ def loiter(s: Source, rng: np.random.Generator) -> Altered | None:
     )
 
 
-def spoof(s: Source, rng: np.random.Generator) -> Altered | None:
+def spoof(s: InjectionSource, rng: np.random.Generator) -> Altered | None:
     """True positions, false velocity: course turned by 60 to 180 degrees and speed 4 to 8 kn off, constant through the window."""
     window = s.window(rng)
     if window is None:
@@ -289,7 +289,7 @@ def spoof(s: Source, rng: np.random.Generator) -> Altered | None:
     return Altered(np.ones(len(s.t), dtype=bool), s.lat.copy(), s.lon.copy(), sog, cog, heading, inside)
 
 
-def jump(s: Source, rng: np.random.Generator) -> Altered | None:
+def jump(s: InjectionSource, rng: np.random.Generator) -> Altered | None:
     """A stretch of 10 to 60 min of reports stands 10 to 30 km away; no ship sails there or back."""
     window = s.window(rng)
     if window is None:
@@ -304,7 +304,7 @@ def jump(s: Source, rng: np.random.Generator) -> Altered | None:
     return Altered(np.ones(len(s.t), dtype=bool), lat, lon, s.sog.copy(), s.cog.copy(), s.heading.copy(), inside)
 
 
-KINDS: dict[str, Callable[[Source, np.random.Generator], Altered | None]] = {
+KINDS: dict[str, Callable[[InjectionSource, np.random.Generator], Altered | None]] = {
     "shift_2km": _sideways(2_000.0),
     "shift_5km": _sideways(5_000.0),
     "shift_10km": _sideways(10_000.0),
@@ -319,7 +319,7 @@ KINDS: dict[str, Callable[[Source, np.random.Generator], Altered | None]] = {
 }
 
 
-def alter(s: Source, kind: str, rng: np.random.Generator, region: Region | None = None) -> Altered | None:
+def alter(s: InjectionSource, kind: str, rng: np.random.Generator, region: Region | None = None) -> Altered | None:
     """One anomaly in one track, or None when the track cannot carry it (too short, not under way, or it would leave ``region``)."""
     for _ in range(6):  # the other side, another time
         out = KINDS[kind](s, rng)

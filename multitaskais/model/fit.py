@@ -26,8 +26,8 @@ from ..detection.panel import LITTLE_KNOWN_VESSELS, Panel, Traits
 from ..detection.protocol import Detector
 from ..detection.rings import window_mean
 from ..detection.ship_classes import vessel_class
-from ..detection.threshold import N_TYPES, TYPE_INDEX, Budget, DevelopmentScores, Surprise, Thresholds, choose
-from ..detection.traffic_patterns import Usual
+from ..detection.threshold import N_TYPES, TYPE_INDEX, Budget, DevelopmentScores, TailScore, Thresholds, choose
+from ..detection.traffic_patterns import CellStatistics
 from ..errors import ConfigError
 from ..records import AlertType
 from .folder import ENTRY_POINTS, Model, detector_class
@@ -109,7 +109,7 @@ def fit_model(
         "last_t": float(max(train["t"].max(), dev["t"].max())),
     }
     panel = Panel(panel_detectors, calibrations, thresholds, rules, decision=decision)
-    usual = Usual.fit(both, grid)
+    usual = CellStatistics.fit(both, grid)
     return Model(
         name,
         region,
@@ -235,12 +235,12 @@ def _choose(
     n_tracks, hours = len(start), len(samples) * STEP_S / 3600.0
     plain = DevelopmentScores(windowed, track, n_tracks, hours)
     best = plain.track_max(windowed)
-    surprise = tuple(Surprise.fit(best[track[f] :, k] if f else best[:, k]) for k, f in enumerate(first))
+    tail_score = tuple(TailScore.fit(best[track[f] :, k] if f else best[:, k]) for k, f in enumerate(first))
 
     by_type = np.full((len(samples), N_TYPES), np.nan)
     for k, (t, traits) in enumerate(zip(panel.types, panel.traits, strict=True)):
         if traits.alert_at is None:
-            by_type[:, t] = np.fmax(by_type[:, t], surprise[k](windowed[:, k]) + panel.log_weight[k])
+            by_type[:, t] = np.fmax(by_type[:, t], tail_score[k](windowed[:, k]) + panel.log_weight[k])
     scores = DevelopmentScores(by_type, track, n_tracks, hours)
     limits = choose(scores, budget)
 
@@ -253,6 +253,6 @@ def _choose(
     share = scores.flagged(only)
     log10_eps = min(float(np.quantile(known, share, method="lower")), -1e-3) if len(known) else np.nan
     flagged, alerts = scores.flagged(limits), scores.alerts_per_vessel_day(limits)
-    chosen = Thresholds(surprise, limits, log10_eps, n_tracks, flagged, alerts)
-    fused = np.fmax.reduce(scores.track_max(scores.surprise) + chosen.handicap, axis=1) / chosen.common
+    chosen = Thresholds(tail_score, limits, log10_eps, n_tracks, flagged, alerts)
+    fused = np.fmax.reduce(scores.track_max(scores.tail_score) + chosen.threshold_offset, axis=1) / chosen.common
     return replace(chosen, score_at_5pct=float(np.nanquantile(np.nan_to_num(fused, nan=0.0), 0.95)))

@@ -30,7 +30,7 @@ from ..detection.lifecycle import AlertLife
 from ..detection.panel import Panel
 from ..detection.protocol import Detector
 from ..detection.threshold import Budget, Thresholds
-from ..detection.traffic_patterns import Usual
+from ..detection.traffic_patterns import CellStatistics
 from ..encounters.patterns import Patterns
 from ..errors import ConfigError, ModelCorrupt, ModelError, ModelNotFound, WrongRegion
 
@@ -60,7 +60,7 @@ class Model:
     track_rules: TrackRules
     detection_rules: DetectionRules
     panel: Panel
-    usual: Usual
+    usual: CellStatistics
     budget: Budget = field(default_factory=Budget)
     version: str = "unsaved"
     made_from: dict[str, Any] = field(default_factory=dict)
@@ -250,7 +250,7 @@ def load(name_or_folder: str | Path, region: Region | None = None, scorer: str =
             track_rules,
             rules,
             panel,
-            Usual.load(folder / "usual.npz"),
+            CellStatistics.load(folder / "usual.npz"),
             Budget(**manifest["budget"]),
             manifest["version"],
             manifest["made_from"],

@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..records import REPORT_DTYPE, SAMPLE_DTYPE, Counts
 from ..tracks.resample import resample_track
 from ..tracks.segmentation import segment
-from ..tracks.selection import Choice, choose
+from ..tracks.selection import Selection, choose
 
 SHARES = (0.6, 0.2, 0.2)  # of the vessels: train, dev, test
 
@@ -51,7 +51,7 @@ class TrainingSamples(NamedTuple):
 
     samples: NDArray[np.void]  # (m,) of SAMPLE_DTYPE, sorted by vessel, line, n; n counts from 0 in each line
     line: NDArray[np.int64]  # (m,) number of the line; a line is one vessel's chosen tracks without a break between
-    tracks: dict[str, int]  # tracks by tracks.choose.Choice: chosen, too_few, too_short, moored, slow
+    tracks: dict[str, int]  # tracks by tracks.choose.Selection: chosen, too_few, too_short, moored, slow
     counts: Counts  # of the archive's lines or rows
 
     def of(self, split: Split, seed: int = 0) -> TrainingSamples:
@@ -99,9 +99,9 @@ def samples_of(
     track_rules, rules = track_rules or TrackRules(), rules or DetectionRules()
     labels = segment(reports, track_rules, region)
     tracks, of = choose(reports, labels, track_rules)
-    numbers = np.bincount(tracks["choice"], minlength=len(Choice))
-    by_choice = {c.text: int(numbers[c]) for c in Choice}
-    chosen = np.ones(len(tracks), bool) if all_tracks else tracks["choice"] == Choice.CHOSEN
+    numbers = np.bincount(tracks["choice"], minlength=len(Selection))
+    by_choice = {c.text: int(numbers[c]) for c in Selection}
+    chosen = np.ones(len(tracks), bool) if all_tracks else tracks["choice"] == Selection.CHOSEN
     use = np.flatnonzero((of >= 0) & chosen[of])
     use = use[reports["t"][use] >= tracks["start"][of[use]] + phase_s]
     # By vessel, line and time: a line's tracks follow each other.

@@ -1,4 +1,4 @@
-"""Traffic as files: an archive of ``.cdv`` lines, the labels, a Parquet table of reports."""
+"""SimulatedTraffic as files: an archive of ``.cdv`` lines, the labels, a Parquet table of reports."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from ..ais.encode import write_cdv
 from ..ais.positions import StaticData
-from .traffic import Traffic
+from .traffic import SimulatedTraffic
 
 STATIC_EVERY_S = 1800.0  # ships send every 6 min; an archive need not hold each
 
 
-def write_archive(traffic: Traffic, folder: Path) -> list[Path]:
+def write_archive(traffic: SimulatedTraffic, folder: Path) -> list[Path]:
     """``folder/YYYY/MM/YYYYMMDD.cdv``: position reports, and names, types and sizes (messages 5 and 24). Returns the paths."""
     return write_cdv(folder, traffic.reports, statics_of(traffic))
 
 
-def statics_of(traffic: Traffic) -> list[StaticData]:
+def statics_of(traffic: SimulatedTraffic) -> list[StaticData]:
     """What each ship says about itself: at its first report, then every half hour while it is heard."""
     order = np.argsort(traffic.statics["mmsi"])
     row = order[np.searchsorted(traffic.statics["mmsi"][order], traffic.reports["mmsi"])]
@@ -48,7 +48,7 @@ def statics_of(traffic: Traffic) -> list[StaticData]:
     return out
 
 
-def write_labels(traffic: Traffic, path: Path) -> Path:
+def write_labels(traffic: SimulatedTraffic, path: Path) -> Path:
     """JSON list of ``Label`` (mmsi, kind, t_start, t_end), by mmsi."""
     labels = [label.as_dict() for label in sorted(traffic.labels)]
     path.write_text(json.dumps(labels, indent=1) + "\n")

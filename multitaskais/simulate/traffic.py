@@ -29,14 +29,14 @@ class Label(NamedTuple):
         return self._asdict()
 
 
-class Traffic(NamedTuple):
+class SimulatedTraffic(NamedTuple):
     reports: NDArray[np.void]  # (n,) REPORT_DTYPE, sorted by t, second receptions included
     statics: NDArray[np.void]  # (ships,) fleet.STATIC_DTYPE
     labels: tuple[Label, ...]  # the abnormal ships; all others are clean
 
 
-def simulate(region: Region, settings: SimulationSettings, rng: np.random.Generator) -> Traffic:
-    """Traffic of ``settings.days`` days; the same generator state gives the same traffic, bit for bit.
+def simulate(region: Region, settings: SimulationSettings, rng: np.random.Generator) -> SimulatedTraffic:
+    """SimulatedTraffic of ``settings.days`` days; the same generator state gives the same traffic, bit for bit.
 
     Each ship makes one voyage. Those under way before the start or after the end are heard for their part in between.
 
@@ -71,4 +71,4 @@ def simulate(region: Region, settings: SimulationSettings, rng: np.random.Genera
         heard.append(reports)
     reports = np.concatenate(heard) if heard else np.empty(0, REPORT_DTYPE)
     reports = heard_twice(reports[np.argsort(reports["t"], kind="stable")], rng)
-    return Traffic(reports, statics, tuple(labels))
+    return SimulatedTraffic(reports, statics, tuple(labels))

@@ -24,7 +24,7 @@ RING = 3  # slots of METHOD 10.2's 30 minutes
 MOORED_STATUS = (1, 5)  # ITU-R M.1371: at anchor, moored
 
 # What a line must remember for ``complete``: the positions of its last samples, oldest first, and how many of them there are.
-LINE_DTYPE = np.dtype([("lat", "f8", (RING,)), ("lon", "f8", (RING,)), ("count", "i4")])
+TARGET_DTYPE = np.dtype([("lat", "f8", (RING,)), ("lon", "f8", (RING,)), ("count", "i4")])
 
 # Legs short enough for two terms of the geodesic: within 1e-10 deg of GeographicLib (measured on 400,000 random legs).
 SHORT_DEG, SHORT_LAT_MAX = 0.01, 70.0
@@ -107,7 +107,7 @@ def complete(
     """What needs the line's last samples: distance made, moored, and a course still missing.
 
     Args:
-        rows: (n,) of ``LINE_DTYPE``, one a line; zeros for a line without samples.
+        rows: (n,) of ``TARGET_DTYPE``, one a line; zeros for a line without samples.
         samples: (n,) of ``SAMPLE_DTYPE``, the next sample of each of these lines.
 
     Returns:

@@ -183,13 +183,13 @@ def _segment_special(
         if isinstance(event, Rejected):
             labels["code"][place[id(event.report)]] = CODE[event.reason]
         elif isinstance(event, Accepted):
-            track = open_tracks.get(event.line)
+            track = open_tracks.get(event.target)
             if track is None or track[0] != event.track_id:
                 suffix = int(event.track_id.rpartition("Z")[2].lstrip("-") or 1)
-                track = open_tracks[event.line] = (event.track_id, tracks, event.report[1], suffix)
+                track = open_tracks[event.target] = (event.track_id, tracks, event.report[1], suffix)
                 tracks += 1
             i = place[id(event.report)]
-            labels["line"][i] = event.line
+            labels["line"][i] = event.target
             labels["track"][i] = track[1]
             labels["start"][i] = track[2]
             labels["suffix"][i] = track[3]

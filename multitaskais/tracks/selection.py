@@ -13,7 +13,7 @@ MOORED_STATUS = (1, 5)  # ITU-R M.1371: at anchor, moored
 MOVING_KNOTS = 1.0  # METHOD 2: SOG never reaches it -> moored
 
 
-class Choice(IntEnum):
+class Selection(IntEnum):
     """Why a track is not chosen; 0 = chosen. The first that holds, in this order."""
 
     CHOSEN = 0
@@ -37,7 +37,7 @@ TRACK_DTYPE = np.dtype(
         ("end", "f8"),  # of its last
         ("suffix", "i4"),
         ("reports", "i8"),
-        ("choice", "u1"),  # Choice
+        ("choice", "u1"),  # Selection
     ]
 )
 
@@ -79,7 +79,7 @@ def choose(
             (moored > rules.moored_share) | (np.maximum.reduceat(sog, first) < MOVING_KNOTS),
             slow > rules.slow_share,
         ],
-        [Choice.TOO_FEW, Choice.TOO_SHORT, Choice.MOORED, Choice.SLOW],
-        Choice.CHOSEN,
+        [Selection.TOO_FEW, Selection.TOO_SHORT, Selection.MOORED, Selection.SLOW],
+        Selection.CHOSEN,
     )
     return tracks, of

@@ -5,7 +5,7 @@ and moves by ``offer`` and ``flush``. Both are pure folds: the same reports give
 
 **Order.** A report is held until the vessel's own newest time is more than the lateness past it, then *released*: so released
 reports come in event-time order, and equal times in the order of their content, whatever the order of arrival. A report that
-comes later than that is ``late``. Held reports are bounded by ``HELD_MAX``; a vessel that sends more within the lateness
+comes later than that is ``late``. Held reports are bounded by ``BUFFERED_MAX``; a vessel that sends more within the lateness
 (none does) has its oldest released early.
 
 **Duplicates.** A released report equal in position, sog, cog, heading, status and type to one that was counted within the last
@@ -37,9 +37,9 @@ from ..records import Reason
 from .displacement import is_jump, may_be_garbled
 from .geometry import great_circle_m
 
-HELD_MAX = 4096
-SIDES_MAX = 3  # displaced runs followed at a time; the stalest gives way
-LINES_MAX = 4  # ships told apart on one MMSI; more stay displaced
+BUFFERED_MAX = 4096
+TENTATIVE_MAX = 3  # displaced runs followed at a time; the stalest gives way
+TARGETS_MAX = 4  # ships told apart on one MMSI; more stay displaced
 
 # One report as in REPORT_DTYPE: mmsi, t, lat, lon, sog, cog, heading, nav_status, msg_type, ship_type, ship_name.
 Report = tuple[int, float, float, float, float, float, float, int, int, int, bytes]
@@ -48,8 +48,8 @@ Report = tuple[int, float, float, float, float, float, float, int, int, int, byt
 class Accepted(NamedTuple):
     """A report belongs to a line. Of one line these come in event-time order."""
 
-    line: int
-    new_line: bool
+    target: int
+    new_target: bool
     track_id: str
     report: tuple
 
@@ -62,7 +62,7 @@ class Rejected(NamedTuple):
 class Jump(NamedTuple):
     """``after`` needs ``excess_knots`` more than it says from ``before``, the line's last report."""
 
-    line: int
+    target: int
     before: tuple
     after: tuple
     excess_knots: float
@@ -71,8 +71,8 @@ class Jump(NamedTuple):
 class IdentityConflict(NamedTuple):
     """Two ships: what was displaced since ``since_t`` is a line of its own; ``report`` decided it."""
 
-    main_line: int
-    new_line: int
+    main_target: int
+    new_target: int
     since_t: float
     report: tuple
 
@@ -80,7 +80,7 @@ class IdentityConflict(NamedTuple):
 class TrackEnded(NamedTuple):
     """``gap``: the line ends, ``t_end`` = last report + gap. ``cut``: the line goes on; ``t_end`` = its next track's first report."""
 
-    line: int
+    target: int
     track_id: str
     t_last: float
     t_end: float
@@ -90,7 +90,7 @@ class TrackEnded(NamedTuple):
 TrackEvent = Accepted | Rejected | Jump | IdentityConflict | TrackEnded
 
 
-class Line(msgspec.Struct, array_like=True):
+class Target(msgspec.Struct, array_like=True):
     """One ship as we see it."""
 
     number: int
@@ -99,10 +99,10 @@ class Line(msgspec.Struct, array_like=True):
     last: Report
 
 
-class Side(msgspec.Struct, array_like=True):
+class TentativeTrack(msgspec.Struct, array_like=True):
     """A run of reports displaced from a line; see the module's text."""
 
-    line: int  # number of the line it is displaced from
+    target: int  # number of the line it is displaced from
     last: Report
     pending: list[Report]  # not yet accepted nor rejected
     run: int  # how many of the last pending ones came with none of the line's between
@@ -147,20 +147,20 @@ class VesselTracker(msgspec.Struct, array_like=True):
 
     newest: float = -math.inf  # greatest time offered
     floor: float = -math.inf  # reports before it are late
-    held: list[Report] = []  # sorted; not yet released
+    buffered: list[Report] = []  # sorted; not yet released
     recent: list[Report] = []  # released within duplicate_s
-    lines: list[Line] = []
-    sides: list[Side] = []
-    next_line: int = 0
+    targets: list[Target] = []
+    tentative_tracks: list[TentativeTrack] = []
+    next_target: int = 0
 
     # ------------------------------------------------------------------ the fold
 
     def offer(self, report: tuple, rules: TrackRules) -> list[TrackEvent]:
         """Take one report that passed the screen (its time, position and speed are numbers)."""
         t = report[1]
-        held: list[Any] = self.held
+        buffered: list[Any] = self.buffered
         if t > self.newest:
-            held.append(report)
+            buffered.append(report)
             self.newest = t
             floor = t - rules.lateness_s
             if floor > self.floor:
@@ -168,34 +168,34 @@ class VesselTracker(msgspec.Struct, array_like=True):
         elif t < self.floor:
             return [Rejected(Reason.LATE, report)]
         else:
-            _insert(held, report)
-        if len(held) > HELD_MAX:
-            self.floor = max(self.floor, held[len(held) - HELD_MAX - 1][1])
-        elif held[0][1] >= self.floor:
+            _insert(buffered, report)
+        if len(buffered) > BUFFERED_MAX:
+            self.floor = max(self.floor, buffered[len(buffered) - BUFFERED_MAX - 1][1])
+        elif buffered[0][1] >= self.floor:
             return []
         events: list[TrackEvent] = []
-        while held and (held[0][1] < self.floor or len(held) > HELD_MAX):
-            self._release(held.pop(0), rules, events)
+        while buffered and (buffered[0][1] < self.floor or len(buffered) > BUFFERED_MAX):
+            self._release(buffered.pop(0), rules, events)
         return events
 
     def flush(self, rules: TrackRules, watermark: float) -> list[TrackEvent]:
         """No report older than ``watermark`` will come. Acts when the vessel has been silent for longer than the gap: releases
         what is held and ends all lines. ``inf`` ends everything. The events carry vessel times alone."""
         events: list[TrackEvent] = []
-        if not (self.held or self.lines) or not self.newest + rules.gap_max_s < watermark:
+        if not (self.buffered or self.targets) or not self.newest + rules.gap_max_s < watermark:
             return events
-        held = self.held
-        self.held = []
-        for r in held:
+        buffered = self.buffered
+        self.buffered = []
+        for r in buffered:
             self._release(r, rules, events)
         self.floor = self.newest
-        self._end_lines(math.inf, rules, events)
+        self._end_targets(math.inf, rules, events)
         self.recent = []
         return events
 
     def next_deadline(self, rules: TrackRules) -> float:
         """``flush`` acts, or ``forgettable`` turns true, for watermarks greater than this and for no others."""
-        if self.held or self.lines:
+        if self.buffered or self.targets:
             return self.newest + rules.gap_max_s
         return self.newest + rules.forget_after_s
 
@@ -203,9 +203,9 @@ class VesselTracker(msgspec.Struct, array_like=True):
         """The vessel's own time at which its silence becomes a gap."""
         return self.newest + rules.gap_max_s
 
-    def forgettable(self, rules: TrackRules, watermark: float) -> bool:
+    def evictable(self, rules: TrackRules, watermark: float) -> bool:
         """Whether the vessel may be dropped: all is ended, and nothing that can still come depends on it."""
-        return not (self.held or self.lines) and self.newest + rules.forget_after_s < watermark
+        return not (self.buffered or self.targets) and self.newest + rules.forget_after_s < watermark
 
     # ------------------------------------------------------------------ one released report
 
@@ -224,162 +224,164 @@ class VesselTracker(msgspec.Struct, array_like=True):
             recent.append(r)
         else:
             self.recent = [r]
-        lines = self.lines
-        if len(lines) == 1 and not self.sides:  # nearly always
-            line = lines[0]
-            if t <= line.last[1] + rules.gap_max_s and not is_jump(line.last, r, rules):
-                if t >= line.start + rules.cut_s:
-                    self._cut(line, r, events)
-                line.last = r
-                events.append(_new(Accepted, (line.number, False, line.track_id, r)))
+        targets = self.targets
+        if len(targets) == 1 and not self.tentative_tracks:  # nearly always
+            target = targets[0]
+            if t <= target.last[1] + rules.gap_max_s and not is_jump(target.last, r, rules):
+                if t >= target.start + rules.cut_s:
+                    self._cut(target, r, events)
+                target.last = r
+                events.append(_new(Accepted, (target.number, False, target.track_id, r)))
                 return
-        self._end_lines(t, rules, events)
-        if self.sides:
-            self._forget_sides(t, rules, events)
-        if not self.lines:
+        self._end_targets(t, rules, events)
+        if self.tentative_tracks:
+            self._evict_tentative(t, rules, events)
+        if not self.targets:
             self._open([r], events)
             return
-        near: Line | None = None
+        near: Target | None = None
         near_m = math.inf
-        for line in self.lines:
-            if not is_jump(line.last, r, rules):
-                distance = great_circle_m(line.last[2], line.last[3], r[2], r[3])
+        for target in self.targets:
+            if not is_jump(target.last, r, rules):
+                distance = great_circle_m(target.last[2], target.last[3], r[2], r[3])
                 if distance < near_m:
-                    near, near_m = line, distance
+                    near, near_m = target, distance
         if near is not None:
             self._accept(near, r, rules, events)
         else:
             self._displace(r, rules, events)
 
-    def _accept(self, line: Line, r: Any, rules: TrackRules, events: list[TrackEvent]) -> None:
-        if r[1] >= line.start + rules.cut_s:
-            self._cut(line, r, events)
-        line.last = r
-        events.append(Accepted(line.number, False, line.track_id, r))
-        for side in [s for s in self.sides if s.line == line.number]:
-            side.run = 0
-            _note(side.other, r[1], rules.side_reports)
-            if side.on:
-                side.on = False
-                _note(side.switches, r[1], rules.side_switches)
-                self._split_if_two(side, r, rules, events)
+    def _accept(self, target: Target, r: Any, rules: TrackRules, events: list[TrackEvent]) -> None:
+        if r[1] >= target.start + rules.cut_s:
+            self._cut(target, r, events)
+        target.last = r
+        events.append(Accepted(target.number, False, target.track_id, r))
+        for tentative in [s for s in self.tentative_tracks if s.target == target.number]:
+            tentative.run = 0
+            _note(tentative.other, r[1], rules.side_reports)
+            if tentative.on:
+                tentative.on = False
+                _note(tentative.switches, r[1], rules.side_switches)
+                self._split_if_two(tentative, r, rules, events)
 
     def _displace(self, r: Any, rules: TrackRules, events: list[TrackEvent]) -> None:
-        excess = [(needed_knots(line.last, r, rules.jump_min_dt_s) - r[4], line) for line in self.lines]
-        least, line = min(excess, key=lambda pair: pair[0])
-        side: Side | None = None
+        excess = [(needed_knots(target.last, r, rules.jump_min_dt_s) - r[4], target) for target in self.targets]
+        least, target = min(excess, key=lambda pair: pair[0])
+        tentative: TentativeTrack | None = None
         side_m = math.inf
-        for s in self.sides:
+        for s in self.tentative_tracks:
             if not is_jump(s.last, r, rules):
                 distance = great_circle_m(s.last[2], s.last[3], r[2], r[3])
                 if distance < side_m:
-                    side, side_m = s, distance
-        if side is None:
-            side = Side(line.number, r, [], 0, [], [line.last[1]], [], False)
-            if len(self.sides) == SIDES_MAX:
-                stalest = min(self.sides, key=lambda s: s.last[1])
-                self._drop_side(stalest, events)
-            self.sides.append(side)
+                    tentative, side_m = s, distance
+        if tentative is None:
+            tentative = TentativeTrack(target.number, r, [], 0, [], [target.last[1]], [], False)
+            if len(self.tentative_tracks) == TENTATIVE_MAX:
+                stalest = min(self.tentative_tracks, key=lambda s: s.last[1])
+                self._drop_tentative(stalest, events)
+            self.tentative_tracks.append(tentative)
         else:
-            owner = self._line(side.line)
-            if owner is not line:  # the line it is displaced from stays the one where it began
-                line, least = owner, needed_knots(owner.last, r, rules.jump_min_dt_s) - r[4]
+            owner = self._target(tentative.target)
+            if owner is not target:  # the line it is displaced from stays the one where it began
+                target, least = owner, needed_knots(owner.last, r, rules.jump_min_dt_s) - r[4]
         # A lone report that may have been received wrong proves nothing of the ship; a second one that follows from it does.
-        if side.own or not may_be_garbled(line.last, r, rules):
-            events.append(Jump(line.number, line.last, r, least))
-        side.last = r
-        side.pending.append(r)
-        side.run += 1
-        _note(side.own, r[1], rules.side_reports)
-        if not side.on:
-            side.on = True
-            _note(side.switches, r[1], rules.side_switches)
-        if not self._split_if_two(side, r, rules, events) and side.run >= rules.side_reports:
-            self._follow(side, line, rules, events)
+        if tentative.own or not may_be_garbled(target.last, r, rules):
+            events.append(Jump(target.number, target.last, r, least))
+        tentative.last = r
+        tentative.pending.append(r)
+        tentative.run += 1
+        _note(tentative.own, r[1], rules.side_reports)
+        if not tentative.on:
+            tentative.on = True
+            _note(tentative.switches, r[1], rules.side_switches)
+        if not self._split_if_two(tentative, r, rules, events) and tentative.run >= rules.side_reports:
+            self._follow(tentative, target, rules, events)
 
-    def _follow(self, side: Side, line: Line, rules: TrackRules, events: list[TrackEvent]) -> None:
+    def _follow(self, tentative: TentativeTrack, target: Target, rules: TrackRules, events: list[TrackEvent]) -> None:
         """The ship is at the side now. The place it left becomes a side, so that two ships that report in bursts are found."""
-        run = side.pending[-side.run :]
-        del side.pending[-side.run :]
-        self._drop_side(side, events)
-        left = Side(line.number, line.last, [], 0, side.other, side.own, side.switches, False)
+        run = tentative.pending[-tentative.run :]
+        del tentative.pending[-tentative.run :]
+        self._drop_tentative(tentative, events)
+        left = TentativeTrack(
+            target.number, target.last, [], 0, tentative.other, tentative.own, tentative.switches, False
+        )
         for r in run:
-            self._accept(line, r, rules, events)
-        self.sides.append(left)
+            self._accept(target, r, rules, events)
+        self.tentative_tracks.append(left)
 
-    def _split_if_two(self, side: Side, r: Any, rules: TrackRules, events: list[TrackEvent]) -> bool:
+    def _split_if_two(self, tentative: TentativeTrack, r: Any, rules: TrackRules, events: list[TrackEvent]) -> bool:
         since = r[1] - rules.side_window_s
         if (
-            len(side.switches) < rules.side_switches
-            or len(side.own) < rules.side_reports
-            or len(side.other) < rules.side_reports
-            or min(side.switches[0], side.own[0], side.other[0]) < since
-            or len(self.lines) >= LINES_MAX
-            or not side.pending
+            len(tentative.switches) < rules.side_switches
+            or len(tentative.own) < rules.side_reports
+            or len(tentative.other) < rules.side_reports
+            or min(tentative.switches[0], tentative.own[0], tentative.other[0]) < since
+            or len(self.targets) >= TARGETS_MAX
+            or not tentative.pending
         ):
             return False
-        self.sides.remove(side)
-        events.append(IdentityConflict(side.line, self.next_line, side.pending[0][1], r))
-        self._open(side.pending, events)
+        self.tentative_tracks.remove(tentative)
+        events.append(IdentityConflict(tentative.target, self.next_target, tentative.pending[0][1], r))
+        self._open(tentative.pending, events)
         return True
 
     # ------------------------------------------------------------------ lines and sides begin and end
 
     def _open(self, reports: list[Any], events: list[TrackEvent]) -> None:
         first = reports[0]
-        line = Line(self.next_line, self._name(first, None), first[1], reports[-1])
-        self.next_line += 1
-        self.lines.append(line)
-        events.extend(Accepted(line.number, i == 0, line.track_id, r) for i, r in enumerate(reports))
+        target = Target(self.next_target, self._name(first, None), first[1], reports[-1])
+        self.next_target += 1
+        self.targets.append(target)
+        events.extend(Accepted(target.number, i == 0, target.track_id, r) for i, r in enumerate(reports))
 
-    def _cut(self, line: Line, r: Any, events: list[TrackEvent]) -> None:
-        events.append(TrackEnded(line.number, line.track_id, line.last[1], r[1], "cut"))
-        line.track_id = self._name(r, line)
-        line.start = r[1]
+    def _cut(self, target: Target, r: Any, events: list[TrackEvent]) -> None:
+        events.append(TrackEnded(target.number, target.track_id, target.last[1], r[1], "cut"))
+        target.track_id = self._name(r, target)
+        target.start = r[1]
 
-    def _end_lines(self, t: float, rules: TrackRules, events: list[TrackEvent]) -> None:
-        for line in [line for line in self.lines if t > line.last[1] + rules.gap_max_s]:
-            self.lines.remove(line)
-            for side in [s for s in self.sides if s.line == line.number]:
-                self._drop_side(side, events)
-            t_last = line.last[1]
-            events.append(TrackEnded(line.number, line.track_id, t_last, t_last + rules.gap_max_s, "gap"))
+    def _end_targets(self, t: float, rules: TrackRules, events: list[TrackEvent]) -> None:
+        for target in [target for target in self.targets if t > target.last[1] + rules.gap_max_s]:
+            self.targets.remove(target)
+            for tentative in [s for s in self.tentative_tracks if s.target == target.number]:
+                self._drop_tentative(tentative, events)
+            t_last = target.last[1]
+            events.append(TrackEnded(target.number, target.track_id, t_last, t_last + rules.gap_max_s, "gap"))
 
-    def _forget_sides(self, t: float, rules: TrackRules, events: list[TrackEvent]) -> None:
+    def _evict_tentative(self, t: float, rules: TrackRules, events: list[TrackEvent]) -> None:
         """Reject what is older than the window, except the run that goes on alone: it may be the ship."""
         since = t - rules.side_window_s
-        for side in list(self.sides):
+        for tentative in list(self.tentative_tracks):
             n = 0
-            while n < len(side.pending) - side.run and side.pending[n][1] < since:
-                events.append(Rejected(Reason.DISPLACED, side.pending[n]))
+            while n < len(tentative.pending) - tentative.run and tentative.pending[n][1] < since:
+                events.append(Rejected(Reason.DISPLACED, tentative.pending[n]))
                 n += 1
-            del side.pending[:n]
-            if not side.pending and side.last[1] < since:
-                self.sides.remove(side)
+            del tentative.pending[:n]
+            if not tentative.pending and tentative.last[1] < since:
+                self.tentative_tracks.remove(tentative)
 
-    def _drop_side(self, side: Side, events: list[TrackEvent]) -> None:
-        self.sides.remove(side)
-        events.extend(Rejected(Reason.DISPLACED, r) for r in side.pending)
+    def _drop_tentative(self, tentative: TentativeTrack, events: list[TrackEvent]) -> None:
+        self.tentative_tracks.remove(tentative)
+        events.extend(Rejected(Reason.DISPLACED, r) for r in tentative.pending)
 
-    def _line(self, number: int) -> Line:
-        return next(line for line in self.lines if line.number == number)
+    def _target(self, number: int) -> Target:
+        return next(target for target in self.targets if target.number == number)
 
-    def _name(self, first: Any, line: Line | None) -> str:
-        taken = {other.track_id for other in self.lines if other is not line}
+    def _name(self, first: Any, target: Target | None) -> str:
+        taken = {other.track_id for other in self.targets if other is not target}
         suffix = 1
         while (name := track_name(first[0], first[1], suffix)) in taken:
             suffix += 1
         return name
 
 
-def _insert(held: list[Any], report: Any) -> None:
+def _insert(buffered: list[Any], report: Any) -> None:
     """Into its place by time, and among equal times by content."""
-    i = bisect_right(held, report[1], key=lambda r: r[1])
-    if i and held[i - 1][1] == report[1]:
+    i = bisect_right(buffered, report[1], key=lambda r: r[1])
+    if i and buffered[i - 1][1] == report[1]:
         key = content_key(report)
-        while i and held[i - 1][1] == report[1] and content_key(held[i - 1]) > key:
+        while i and buffered[i - 1][1] == report[1] and content_key(buffered[i - 1]) > key:
             i -= 1
-    held.insert(i, report)
+    buffered.insert(i, report)
 
 
 def _note(times: list[float], t: float, n: int) -> None:

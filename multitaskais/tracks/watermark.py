@@ -31,13 +31,13 @@ from ..config import TrackRules
 from ..records import Reason
 from .quality import CODE
 
-CLAIMS_MAX = 64  # vessels remembered ahead of the clock, or while it is open; also of those that oppose
-CLAIM_LIFE = 1000  # a claim is forgotten when so many reports were accepted at the old time since
+VOTES_MAX = 64  # vessels remembered ahead of the clock, or while it is open; also of those that oppose
+VOTE_LIFE = 1000  # a claim is forgotten when so many reports were accepted at the old time since
 _FUTURE = CODE[Reason.FUTURE]
 _BEHIND = CODE[Reason.BEHIND]
 
 
-class Claim(msgspec.Struct, array_like=True):
+class Vote(msgspec.Struct, array_like=True):
     """What a vessel says about the time, not (yet) believed."""
 
     first: float  # since when it says so without a report at the old time between
@@ -45,14 +45,14 @@ class Claim(msgspec.Struct, array_like=True):
     accepted: int  # the clock's count at its last report
 
 
-class PartitionClock(msgspec.Struct, array_like=True):
+class WatermarkGenerator(msgspec.Struct, array_like=True):
     """State of one partition's clock, a value."""
 
-    is_set: bool = False
+    is_established: bool = False
     now: float = -math.inf  # greatest accepted time that was confirmed
     watermark: float = -math.inf  # no report older than this is taken
-    claims: dict[int, Claim] = {}  # by mmsi, least recently heard first
-    opposed: dict[int, float] = {}  # vessels accepted at the old time while there were claims, and when
+    votes: dict[int, Vote] = {}  # by mmsi, least recently heard first
+    opposing: dict[int, float] = {}  # vessels accepted at the old time while there were claims, and when
     accepted: int = 0  # reports accepted at the old time while there were claims
 
     def admit(
@@ -68,7 +68,7 @@ class PartitionClock(msgspec.Struct, array_like=True):
         watermarks = np.full(len(reports), self.watermark)
         use = np.flatnonzero(codes == 0)
         t = reports["t"][use]
-        if self.is_set and not self.claims and len(use):
+        if self.is_established and not self.votes and len(use):
             clock = np.maximum.accumulate(np.concatenate([[self.now], t]))
             if not (t > clock[:-1] + rules.future_max_s).any():
                 low = np.maximum(self.watermark, clock[:-1] - rules.behind_max_s)
@@ -87,29 +87,29 @@ class PartitionClock(msgspec.Struct, array_like=True):
         time (another archive), so the clock is open again."""
         self.watermark = max(self.watermark, t)
         self.now = max(self.now, t)
-        self.is_set = False
+        self.is_established = False
         self._forget()
 
     def _one(self, mmsi: int, t: float, rules: TrackRules) -> int:
         if t < self.watermark:
             return _BEHIND
-        if self.is_set and t <= self.now + rules.future_max_s:
+        if self.is_established and t <= self.now + rules.future_max_s:
             if t > self.now:
                 self._advance(t, rules)
-            if self.claims:
+            if self.votes:
                 self._oppose(mmsi, t)
             return 0
-        claim = self._claim(mmsi, t)
-        near = [c.last for other, c in self.claims.items() if other != mmsi and abs(c.last - t) <= rules.future_max_s]
+        vote = self._vote(mmsi, t)
+        near = [c.last for other, c in self.votes.items() if other != mmsi and abs(c.last - t) <= rules.future_max_s]
         if len(near) >= rules.future_confirmations and len(near) >= self._opposing(rules):
             self._forget()
-            self.is_set = True
+            self.is_established = True
             self._advance(max(t, *near), rules)
             return 0
-        if self.is_set:
-            if t - claim.first <= rules.future_max_s:
+        if self.is_established:
+            if t - vote.first <= rules.future_max_s:
                 return _FUTURE
-            self.is_set = False
+            self.is_established = False
         if near:
             self.watermark = max(self.watermark, min(t, max(near)) - rules.behind_max_s)
         return 0
@@ -120,33 +120,33 @@ class PartitionClock(msgspec.Struct, array_like=True):
 
     def _opposing(self, rules: TrackRules) -> int:
         """Vessels that say the old time, of those heard lately by it."""
-        return sum(t >= self.now - rules.future_max_s for t in self.opposed.values()) if self.is_set else 0
+        return sum(t >= self.now - rules.future_max_s for t in self.opposing.values()) if self.is_established else 0
 
-    def _claim(self, mmsi: int, t: float) -> Claim:
-        self.opposed.pop(mmsi, None)
-        claim = self.claims.pop(mmsi, None)
-        if claim is None or t < claim.last or claim.accepted != self.accepted:
-            claim = Claim(t, t, self.accepted)
-        claim.last = t
-        self.claims[mmsi] = claim
-        if len(self.claims) > CLAIMS_MAX:
-            del self.claims[next(iter(self.claims))]
-        return claim
+    def _vote(self, mmsi: int, t: float) -> Vote:
+        self.opposing.pop(mmsi, None)
+        vote = self.votes.pop(mmsi, None)
+        if vote is None or t < vote.last or vote.accepted != self.accepted:
+            vote = Vote(t, t, self.accepted)
+        vote.last = t
+        self.votes[mmsi] = vote
+        if len(self.votes) > VOTES_MAX:
+            del self.votes[next(iter(self.votes))]
+        return vote
 
     def _oppose(self, mmsi: int, t: float) -> None:
         self.accepted += 1
-        self.claims.pop(mmsi, None)  # the vessel itself is back at the old time
-        self.opposed.pop(mmsi, None)
-        self.opposed[mmsi] = t
-        if len(self.opposed) > CLAIMS_MAX:
-            del self.opposed[next(iter(self.opposed))]
-        stalest = next(iter(self.claims), None)
-        if stalest is not None and self.accepted - self.claims[stalest].accepted > CLAIM_LIFE:
-            del self.claims[stalest]
-        if not self.claims:
+        self.votes.pop(mmsi, None)  # the vessel itself is back at the old time
+        self.opposing.pop(mmsi, None)
+        self.opposing[mmsi] = t
+        if len(self.opposing) > VOTES_MAX:
+            del self.opposing[next(iter(self.opposing))]
+        stalest = next(iter(self.votes), None)
+        if stalest is not None and self.accepted - self.votes[stalest].accepted > VOTE_LIFE:
+            del self.votes[stalest]
+        if not self.votes:
             self._forget()
 
     def _forget(self) -> None:
-        self.claims = {}
-        self.opposed = {}
+        self.votes = {}
+        self.opposing = {}
         self.accepted = 0

@@ -34,7 +34,7 @@ from multitaskais.config import Region, TrackRules
 from multitaskais.errors import MultitaskAISError, OperatorError
 from multitaskais.evaluation import live
 from multitaskais.evaluation.altered import clean_tracks
-from multitaskais.evaluation.inject import KINDS, Source, alter
+from multitaskais.evaluation.inject import KINDS, InjectionSource, alter
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.samples import Split, load_reports, split_of
 from multitaskais.records import REPORT_DTYPE
@@ -169,7 +169,7 @@ def wait_until_done(settings: Settings, worker: subprocess.Popen[bytes], log: Pa
 
 
 @dataclass(frozen=True)
-class Traffic:
+class DemoTraffic:
     """What is shown: an archive of one region, and what is known of it."""
 
     archive: list[Path]
@@ -177,16 +177,16 @@ class Traffic:
     model: str
 
 
-def simulated(out: Path) -> Traffic:
+def simulated(out: Path) -> DemoTraffic:
     """A day off Brittany, from a seed and lanes that the model has not seen."""
     multitaskais = Path(sys.executable).with_name("multitaskais")
     call(multitaskais, "simulate", "--region", "brittany", "--seed", str(DEMO_SEED), "--days", "1", "--vessels", "300",
          "--abnormal", "24", "--lane-shift", str(LANE_SHIFT_M), "--out", out)  # fmt: skip
     labels = live.truths(json.loads((out / "labels.json").read_text()))
-    return Traffic(sorted(out.glob("archive/*/*/*.cdv")), labels, "brittany")
+    return DemoTraffic(sorted(out.glob("archive/*/*/*.cdv")), labels, "brittany")
 
 
-def real(out: Path) -> Traffic:
+def real(out: Path) -> DemoTraffic:
     """Vessels of the real Gulf day that no part of the model has seen, two anomalies of each kind put among them."""
     day = (
         Path(os.environ.get("MULTITASKAIS_SHARED", ROOT.parent / "shared")) / "data" / "noaa" / "ais_2020-01-01.parquet"
@@ -204,7 +204,7 @@ def real(out: Path) -> Traffic:
     labels = []
     for kind in list(KINDS) * REAL_PER_KIND:
         for i, track in enumerate(tracks):
-            source = Source(*(track[f] for f in ("t", "lat", "lon", "sog", "cog", "heading")))
+            source = InjectionSource(*(track[f] for f in ("t", "lat", "lon", "sog", "cog", "heading")))
             if (altered := alter(source, kind, rng, region)) is None:
                 continue
             # In the place of the track as it was: a ship is either clean or abnormal, not both.
@@ -221,7 +221,7 @@ def real(out: Path) -> Traffic:
             del tracks[i]
             break
     reports = reports[np.argsort(reports["t"], kind="stable")]
-    return Traffic(write_cdv(out / "archive", reports, statics_of(reports)), labels, "gulf")
+    return DemoTraffic(write_cdv(out / "archive", reports, statics_of(reports)), labels, "gulf")
 
 
 def tracks_of(folder: Path) -> list[tuple[str, int, float, float]]:
@@ -232,7 +232,7 @@ def tracks_of(folder: Path) -> list[tuple[str, int, float, float]]:
     return [(r["track_id"], r["mmsi"], r["t_min"], r["t_max"]) for r in rows]
 
 
-def show(traffic: Traffic, out: Path, steps: Steps, keep: bool) -> dict[str, Any]:
+def show(traffic: DemoTraffic, out: Path, steps: Steps, keep: bool) -> dict[str, Any]:
     """Tracks, broker, worker, feed, alerts; returns the summary."""
     region = Region.load(modelfolder.load(traffic.model).region.name)
     tracks = out / "tracks"
@@ -281,7 +281,7 @@ def show(traffic: Traffic, out: Path, steps: Steps, keep: bool) -> dict[str, Any
 
 
 def figures(
-    traffic: Traffic,
+    traffic: DemoTraffic,
     region: Region,
     out: Path,
     tracks: Path,

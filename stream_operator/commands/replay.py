@@ -40,7 +40,7 @@ from ..kafka import codec as wire
 from ..kafka.topics import Admin, Topic
 from ..settings import Settings
 from ..worker import core
-from ..worker.partition import advance
+from ..worker.partition import process_batch
 from .alerts import CALL_S, seconds
 
 RUN_RECORDS = 10_000  # any other number gives the same
@@ -137,7 +137,7 @@ def replay(settings: Settings, open_core: core.OpenCore, span: Range, sink: Sink
             fold = open_core({}.items(), None)
             for records in _runs(consumer, settings.topic, number, begin, end):
                 decoded = wire.decode(records, settings.record_max_bytes)
-                for _, events in advance(fold, decoded, _announced):
+                for _, events in process_batch(fold, decoded, _announced):
                     counts.add(events.counts)
                     for alert in events.alerts:
                         if span.start <= alert.decided_at < span.stop:
@@ -152,10 +152,10 @@ def replay(settings: Settings, open_core: core.OpenCore, span: Range, sink: Sink
     return counts
 
 
-def _announced(swap: wire.Swap, error: Exception | None) -> None:
+def _announced(announcement: wire.ModelAnnouncement, error: Exception | None) -> None:
     """As live: a model that cannot be had is left out, and here, too, that must be seen."""
     if error is not None:
-        kafka.log.warning("model %s is left out: %s", swap.version, error)
+        kafka.log.warning("model %s is left out: %s", announcement.version, error)
 
 
 def _bounds(consumer: Consumer, settings: Settings, span: Range) -> list[tuple[int, int, int]]:
@@ -169,8 +169,8 @@ def _bounds(consumer: Consumer, settings: Settings, span: Range) -> list[tuple[i
         begins = [low for low, _ in ends]
         if math.isfinite(span.lead_in_s):
             at = int(max(0.0, span.start - span.lead_in_s) * 1000)
-            asked = [TopicPartition(p.topic, p.partition, at) for p in parts]
-            begins = [p.offset for p in consumer.offsets_for_times(asked, timeout=CALL_S)]
+            requested_offset = [TopicPartition(p.topic, p.partition, at) for p in parts]
+            begins = [p.offset for p in consumer.offsets_for_times(requested_offset, timeout=CALL_S)]
     except KafkaException as e:
         raise OperatorError(f"no answer from {settings.bootstrap_servers}: {e.args[0].str()}") from None
     return [
@@ -179,7 +179,7 @@ def _bounds(consumer: Consumer, settings: Settings, span: Range) -> list[tuple[i
     ]
 
 
-def _runs(consumer: Consumer, topic: str, number: int, begin: int, end: int) -> Iterator[list[wire.Raw]]:
+def _runs(consumer: Consumer, topic: str, number: int, begin: int, end: int) -> Iterator[list[wire.ConsumerRecord]]:
     if begin >= end:
         return
     consumer.assign([TopicPartition(topic, number, begin)])
@@ -193,7 +193,7 @@ def _runs(consumer: Consumer, topic: str, number: int, begin: int, end: int) -> 
                 if (error := m.error()) is None:
                     at = m.offset() + 1
                     if m.offset() < end:
-                        records.append(wire.Raw(m.offset(), m.key(), m.value()))
+                        records.append(wire.ConsumerRecord(m.offset(), m.key(), m.value()))
                 elif error.code() == KafkaError._PARTITION_EOF:
                     at = end  # the last offsets may be markers of transactions
                 else:

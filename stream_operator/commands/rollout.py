@@ -18,7 +18,7 @@ from pathlib import Path
 from confluent_kafka import KafkaError, Message, Producer
 
 from multitaskais.command import CommandParser
-from multitaskais.engine.rollout import check_heir
+from multitaskais.engine.rollout import check_compatible
 from multitaskais.errors import ConfigError, OperatorError
 
 from ..kafka import client as kafka
@@ -31,7 +31,7 @@ from .replay import moment
 ANSWER_S = 30.0
 
 
-def announce(settings: Settings, swap: wire.Swap) -> int:
+def announce(settings: Settings, announcement: wire.ModelAnnouncement) -> int:
     """Write ``swap`` to every partition of the source topic; returns how many. Saying it again does no harm."""
     partitions = Admin(settings).partitions.get(settings.topic, 0)
     if not partitions:
@@ -47,7 +47,7 @@ def announce(settings: Settings, swap: wire.Swap) -> int:
 
     config = kafka.client(settings, enable_idempotence=True) | {"message.timeout.ms": int(ANSWER_S * 1000)}
     producer = Producer(config, logger=kafka.log)
-    key, value = wire.encode_swap(swap)
+    key, value = wire.encode_announcement(announcement)
     for number in range(partitions):
         producer.produce(settings.topic, value, key, number, on_delivery=delivered)
     producer.flush(2 * ANSWER_S)
@@ -78,13 +78,13 @@ def main(argv: list[str]) -> int:
     if not 0.0 < since < wire.T_MAX:
         raise ConfigError(f"--from {args.since}: give a time between 1970 and 2100")
     settings = Settings.load(file=args.settings)
-    place = models.placed(args.model, settings)
-    heir = models.load(place, settings)
-    check_heir(models.load(settings.model, settings), heir)
-    partitions = announce(settings, wire.Swap(place, heir.version, since, time.time()))
+    source = models.source_of(args.model, settings)
+    heir = models.load(source, settings)
+    check_compatible(models.load(settings.model, settings), heir)
+    partitions = announce(settings, wire.ModelAnnouncement(source, heir.version, since, time.time()))
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
     print(
-        f"model {heir.version} ({place}) is announced in {partitions} partitions of {settings.topic}: it speaks from {when} on; "
+        f"model {heir.version} ({source}) is announced in {partitions} partitions of {settings.topic}: it speaks from {when} on; "
         'the workers log "speaks from" when they have it, or why they refuse it',
         file=sys.stderr,
     )

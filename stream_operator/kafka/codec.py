@@ -23,7 +23,7 @@ T_MAX = 4102444800.0  # 2100-01-01: a greater number is not seconds (millisecond
 NAME_BYTES = 20  # ITU-R M.1371: a ship's name has 20 characters
 
 
-class Raw(NamedTuple):
+class ConsumerRecord(NamedTuple):
     """One record as it lies in the log."""
 
     offset: int
@@ -31,7 +31,7 @@ class Raw(NamedTuple):
     value: bytes | None
 
 
-class Swap(msgspec.Struct, frozen=True):
+class ModelAnnouncement(msgspec.Struct, frozen=True):
     """A model is announced (ADR 0011)."""
 
     model: str  # shipped name or folder, as the workers see it
@@ -46,11 +46,13 @@ class Decoded(NamedTuple):
     reports: NDArray[np.void]  # (n,) REPORT_DTYPE, in log order
     record_of: NDArray[np.intp]  # (n,) record of each report
     bad: list[tuple[int, Reason]]
-    controls: list[tuple[int, float | Swap]]  # (number of reports before it, a watermark or a model), in log order
+    controls: list[
+        tuple[int, float | ModelAnnouncement]
+    ]  # (number of reports before it, a watermark or a model), in log order
 
     @property
     def watermarks(self) -> list[tuple[int, float]]:
-        return [(n, c) for n, c in self.controls if not isinstance(c, Swap)]
+        return [(n, c) for n, c in self.controls if not isinstance(c, ModelAnnouncement)]
 
 
 class _Report(msgspec.Struct):
@@ -75,13 +77,13 @@ class _Watermark(msgspec.Struct):
 
 _report = msgspec.json.Decoder(_Report)
 _watermark = msgspec.json.Decoder(_Watermark)
-_swap = msgspec.json.Decoder(Swap)
+_swap = msgspec.json.Decoder(ModelAnnouncement)
 
 
-def decode(records: Sequence[Raw], record_max_bytes: int = 65536) -> Decoded:
+def decode(records: Sequence[ConsumerRecord], record_max_bytes: int = 65536) -> Decoded:
     """Decode a run of raw records; see ``Decoded``."""
     bad: list[tuple[int, Reason]] = []
-    controls: list[tuple[int, float | Swap]] = []
+    controls: list[tuple[int, float | ModelAnnouncement]] = []
     good: list[int] = []
     rows: list[_Report] = []
     for i, (_, key, value) in enumerate(records):
@@ -101,9 +103,9 @@ def decode(records: Sequence[Raw], record_max_bytes: int = 65536) -> Decoded:
                     else:
                         reason = Reason.BAD_VALUE
                 elif key == MODEL_KEY:
-                    swap = _swap.decode(value)
-                    if swap.model and swap.version and 0.0 < swap.since < T_MAX:
-                        controls.append((len(good), swap))
+                    announcement = _swap.decode(value)
+                    if announcement.model and announcement.version and 0.0 < announcement.since < T_MAX:
+                        controls.append((len(good), announcement))
                     else:
                         reason = Reason.BAD_VALUE
                 else:
@@ -187,8 +189,8 @@ def encode_watermark(t: float) -> tuple[bytes, bytes]:
     return WATERMARK_KEY, msgspec.json.encode({"watermark": t})
 
 
-def encode_swap(swap: Swap) -> tuple[bytes, bytes]:
-    return MODEL_KEY, msgspec.json.encode(swap)
+def encode_announcement(announcement: ModelAnnouncement) -> tuple[bytes, bytes]:
+    return MODEL_KEY, msgspec.json.encode(announcement)
 
 
 def encode_alert(alert: Alert) -> tuple[bytes, bytes]:

@@ -17,11 +17,11 @@ from multitaskais.errors import OperatorError
 from .. import logs
 from ..settings import Settings
 from .feedback import Answers
-from .follower import Source
+from .follower import TopicFollower
 from .guard import Guard
 from .server import Server
 from .ships import Limits
-from .state import Picture
+from .state import MapState
 
 log = logging.getLogger("stream_operator.map")
 STOP_S = 3.0  # open pages are let go within so long
@@ -56,8 +56,8 @@ def main(argv: list[str]) -> int:
 
 
 async def _serve(settings: Settings, guard: Guard, limits: Limits) -> int:
-    picture = Picture(limits, time.time)
-    source = Source(settings, picture)
+    picture = MapState(limits, time.time)
+    source = TopicFollower(settings, picture)
     answers = Answers(settings)
     runner = web.AppRunner(Server(picture, answers, guard).app(), access_log=None, shutdown_timeout=STOP_S)
     await runner.setup()

@@ -14,9 +14,9 @@ from collections import defaultdict
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from ..kafka import client as kafka
-from ..kafka.codec import Raw
+from ..kafka.codec import ConsumerRecord
 from ..settings import Settings
-from .state import Picture
+from .state import MapState
 
 log = logging.getLogger("stream_operator.map")
 
@@ -27,10 +27,10 @@ ALERT_DAYS = 7.0  # of alerts and answers at the start
 _AWAY = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT)
 
 
-class Source(threading.Thread):
+class TopicFollower(threading.Thread):
     """Reads until ``stop``. Positions of the last ``limits.hours`` (by the broker's clock), alerts of a week, all verdicts."""
 
-    def __init__(self, settings: Settings, picture: Picture) -> None:
+    def __init__(self, settings: Settings, picture: MapState) -> None:
         super().__init__(name="map-source", daemon=True)
         self._settings = settings
         self._picture = picture
@@ -117,7 +117,7 @@ class Source(threading.Thread):
 
     def _take(self, messages: list) -> None:
         s, picture = self._settings, self._picture
-        runs: dict[int, list[Raw]] = defaultdict(list)
+        runs: dict[int, list[ConsumerRecord]] = defaultdict(list)
         for m in messages:
             if (error := m.error()) is not None:
                 if error.code() == KafkaError._PARTITION_EOF:
@@ -126,7 +126,7 @@ class Source(threading.Thread):
                     log.warning("%s partition %s: %s", m.topic(), m.partition(), error.str())
                 continue
             if (topic := m.topic()) == s.topic:
-                runs[m.partition()].append(Raw(m.offset(), m.key(), m.value()))
+                runs[m.partition()].append(ConsumerRecord(m.offset(), m.key(), m.value()))
             elif topic == s.alert_topic:
                 picture.alert(m.value())
             elif topic == s.verdict_topic:

@@ -23,7 +23,7 @@ from aiohttp import web
 from .coast import coast
 from .feedback import Answers
 from .guard import HEADERS, Guard, is_loopback
-from .state import Picture
+from .state import MapState
 from .untrusted import NAME_CHARS, Answer, AnswerText, Id, plain
 
 STATIC = Path(__file__).with_name("static")
@@ -50,7 +50,7 @@ class Server:
     """Args: ``clock`` dates answers (Unix s)."""
 
     def __init__(
-        self, picture: Picture, answers: Answers, guard: Guard, clock: Callable[[], float] = time.time
+        self, picture: MapState, answers: Answers, guard: Guard, clock: Callable[[], float] = time.time
     ) -> None:
         self._picture = picture
         self._answers = answers

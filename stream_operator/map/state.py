@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from multitaskais.config import TrackRules
 from multitaskais.records import Reason
 from multitaskais.tracks.quality import CODE, REASONS, screen
-from multitaskais.tracks.watermark import PartitionClock
+from multitaskais.tracks.watermark import WatermarkGenerator
 
 from ..kafka import codec as wire
 from . import history as replay
@@ -54,7 +54,7 @@ class Health:
     not_shown: dict[str, int] = field(default_factory=dict)  # records that could not be used, by reason
 
 
-class Picture:
+class MapState:
     def __init__(self, limits: Limits | None = None, clock: Callable[[], float] = lambda: math.nan) -> None:
         self.limits = limits or Limits()
         self.health = Health()
@@ -62,7 +62,7 @@ class Picture:
         self._lock = threading.Lock()
         self._ships = Ships(self.limits)
         self._book = AlertBook(self.limits.alerts_max)
-        self._clocks: dict[int, PartitionClock] = {}
+        self._clocks: dict[int, WatermarkGenerator] = {}
         self._rules = TrackRules()
         self._epoch = uuid.uuid4().hex[:8]  # of this process: numbers of deltas mean nothing to another
         self._seq = 0
@@ -71,7 +71,7 @@ class Picture:
 
     # ---------------------------------------------------------------- the fold
 
-    def positions(self, partition: int, records: Sequence[wire.Raw]) -> None:
+    def positions(self, partition: int, records: Sequence[wire.ConsumerRecord]) -> None:
         """A run of raw records of one partition of the source topic, in log order."""
         decoded = wire.decode(records)
         reports = decoded.reports
@@ -79,13 +79,13 @@ class Picture:
         codes[np.isin(codes, _SHOWN)] = 0
         with self._lock:
             self._count([reason for _, reason in decoded.bad])
-            clock = self._clocks.setdefault(partition, PartitionClock())
+            clock = self._clocks.setdefault(partition, WatermarkGenerator())
             start = 0
             for stop in [n for n, _ in decoded.watermarks] + [len(reports)]:
                 part = slice(start, stop)
                 codes[part], _ = clock.admit(reports[part], codes[part], self._rules)
                 if stop < len(reports):  # a feed was declared finished: the next one may be of another time
-                    clock = self._clocks[partition] = PartitionClock()
+                    clock = self._clocks[partition] = WatermarkGenerator()
                 start = stop
             self._ships.take(reports[codes == 0])
             bad, counts = np.unique(codes[codes > 0], return_counts=True)

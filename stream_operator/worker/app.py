@@ -24,11 +24,11 @@ from mode import Service
 from .. import exit_codes as exits
 from ..settings import Settings
 from . import health
-from .checkpoint import Cut
-from .consumer import Source
+from .checkpoint import CheckpointPayload
+from .consumer import KafkaSource
 from .core import OpenCore
 from .metrics import Metrics
-from .partition import Run
+from .partition import RecordBatch
 
 log = logging.getLogger("stream_operator")
 
@@ -55,10 +55,10 @@ def build(settings: Settings, open_core: OpenCore) -> faust.App:
     fold_thread = ThreadPoolExecutor(1, thread_name_prefix="fold")
     loop: asyncio.AbstractEventLoop
 
-    def put(run: Run) -> None:
+    def put(run: RecordBatch) -> None:
         asyncio.run_coroutine_threadsafe(runs.put(run), loop)
 
-    source = Source(settings, open_core, metrics, put)
+    source = KafkaSource(settings, open_core, metrics, put)
     if settings.output_dir:
         source.on_durable = _copy_alerts(settings)
 
@@ -71,7 +71,7 @@ def build(settings: Settings, open_core: OpenCore) -> faust.App:
                 raise
             except BaseException as e:  # a restarted agent would go on without this run
                 at = f"partition {run.partition.number}, offsets {run.records[0].offset} to {run.next_offset - 1}"
-                exits.end_now(exits.BROKEN, f"the core failed at {at}: {e!r}", e)
+                exits.end_now(exits.SOFTWARE, f"the core failed at {at}: {e!r}", e)
             finally:
                 source.slots.release()
 
@@ -110,7 +110,7 @@ def build(settings: Settings, open_core: OpenCore) -> faust.App:
     async def metrics_page(web, request) -> Response:
         # In a thread: it waits for running folds, and the pages must not.
         loop = asyncio.get_running_loop()
-        metrics.tracks(await loop.run_in_executor(None, source.census))
+        metrics.tracks(await loop.run_in_executor(None, source.open_track_counts))
         metrics.models(await loop.run_in_executor(None, source.models), time.time())
         return web.bytes(metrics.text(), content_type="text/plain")
 
@@ -123,7 +123,7 @@ def _copy_alerts(settings: Settings):
     path.parent.mkdir(parents=True, exist_ok=True)
     failed = False
 
-    def copy(cut: Cut) -> None:
+    def copy(cut: CheckpointPayload) -> None:
         nonlocal failed
         lines = [r.value + b"\n" for r in cut.records if r.topic == settings.alert_topic and r.value]
         try:
@@ -139,12 +139,12 @@ def _copy_alerts(settings: Settings):
 
 
 def run(settings: Settings, open_core: OpenCore) -> int:
-    """Run a worker until SIGTERM or SIGINT."""
+    """RecordBatch a worker until SIGTERM or SIGINT."""
     app = build(settings, open_core)
     worker = faust.Worker(app, override_logging=False, redirect_stdouts=False, quiet=True, loglevel=settings.log_level)
     worker.spinner = None  # it writes control codes into the log
     try:
         worker.execute_from_commandline()
     except SystemExit as e:
-        return exits.BROKEN if e.code else 0
+        return exits.SOFTWARE if e.code else 0
     return 0

@@ -1,6 +1,6 @@
 """A checkpoint is one Kafka transaction: what was found, what was learnt, and how far the log was read, all or nothing.
 
-``Cut`` is what a partition wants to make durable. ``Checkpointer`` owns the partition's transactional producer: ``fence``
+``CheckpointPayload`` is what a partition wants to make durable. ``Checkpointer`` owns the partition's transactional producer: ``fence``
 shuts out whoever had the partition before, ``commit`` writes a cut. ``restore`` reads the last cut back.
 """
 
@@ -40,7 +40,7 @@ class InDoubt(OperatorError):
     """Whether the transaction was committed is not known; only a restart can tell."""
 
 
-class Out(NamedTuple):
+class ProducerRecord(NamedTuple):
     """One record to write."""
 
     topic: str
@@ -49,11 +49,11 @@ class Out(NamedTuple):
     headers: list[tuple[str, bytes]] | None = None
 
 
-class Cut(NamedTuple):
+class CheckpointPayload(NamedTuple):
     """Everything between two checkpoints, and the state after it."""
 
     offset: int  # of the first source record that is not in it
-    records: list[Out]  # alerts, dead letters, verdicts
+    records: list[ProducerRecord]  # alerts, dead letters, verdicts
     vessels: dict[int, bytes | None]
     partition_state: bytes
 
@@ -97,7 +97,7 @@ class Checkpointer:
         self._until_done(self._producer.init_transactions, None)
         reach("fenced")
 
-    def commit(self, cut: Cut, give_up_at: float | None = None) -> None:
+    def commit(self, cut: CheckpointPayload, give_up_at: float | None = None) -> None:
         """Write a cut. Returns when it is durable; aborted attempts are repeated.
 
         Raises:
@@ -110,7 +110,7 @@ class Checkpointer:
         finally:
             self.busy_since = None
 
-    def _attempt(self, cut: Cut, give_up_at: float | None) -> bool:
+    def _attempt(self, cut: CheckpointPayload, give_up_at: float | None) -> bool:
         try:
             self.busy_since = time.monotonic()
             reach("cut")

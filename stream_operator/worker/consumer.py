@@ -22,12 +22,12 @@ from multitaskais.model.folder import Model
 
 from .. import exit_codes as exits
 from ..kafka import client as kafka
-from ..kafka.codec import Raw
+from ..kafka.codec import ConsumerRecord
 from ..settings import Settings
 from .checkpoint import InDoubt
 from .core import OpenCore
 from .metrics import Metrics
-from .partition import Partition, Run
+from .partition import Partition, RecordBatch
 
 log = logging.getLogger("stream_operator")
 
@@ -37,17 +37,19 @@ TELL_GROUP_S = 5.0  # the group's own offsets are for lag monitors only
 REOPEN_SESSIONS = 2.0  # session timeouts after which a fenced partition that is still ours is opened again
 
 
-class Source:
+class KafkaSource:
     """``put`` receives each run; it must not block. ``slots`` bounds how many are under way."""
 
-    def __init__(self, settings: Settings, open_core: OpenCore, metrics: Metrics, put: Callable[[Run], None]) -> None:
+    def __init__(
+        self, settings: Settings, open_core: OpenCore, metrics: Metrics, put: Callable[[RecordBatch], None]
+    ) -> None:
         self._settings = settings
         self._open_core = open_core
         self._metrics = metrics
         self._put = put
         self.slots = threading.BoundedSemaphore(settings.queue_runs)
         self.partitions: dict[int, Partition] = {}
-        self.beat_at = time.monotonic()
+        self.last_heartbeat = time.monotonic()
         self.rebalancing = False
         self.on_durable: Callable = lambda cut: None
         self._reread: dict[int, int] = {}
@@ -67,11 +69,11 @@ class Source:
         self._stopping.set()
         self._thread.join()
 
-    def census(self) -> Counter[tuple[str, str]]:
+    def open_track_counts(self) -> Counter[tuple[str, str]]:
         """Open tracks of all partitions by (verdict, reason)."""
         total: Counter[tuple[str, str]] = Counter()
         for partition in list(self.partitions.values()):
-            total.update(partition.census())
+            total.update(partition.open_track_counts())
         return total
 
     def models(self) -> list[tuple[Model, str]]:
@@ -85,7 +87,7 @@ class Source:
         try:
             self._consumer = self._connect()
             while not self._stopping.is_set():
-                self.beat_at = time.monotonic()
+                self.last_heartbeat = time.monotonic()
                 by_partition: dict[int, list[Message]] = defaultdict(list)
                 for message in self._consumer.consume(self._settings.run_size, POLL_S):
                     if message.error() is None:
@@ -98,14 +100,14 @@ class Source:
             self._consumer.close()  # revokes: checkpoint and close
             in_order = True
         except MultitaskAISError as e:
-            exits.end_now(exits.AGAIN if isinstance(e, InDoubt) else exits.WRONG, str(e))
+            exits.end_now(exits.TEMPFAIL if isinstance(e, InDoubt) else exits.USAGE, str(e))
         except BaseException as e:
-            exits.end_now(exits.BROKEN, f"the source stopped: {e!r}", e)
+            exits.end_now(exits.SOFTWARE, f"the source stopped: {e!r}", e)
         finally:
             # A KafkaException that leaves a rebalance callback comes back from the C library as a bare KafkaError, which is no
             # exception to Python: no `except` catches it. Without this line the thread would be gone and the worker still there.
             if not in_order:
-                exits.end_now(exits.AGAIN, f"the source stopped: {sys.exc_info()[1]!r}")
+                exits.end_now(exits.TEMPFAIL, f"the source stopped: {sys.exc_info()[1]!r}")
 
     def _connect(self) -> Consumer:
         s = self._settings
@@ -133,38 +135,38 @@ class Source:
         partition = self.partitions.get(number)
         if partition is None or partition.closed:
             return
-        records = [Raw(m.offset(), m.key(), m.value()) for m in messages]
-        if partition.asked is not None:
-            if records[0].offset < partition.asked:
-                records = [r for r in records if r.offset >= partition.asked]
+        records = [ConsumerRecord(m.offset(), m.key(), m.value()) for m in messages]
+        if partition.requested_offset is not None:
+            if records[0].offset < partition.requested_offset:
+                records = [r for r in records if r.offset >= partition.requested_offset]
                 if not records:
                     return
-            if records[0].offset > partition.asked and not self._gap_is_real(partition, records[0].offset):
+            if records[0].offset > partition.requested_offset and not self._gap_is_real(partition, records[0].offset):
                 return
-        partition.asked = records[-1].offset + 1
+        partition.requested_offset = records[-1].offset + 1
         while not self.slots.acquire(timeout=POLL_S):  # backpressure: the agent is slower than the log
-            self.beat_at = time.monotonic()
+            self.last_heartbeat = time.monotonic()
             if self._stopping.is_set() or partition.closed:
                 return
-        self._put(Run(partition, records, partition.asked))
+        self._put(RecordBatch(partition, records, partition.requested_offset))
 
     def _gap_is_real(self, partition: Partition, found: int) -> bool:
         """After a rebalance a consumer was seen to start past the offset it was given: read again before believing a gap."""
-        assert partition.asked is not None
-        if self._reread.get(partition.number) != partition.asked:
+        assert partition.requested_offset is not None
+        if self._reread.get(partition.number) != partition.requested_offset:
             try:
-                self._consumer.seek(TopicPartition(self._settings.topic, partition.number, partition.asked))
-                self._reread[partition.number] = partition.asked
+                self._consumer.seek(TopicPartition(self._settings.topic, partition.number, partition.requested_offset))
+                self._reread[partition.number] = partition.requested_offset
             except KafkaException as e:
-                kafka.log.warning("seek to %d: %s", partition.asked, e)
+                kafka.log.warning("seek to %d: %s", partition.requested_offset, e)
             return False
         log.warning(
             "partition %d: offsets %d to %d are not in the log any more (retention, or transaction markers)",
             partition.number,
-            partition.asked,
+            partition.requested_offset,
             found - 1,
         )
-        self._metrics.skipped.inc(found - partition.asked)
+        self._metrics.skipped.inc(found - partition.requested_offset)
         return True
 
     # ---------------------------------------------------------------- assignment
@@ -197,7 +199,7 @@ class Source:
         source = TopicPartition(self._settings.topic, partition.number)
         low, high = self._ends(source)
         if partition.position is None:
-            partition.position = partition.durable = partition.asked = low
+            partition.position = partition.durable = partition.requested_offset = low
         elif partition.position > high:
             raise OperatorError(
                 f"the state of partition {partition.number} stands at offset {partition.position}, but {self._settings.topic} ends at {high}: "
@@ -291,7 +293,7 @@ class Source:
             for p in partitions:
                 if (since := p.checkpointer.busy_since) is not None and time.monotonic() - since > limit_s:
                     exits.end_now(
-                        exits.AGAIN, f"partition {p.number}: a checkpoint has hung for more than {limit_s:.0f} s"
+                        exits.TEMPFAIL, f"partition {p.number}: a checkpoint has hung for more than {limit_s:.0f} s"
                     )
             running = {id(p): running[id(p)] for p in partitions if id(p) in running}
             self._metrics.waiting.set(max((p.waiting_s for p in partitions), default=0.0))
@@ -300,6 +302,6 @@ class Source:
         try:
             partition.checkpoint()
         except MultitaskAISError as e:
-            exits.end_now(exits.AGAIN if isinstance(e, InDoubt) else exits.WRONG, str(e))
+            exits.end_now(exits.TEMPFAIL if isinstance(e, InDoubt) else exits.USAGE, str(e))
         except BaseException as e:
-            exits.end_now(exits.BROKEN, f"a checkpoint of partition {partition.number} failed: {e!r}", e)
+            exits.end_now(exits.SOFTWARE, f"a checkpoint of partition {partition.number} failed: {e!r}", e)

@@ -1,6 +1,6 @@
 """The seam between the operator and what it runs: all of one partition is one value, moved by a pure fold.
 
-The operator knows this protocol alone; the product's fold is ``multitaskais.engine.engine.Fleet``.
+The operator knows this protocol alone; the product's fold is ``multitaskais.engine.engine.PartitionEngine``.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Events(Protocol):
 class Core(Protocol):
     """A deterministic fold over one partition's log; the same log gives the same events however it is cut into runs."""
 
-    def advance(self, reports: NDArray[np.void]) -> Events: ...
+    def process(self, reports: NDArray[np.void]) -> Events: ...
 
     def advance_watermark(self, t: float) -> Events: ...
 
-    def announce(self, version: str, place: str, since: float) -> bool:
+    def announce(self, version: str, source: str, since: float) -> bool:
         """A model speaks from ``since`` on; False when it would anyway. Raises ``ModelError`` when it is refused: all stays as it was."""
 
     def models(self) -> Sequence[tuple[Model, str]]:
@@ -60,7 +60,7 @@ class Core(Protocol):
     def partition_state(self) -> bytes:
         """What belongs to the partition and to no vessel: its clock."""
 
-    def census(self) -> dict[tuple[str, str], int]:
+    def open_track_counts(self) -> dict[tuple[str, str], int]:
         """Open tracks by (verdict, reason or empty)."""
 
 
@@ -82,7 +82,7 @@ def load(settings: Settings) -> OpenCore:
 
 def fleet(settings: Settings) -> OpenCore:
     """The product's fold with the model (and the challenger) of the settings, or the models that a stored state names."""
-    from multitaskais.engine.engine import Fleet
+    from multitaskais.engine.engine import PartitionEngine
 
     from .registry import Models
 
@@ -101,7 +101,9 @@ def fleet(settings: Settings) -> OpenCore:
     )
 
     def open_(vessels: Iterable[tuple[int, bytes]], partition_state: bytes | None) -> Core:
-        fleet = Fleet(model, challenger=challenger, timer=time.perf_counter, place=models.place, find=models.find)
+        fleet = PartitionEngine(
+            model, challenger=challenger, timer=time.perf_counter, source=models.source, find=models.find
+        )
         fleet.restore(vessels, partition_state, models.find_stored)
         return fleet
 

@@ -10,7 +10,7 @@ from typing import Any
 from multitaskais.errors import OperatorError
 
 from ..settings import Settings
-from .consumer import Source
+from .consumer import KafkaSource
 
 BEAT_S = 60.0  # a loop turn takes 0.1 s; opening partitions takes seconds
 
@@ -34,13 +34,13 @@ def require_port(settings: Settings) -> None:
         raise OperatorError(f"HEALTH_BIND, HEALTH_PORT: {at} cannot be listened on ({e.strerror})") from None
 
 
-def alive(source: Source) -> tuple[bool, dict[str, Any]]:
+def alive(source: KafkaSource) -> tuple[bool, dict[str, Any]]:
     """The consumer's thread goes round."""
-    age = time.monotonic() - source.beat_at
+    age = time.monotonic() - source.last_heartbeat
     return age < BEAT_S, {"alive": age < BEAT_S, "beat_age_s": round(age, 1)}
 
 
-def ready(source: Source, settings: Settings) -> tuple[bool, dict[str, Any]]:
+def ready(source: KafkaSource, settings: Settings) -> tuple[bool, dict[str, Any]]:
     """Partitions are assigned and restored, and nothing has waited long for a checkpoint."""
     partitions = list(source.partitions.values())
     why = []

@@ -50,7 +50,7 @@ class Metrics:
             "model_age_seconds", "Since the end of the data that the model learnt from.", ["version", "role"], **prefix
         )
         self._refused = Counter("models_refused", "Announced models that a partition could not take.", **prefix)
-        self._told: set[tuple[str, float]] = set()
+        self._warned: set[tuple[str, float]] = set()
         self._states = Counter("states_written", "Vessel states in checkpoints.", **prefix)
         self.skipped = Counter(
             "offsets_skipped", "Source offsets that could not be read (retention, or transaction markers).", **prefix
@@ -91,10 +91,10 @@ class Metrics:
         self._checkpoint.observe(seconds)
         self._states.inc(states)
 
-    def tracks(self, census: dict[tuple[str, str], int]) -> None:
+    def tracks(self, open_track_counts: dict[tuple[str, str], int]) -> None:
         """What all partitions of this worker have open now."""
         self._tracks.clear()
-        for key, n in census.items():
+        for key, n in open_track_counts.items():
             self._tracks.labels(*key).set(n)
 
     def models(self, found: Iterable[tuple[Model, str]], now: float) -> None:
@@ -109,8 +109,8 @@ class Metrics:
     def refused(self, version: str, sent: float) -> bool:
         """An announced model was refused; True when that is told for the first time."""
         self._refused.inc()
-        first = (version, sent) not in self._told
-        self._told.add((version, sent))
+        first = (version, sent) not in self._warned
+        self._warned.add((version, sent))
         return first
 
     def text(self) -> bytes:

@@ -2,7 +2,7 @@
 
 How a report becomes an alert, and where it becomes durable:
 
-    run of raw records -> wire.decode -> core.advance -> alerts, verdicts     } held here, in memory,
+    run of raw records -> wire.decode -> engine.process -> alerts, verdicts     } held here, in memory,
                                 \\-> dead letters                              } until
     cut(): what was found since the last cut, the vessels that changed, and the offset
     checkpoint(): the cut in one transaction; from then on it is durable, and only from then on does anyone see it
@@ -22,26 +22,26 @@ from multitaskais.records import Reason
 
 from ..kafka import codec as wire
 from ..settings import Settings
-from .checkpoint import Checkpointer, Cut, Fenced, Out, restore
+from .checkpoint import Checkpointer, CheckpointPayload, Fenced, ProducerRecord, restore
 from .core import Core, Events, OpenCore
 from .metrics import Metrics
 
 log = logging.getLogger("stream_operator")
 
 # Decoded well, but with a time that cannot be: kept for who wants to look at the station's clock.
-SET_ASIDE = {Reason.FUTURE, Reason.BEHIND}
+QUARANTINED = {Reason.FUTURE, Reason.BEHIND}
 
 
-class Run(NamedTuple):
+class RecordBatch(NamedTuple):
     """Records of one partition, in log order, with the state object that they belong to."""
 
     partition: Partition
-    records: list[wire.Raw]
+    records: list[wire.ConsumerRecord]
     next_offset: int
 
 
-def advance(
-    core: Core, decoded: wire.Decoded, announced: Callable[[wire.Swap, Exception | None], None]
+def process_batch(
+    core: Core, decoded: wire.Decoded, announced: Callable[[wire.ModelAnnouncement, Exception | None], None]
 ) -> Iterator[tuple[int, Events]]:
     """Move the core over a decoded run, control records where they stood: (number of the part's first report, its events).
 
@@ -50,9 +50,9 @@ def advance(
     done = 0
     for stop, control in [*decoded.controls, (len(decoded.reports), None)]:
         if stop > done:
-            yield done, core.advance(decoded.reports[done:stop])
+            yield done, core.process(decoded.reports[done:stop])
             done = stop
-        if isinstance(control, wire.Swap):
+        if isinstance(control, wire.ModelAnnouncement):
             try:
                 if core.announce(control.version, control.model, control.since):
                     announced(control, None)
@@ -78,16 +78,16 @@ class Partition:
         self.checkpointer = checkpointer
         self.position = position  # of the next record to fold; None: at the beginning of the log
         self.durable = position  # the position in the last checkpoint
-        self.asked = position  # of the next record that the consumer's thread hands over
+        self.requested_offset = position  # of the next record that the consumer's thread hands over
         self.waiting_since: float | None = None  # when the oldest thing that is not yet durable was folded
         self.closed = False
         self.fenced_at: float | None = None
-        self.on_durable: Callable[[Cut], None] = lambda cut: None
+        self.on_durable: Callable[[CheckpointPayload], None] = lambda cut: None
         self._settings = settings
         self._metrics = metrics
         self._core = core
-        self._out: list[Out] = []
-        self._verdicts: dict[int, Out] = {}  # the last of each vessel is enough: the topic is compacted
+        self._out: list[ProducerRecord] = []
+        self._verdicts: dict[int, ProducerRecord] = {}  # the last of each vessel is enough: the topic is compacted
         self._fold_lock = threading.Lock()
         self._commit_lock = threading.Lock()
 
@@ -106,7 +106,7 @@ class Partition:
         )  # fmt: skip
         return cls(settings, number, checkpointer, core, restored.offset, metrics)
 
-    def fold(self, run: Run) -> None:
+    def fold(self, run: RecordBatch) -> None:
         """Move the state over a run. A run of a closed partition is void: its new owner reads it again."""
         with self._fold_lock:
             if self.closed:
@@ -114,30 +114,30 @@ class Partition:
             start = time.perf_counter()
             decoded = wire.decode(run.records, self._settings.record_max_bytes)
             for i, reason in decoded.bad:
-                self._bury(run.records[i], reason)
-            for first, events in advance(self._core, decoded, self._announced):
+                self._dead_letter(run.records[i], reason)
+            for first, events in process_batch(self._core, decoded, self._announced):
                 for i, reason in events.rejected:
-                    if reason in SET_ASIDE:
-                        self._bury(run.records[decoded.record_of[first + i]], reason, count=False)
+                    if reason in QUARANTINED:
+                        self._dead_letter(run.records[decoded.record_of[first + i]], reason, count=False)
                 self._take(events)
             self.position = run.next_offset
             self.waiting_since = self.waiting_since or time.monotonic()
             self._metrics.folded(self.number, len(run.records), time.perf_counter() - start)
 
-    def _announced(self, swap: wire.Swap, error: Exception | None) -> None:
-        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(swap.since))
+    def _announced(self, announcement: wire.ModelAnnouncement, error: Exception | None) -> None:
+        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(announcement.since))
         if error is None:
-            log.info("partition %d: model %s speaks from %s on", self.number, swap.version, since)
-        elif self._metrics.refused(swap.version, swap.sent):
-            log.error("model %s is refused, the present one goes on: %s", swap.version, error)
+            log.info("partition %d: model %s speaks from %s on", self.number, announcement.version, since)
+        elif self._metrics.refused(announcement.version, announcement.sent):
+            log.error("model %s is refused, the present one goes on: %s", announcement.version, error)
 
     def _take(self, events: Events) -> None:
         self._metrics.counted(events)
-        self._out += [Out(self._settings.alert_topic, *wire.encode_alert(a)) for a in events.alerts]
+        self._out += [ProducerRecord(self._settings.alert_topic, *wire.encode_alert(a)) for a in events.alerts]
         for verdict in events.verdicts:
-            self._verdicts[verdict.mmsi] = Out(self._settings.verdict_topic, *wire.encode_verdict(verdict))
+            self._verdicts[verdict.mmsi] = ProducerRecord(self._settings.verdict_topic, *wire.encode_verdict(verdict))
 
-    def _bury(self, record: wire.Raw, reason: Reason, count: bool = True) -> None:
+    def _dead_letter(self, record: wire.ConsumerRecord, reason: Reason, count: bool = True) -> None:
         if count:
             self._metrics.rejected(reason)
         value = record.value
@@ -150,16 +150,16 @@ class Partition:
         if value is not None and len(value) > self._settings.record_max_bytes:
             headers.append(("clipped_from_bytes", str(len(value)).encode()))
             value = value[: self._settings.record_max_bytes]
-        self._out.append(Out(self._settings.dead_topic, record.key, value, headers))
+        self._out.append(ProducerRecord(self._settings.dead_topic, record.key, value, headers))
 
-    def cut(self) -> Cut | None:
+    def cut(self) -> CheckpointPayload | None:
         """Take out what is not yet durable; None when there is nothing."""
         with self._fold_lock:
             if self.closed or self.position is None or self.position == self.durable:
                 return None
             records = [*self._out, *self._verdicts.values()]
             self._out, self._verdicts, self.waiting_since = [], {}, None
-            return Cut(self.position, records, self._core.snapshot(), self._core.partition_state())
+            return CheckpointPayload(self.position, records, self._core.snapshot(), self._core.partition_state())
 
     def checkpoint(self, give_up_at: float | None = None) -> None:
         """Make all that was folded so far durable. Folding goes on meanwhile.
@@ -181,10 +181,10 @@ class Partition:
             self._metrics.checkpointed(self.number, time.perf_counter() - start, len(cut.vessels))
             self.on_durable(cut)
 
-    def census(self) -> dict[tuple[str, str], int]:
+    def open_track_counts(self) -> dict[tuple[str, str], int]:
         """Open tracks by (verdict, reason). Waits for a running fold."""
         with self._fold_lock:
-            return {} if self.closed else self._core.census()
+            return {} if self.closed else self._core.open_track_counts()
 
     def models(self) -> Sequence[tuple[Model, str]]:
         """The models in use, with their roles. Waits for a running fold."""

@@ -33,18 +33,18 @@ class Models:
         self._loaded: weakref.WeakValueDictionary[str, Model] = (
             weakref.WeakValueDictionary()
         )  # as long as a fold has it
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         # Of a store, the version that is the latest now: it stays until another is announced in the log.
-        self.place = placed(settings.model, settings)
-        self.first = self._load(self.place)
+        self.source = source_of(settings.model, settings)
+        self.first = self._load(self.source)
         self.challenger = self._load(settings.challenger) if settings.challenger else None
 
-    def find(self, version: str, place: str) -> Model:
+    def find(self, version: str, source: str) -> Model:
         """The model of this version: at ``place``, or where the settings point, or shipped. Raises ``ModelError``."""
         with self._lock:
             if (model := self._loaded.get(version)) is not None:
                 return model
-            candidates = [place, self.place, self._settings.challenger, *modelfolder.shipped()]
+            candidates = [source, self.source, self._settings.challenger, *modelfolder.shipped()]
             if self._settings.store_url:
                 candidates.append(f"store:{version.rpartition('-')[0]}@{version}")
             for candidate in dict.fromkeys(candidates):
@@ -53,18 +53,18 @@ class Models:
                         return self._load(candidate)
                     except StoreUnavailable as e:
                         # Not refused: what the log leads to must not depend on the moment at which it was read.
-                        exit_codes.end_now(exit_codes.AGAIN, f"model {version} is asked for by the log: {e}")
+                        exit_codes.end_now(exit_codes.TEMPFAIL, f"model {version} is asked for by the log: {e}")
                     except ModelNotFound:
                         continue
-            there = version_at(place, self._settings)
+            there = version_at(source, self._settings)
             raise ModelNotFound(
-                f"model {version} is not at {place} ({f'{there} is there' if there else 'there is none'}), nor is it MODEL or shipped"
+                f"model {version} is not at {source} ({f'{there} is there' if there else 'there is none'}), nor is it MODEL or shipped"
             )
 
-    def find_stored(self, version: str, place: str) -> Model:
+    def find_stored(self, version: str, source: str) -> Model:
         """As ``find``, of a model that a stored state names: then MODEL may replace it, when the settings say so."""
         try:
-            model = self.find(version, place)
+            model = self.find(version, source)
         except ModelNotFound as e:
             if self._settings.lost_model != "replace":
                 raise ModelNotFound(
@@ -80,18 +80,18 @@ class Models:
         return model
 
     def _once(self, message: str) -> None:
-        if message not in self._told:
-            self._told.add(message)
+        if message not in self._warned:
+            self._warned.add(message)
             log.warning(message)
 
-    def _load(self, place: str) -> Model:
+    def _load(self, source: str) -> Model:
         """The model of a name or folder with the rules that the settings change."""
-        model = load(place, self._settings)
+        model = load(source, self._settings)
         return self._loaded.setdefault(model.version, model)
 
 
-def load(place: str, settings: Settings) -> Model:
-    model = modelfolder.load(local(place, settings))
+def load(source: str, settings: Settings) -> Model:
+    model = modelfolder.load(local(source, settings))
     track, detection = model.track_rules, model.detection_rules
     if settings.speed_max is not None:
         track = replace(track, speed_max_knots=settings.speed_max)
@@ -102,13 +102,13 @@ def load(place: str, settings: Settings) -> Model:
     return model.with_rules(track, detection)
 
 
-def version_at(place: str, settings: Settings) -> str | None:
+def version_at(source: str, settings: Settings) -> str | None:
     """What the manifest or the store there says, unchecked; None where there is no model."""
     try:
-        if is_reference(place):
-            reference = Reference.parse(place)
+        if is_reference(source):
+            reference = Reference.parse(source)
             return reference.version or _store(settings).resolve(reference).version
-        return str(json.loads((modelfolder.find(place) / "manifest.json").read_text())["version"])
+        return str(json.loads((modelfolder.find(source) / "manifest.json").read_text())["version"])
     except (ModelError, ConfigError, OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -123,7 +123,7 @@ def track_rules(settings: Settings) -> TrackRules:
     return rules if settings.interval_max is None else replace(rules, gap_max_s=settings.interval_max)
 
 
-def placed(model: str, settings: Settings) -> str:
+def source_of(model: str, settings: Settings) -> str:
     """A shipped model's name as it is, a folder as its absolute path, a model of the store with its version."""
     if is_reference(model):
         return str(_store(settings).resolve(Reference.parse(model)))
@@ -132,9 +132,9 @@ def placed(model: str, settings: Settings) -> str:
     return model
 
 
-def local(place: str, settings: Settings) -> str:
+def local(source: str, settings: Settings) -> str:
     """What ``model.folder`` loads: a model of the store is fetched into the cache, checked."""
-    return str(_store(settings).fetch(Reference.parse(place))) if is_reference(place) else place
+    return str(_store(settings).fetch(Reference.parse(source))) if is_reference(source) else source
 
 
 def _store(settings: Settings) -> ModelStore:

@@ -12,7 +12,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from multitaskais.detection.lifecycle import AlertLife, LineInfo
+from multitaskais.detection.lifecycle import AlertLife, TargetInfo
 from multitaskais.detection.panel import Panel
 from multitaskais.detection.threshold import N_TYPES, TYPE_INDEX
 from multitaskais.records import Alert, AlertType, Cause, Status, alert_id
@@ -29,8 +29,8 @@ def life() -> AlertLife:
     return AlertLife(PANEL, "lane-1", model().usual)
 
 
-def info(t: float) -> LineInfo:
-    return LineInfo(MMSI, b"SEA CLOUD", 70, "228000001-20010909T014640Z", t + 120.0)
+def info(t: float) -> TargetInfo:
+    return TargetInfo(MMSI, b"SEA CLOUD", 70, "228000001-20010909T014640Z", t + 120.0)
 
 
 class Line:
@@ -122,7 +122,7 @@ def test_the_score_of_a_revision_is_the_greatest_so_far():
 def test_the_end_of_a_track_closes_with_vessel_times_only():
     line = Line()
     line.score(1.5, 1.4)
-    (closed,) = line.life.on_end(line.row, LineInfo(MMSI, b"", 70, "x", 5e9))
+    (closed,) = line.life.on_end(line.row, TargetInfo(MMSI, b"", 70, "x", 5e9))
     assert (closed.status, closed.decided_at) == (Status.CLOSED, 5e9)
     assert closed.segment_end.t == line.samples["t"][1]
     assert closed.track_id == "228000001-20010909T014640Z", "of the track in which it was raised"
@@ -169,7 +169,7 @@ def test_alerts_go_on_from_rows_in_bytes():
 
 @pytest.mark.parametrize(("cells", "cause"), [(7.0, Cause.OUT_OF_PLACE), (8.0, Cause.COURSE)])
 def test_the_detector_that_decides_by_its_weight_names_the_cause_it_asks_for(cells, cause):
-    """``cells`` counts a tenth, so its surprise must be ln 10 = 2.3 above that of ``place``."""
+    """``cells`` counts a tenth, so its tail_score must be ln 10 = 2.3 above that of ``place``."""
     panel, k = copy(PANEL), PANEL.names.index("cells")
     panel.traits = tuple(replace(t, cause=Cause.COURSE) if i == k else t for i, t in enumerate(panel.traits))
     samples, rows = sail(MMSI, 20), panel.initial(1)
@@ -179,7 +179,7 @@ def test_the_detector_that_decides_by_its_weight_names_the_cause_it_asks_for(cel
     said[0, panel.names.index("place")], said[0, k] = 5.0, cells
     hot = np.zeros((1, N_TYPES))
     hot[0, ABNORMAL] = 1.2
-    result = result._replace(z=np.ones_like(said), surprise=said, type_score=hot, score=hot[:, ABNORMAL])
+    result = result._replace(z=np.ones_like(said), tail_score=said, type_score=hot, score=hot[:, ABNORMAL])
     (_, alert), *_ = AlertLife(panel, "lane-1", model().usual).judge(rows, samples[-1:], result, [info(0)])
     assert alert.cause is cause
 

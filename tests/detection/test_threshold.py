@@ -12,8 +12,8 @@ from multitaskais.detection.threshold import (
     TYPE_INDEX,
     Budget,
     DevelopmentScores,
-    Surprise,
-    Surprises,
+    TailScore,
+    TailScores,
     Thresholds,
     choose,
 )
@@ -33,14 +33,14 @@ def tracks(n: int, length: int = 20, seed: int = 0) -> DevelopmentScores:
 
 def test_surprise_is_minus_the_logarithm_of_the_share_of_normal_tracks_that_reach_it():
     x = np.random.default_rng(0).gumbel(2.0, 0.5, 4000)
-    to_surprise = Surprise.fit(x)
+    to_surprise = TailScore.fit(x)
     for share in (0.5, 0.2, 0.05, 0.01):
         assert to_surprise(np.array([np.quantile(x, 1 - share)]))[0] == pytest.approx(-np.log(share), abs=0.12)
 
 
 @given(st.lists(st.floats(-50, 50), min_size=1, max_size=40), st.lists(st.floats(-100, 100), min_size=2, max_size=20))
 def test_a_greater_score_is_never_less_surprising(seen, scores):
-    found = Surprise.fit(np.array(seen))(np.sort(scores))
+    found = TailScore.fit(np.array(seen))(np.sort(scores))
     assert (np.diff(found) >= -1e-9).all()
     assert (found >= 0).all()
 
@@ -94,10 +94,10 @@ def test_thresholds_survive_json():
 
     limits = np.full(N_TYPES, np.inf)
     limits[DRIFT] = 3.25
-    t = Thresholds((Surprise.fit(np.arange(50.0)),), limits, float("nan"), 50, 0.04, 0.06)
+    t = Thresholds((TailScore.fit(np.arange(50.0)),), limits, float("nan"), 50, 0.04, 0.06)
     again = Thresholds.from_dict(json.loads(json.dumps(t.to_dict())))
     np.testing.assert_array_equal(again.by_type, limits)
-    assert again.surprise == t.surprise
+    assert again.tail_score == t.tail_score
     assert np.isnan(again.log10_eps)
 
 
@@ -112,11 +112,11 @@ def test_a_budget_that_cannot_be_says_so(wrong):
 
 def test_the_surprises_of_all_detectors_at_once_have_the_bits_of_each_alone():
     rng = np.random.default_rng(4)
-    each = [Surprise.fit(rng.normal(k, 1 + k, 200)) for k in range(5)] + [Surprise.fit(np.array([np.nan]))]
+    each = [TailScore.fit(rng.normal(k, 1 + k, 200)) for k in range(5)] + [TailScore.fit(np.array([np.nan]))]
     score = rng.normal(2, 6, (500, len(each)))
     score[rng.random(score.shape) < 0.1] = np.nan
     score[0] = [s.knots[-1] for s in each]
     score[1] = [s.knots[3] for s in each]
     want = np.stack([s(score[:, k]) for k, s in enumerate(each)], axis=1)
-    np.testing.assert_array_equal(Surprises(each)(score), want)
-    np.testing.assert_array_equal(Surprises(each)(score[7]), want[7])
+    np.testing.assert_array_equal(TailScores(each)(score), want)
+    np.testing.assert_array_equal(TailScores(each)(score[7]), want[7])

@@ -5,13 +5,13 @@ import numpy as np
 from multitaskais.config import DetectionRules
 from multitaskais.detectors import cells
 from multitaskais.detectors.cells import CellsDetector
-from multitaskais.detectors.reference import Traffic
+from multitaskais.detectors.reference import ReferenceSet
 from tests.support.lane_traffic import REGION, lane, run, sail
 
 RULES = DetectionRules()
 
 
-def oracle(traffic: Traffic, lat: float, lon: float, sog: float, cog: float, left_out: int = -1) -> float:
+def oracle(traffic: ReferenceSet, lat: float, lon: float, sog: float, cog: float, left_out: int = -1) -> float:
     """The module's formula with Python sets."""
     p = 1.0 / cells.N_BINS
     for factor in (None, *cells.FACTORS):

@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 
 from multitaskais.config import DetectionRules, Region
 from multitaskais.detectors.place import PlaceDetector
-from multitaskais.detectors.reference import NOBODY, Traffic, nearest_other, nearest_others
+from multitaskais.detectors.reference import NOBODY, ReferenceSet, nearest_other, nearest_others
 from multitaskais.errors import InputError, ModelCorrupt, WrongRegion
 from tests.support.lane_traffic import REGION, lane, run, sail
 
@@ -77,7 +77,7 @@ def test_a_line_has_the_same_bits_in_any_company(fitted):
 
 def test_the_nearest_other_is_the_brute_force_one():
     rng = np.random.default_rng(3)
-    traffic = Traffic.of(lane(6), REGION, rng)
+    traffic = ReferenceSet.of(lane(6), REGION, rng)
     points = np.concatenate([traffic.xy, traffic.uv], axis=1)
     own = np.where(rng.random(200) < 0.5, rng.integers(0, 6, 200), NOBODY).astype(np.int32)
     ask = points[rng.integers(0, len(points), 200)] + rng.normal(0, 1, (200, 4))
@@ -89,7 +89,7 @@ def test_the_nearest_other_is_the_brute_force_one():
 @pytest.mark.parametrize("within", [np.inf, 3.0])
 def test_the_nearest_others_are_the_brute_force_ones(within):
     rng = np.random.default_rng(3)
-    traffic = Traffic.of(lane(6), REGION, rng)
+    traffic = ReferenceSet.of(lane(6), REGION, rng)
     points = np.concatenate([traffic.xy, traffic.uv], axis=1)
     own = np.where(rng.random(100) < 0.7, rng.integers(0, 6, 100), NOBODY).astype(np.int32)
     ask = points[rng.integers(0, len(points), 100)] + rng.normal(0, 1, (100, 4))
@@ -105,7 +105,7 @@ def test_the_nearest_others_are_the_brute_force_ones(within):
 
 def test_memory_keeps_positions_within_its_resolution():
     samples = lane(3)
-    traffic = Traffic.of(samples, REGION, np.random.default_rng(0), fill=1)
+    traffic = ReferenceSet.of(samples, REGION, np.random.default_rng(0), fill=1)
     xy = traffic.plane.xy(samples["lat"], samples["lon"])
     assert cdist(xy, traffic.xy).min(axis=1).max() < 0.15  # km: the thinning
 

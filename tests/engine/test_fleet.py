@@ -9,7 +9,7 @@ import pytest
 
 from multitaskais.config import REGIONS
 from multitaskais.engine import batch
-from multitaskais.engine.engine import Fleet
+from multitaskais.engine.engine import PartitionEngine
 from multitaskais.errors import StateError
 from multitaskais.model import folder as modelfolder
 from multitaskais.records import Reason, Status
@@ -34,17 +34,17 @@ def reports():
 
 def fold(model, log, cuts=(), store=False):
     """All alerts of a log that is cut at ``cuts``; with ``store`` a new fleet goes on from bytes after each cut."""
-    fleet, stored, alerts, counts = Fleet(model), {}, [], []
+    engine, stored, alerts, counts = PartitionEngine(model), {}, [], []
     for part in np.split(log, sorted(cuts)):
-        events = fleet.advance(part)
+        events = engine.process(part)
         alerts += events.alerts
         counts.append(events.counts)
         if store:
-            stored.update(fleet.snapshot())
-            clock = fleet.partition_state()
-            fleet = Fleet(model)
-            fleet.restore(((m, s) for m, s in stored.items() if s is not None), clock)
-    events = fleet.advance_watermark(DAY_END)
+            stored.update(engine.snapshot())
+            clock = engine.partition_state()
+            engine = PartitionEngine(model)
+            engine.restore(((m, s) for m, s in stored.items() if s is not None), clock)
+    events = engine.advance_watermark(DAY_END)
     return alerts + events.alerts, [*counts, events.counts]
 
 
@@ -124,21 +124,21 @@ def test_duplicates_by_a_second_station_change_nothing(model, reports, whole):
 def test_a_silent_ship_is_closed_by_its_own_time_and_forgotten_a_day_later(model, reports):
     mmsi = next(a.mmsi for a in fold(model, reports)[0] if a.status is Status.RAISED)
     mine = reports[reports["mmsi"] == mmsi]
-    fleet = Fleet(model)
-    alerts = fleet.advance(mine).alerts
-    events = fleet.advance_watermark(mine["t"][-1] + 7201.0)
+    engine = PartitionEngine(model)
+    alerts = engine.process(mine).alerts
+    events = engine.advance_watermark(mine["t"][-1] + 7201.0)
     closed = [a for a in alerts + events.alerts if a.status is Status.CLOSED]
     assert closed[-1].decided_at <= mine["t"][-1] + 7200.0
-    assert fleet.snapshot()[mmsi] is not None
-    fleet.advance_watermark(mine["t"][-1] + 86401.0)
-    assert fleet.snapshot() == {mmsi: None}
-    assert len(fleet) == 0
+    assert engine.snapshot()[mmsi] is not None
+    engine.advance_watermark(mine["t"][-1] + 86401.0)
+    assert engine.snapshot() == {mmsi: None}
+    assert len(engine) == 0
 
 
 def test_a_challenger_marks_its_alerts_and_changes_none_of_the_first_models(model, reports, whole):
     challenger = dataclasses.replace(model, version="challenger")
-    fleet = Fleet(model, challenger=challenger)
-    alerts = fleet.advance(reports).alerts + fleet.advance_watermark(DAY_END).alerts
+    engine = PartitionEngine(model, challenger=challenger)
+    alerts = engine.process(reports).alerts + engine.advance_watermark(DAY_END).alerts
     assert revisions([a for a in alerts if not a.challenger]) == revisions(whole[0])
     silent = [a for a in alerts if a.challenger]
     assert {a.model_version for a in silent} == {"challenger"}
@@ -147,4 +147,4 @@ def test_a_challenger_marks_its_alerts_and_changes_none_of_the_first_models(mode
 
 def test_bytes_that_are_no_state_are_refused(model):
     with pytest.raises(StateError, match="vessel 7"):
-        Fleet(model).restore([(7, b"\x00rubbish")], None)
+        PartitionEngine(model).restore([(7, b"\x00rubbish")], None)

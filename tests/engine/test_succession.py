@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from multitaskais.config import REGIONS
 from multitaskais.engine import batch
-from multitaskais.engine.engine import Fleet
+from multitaskais.engine.engine import PartitionEngine
 from multitaskais.engine.rollout import WARM_UP_S
 from multitaskais.engine.state import read_partition
 from multitaskais.errors import ModelError, ModelNotFound, WrongRegion
@@ -53,31 +53,33 @@ class Run:
         self.models = {m.version: m for m in (old, new)}
         self.more = more
         self.stored = {}
-        self.fleet = self.fresh()
+        self.engine = self.fresh()
         self.alerts = []
         self.verdicts = []
         bounds = [0, *sorted({*cuts, *(at for at, _, _ in announced)}), len(log)]
         for i, j in itertools.pairwise(bounds):
             for at, version, since in announced:
                 if at == i:
-                    self.fleet.announce(version, "here", since)
-            self.take(self.fleet.advance(log[i:j]))
+                    self.engine.announce(version, "here", since)
+            self.take(self.engine.process(log[i:j]))
             if store:
                 self.go_on_from_bytes()
-        self.take(self.fleet.advance_watermark(END))
+        self.take(self.engine.advance_watermark(END))
 
     def fresh(self):
-        return Fleet(self.models[OLD], find=lambda version, _: self.models[version], place="here", **self.more)
+        return PartitionEngine(
+            self.models[OLD], find=lambda version, _: self.models[version], source="here", **self.more
+        )
 
     def take(self, events):
         self.alerts += events.alerts
         self.verdicts += events.verdicts
 
     def go_on_from_bytes(self):
-        self.stored.update(self.fleet.snapshot())
-        clock = self.fleet.partition_state()
-        self.fleet = self.fresh()
-        self.fleet.restore(((m, s) for m, s in self.stored.items() if s is not None), clock)
+        self.stored.update(self.engine.snapshot())
+        clock = self.engine.partition_state()
+        self.engine = self.fresh()
+        self.engine.restore(((m, s) for m, s in self.stored.items() if s is not None), clock)
 
 
 def revisions(alerts):
@@ -129,7 +131,7 @@ def test_before_the_moment_all_is_told_as_without_a_successor_and_tracks_that_be
     ]
     begun = {a.track_id for a in by_new if a.track_id[10:] >= "20260101T120000Z"}
     assert begun
-    mine, theirs = ([a.as_dict() for a in told if a.track_id in begun] for told in (swapped.alerts, by_new))
+    mine, theirs = ([a.as_dict() for a in emitted if a.track_id in begun] for emitted in (swapped.alerts, by_new))
     assert mine == theirs
 
 
@@ -181,28 +183,28 @@ def test_bytes_at_any_cut_before_within_and_after_the_change_give_every_revision
 
 def test_the_state_names_both_models_until_the_old_one_has_said_its_last_word(old, new, few):
     at = len(few) // 2
-    fleet = Fleet(old, find=lambda version, _: new, place="a")
-    fleet.advance(few[:at])
-    assert [(r.version, r.place) for r in read_partition(fleet.partition_state()).reigns] == [(OLD, "a")]
-    assert fleet.announce(NEW, "b", SINCE)
-    assert not fleet.announce(NEW, "b", SINCE)
+    engine = PartitionEngine(old, find=lambda version, _: new, source="a")
+    engine.process(few[:at])
+    assert [(r.version, r.source) for r in read_partition(engine.partition_state()).activations] == [(OLD, "a")]
+    assert engine.announce(NEW, "b", SINCE)
+    assert not engine.announce(NEW, "b", SINCE)
     want = [(OLD, "a", -math.inf), (NEW, "b", SINCE)]
-    assert [tuple(r) for r in read_partition(fleet.partition_state()).reigns] == want
-    assert {(m.version, role) for m, role in fleet.models()} == {(OLD, "speaks"), (NEW, "next")}
-    fleet.advance(few[at:])
-    assert {(m.version, role) for m, role in fleet.models()} == {(NEW, "speaks")}
-    assert [r.version for r in read_partition(fleet.partition_state()).reigns] == [NEW]
-    again = Fleet(old, find=lambda version, _: new)
-    again.restore([(m, b) for m, b in fleet.snapshot().items() if b], fleet.partition_state())
+    assert [tuple(r) for r in read_partition(engine.partition_state()).activations] == want
+    assert {(m.version, role) for m, role in engine.models()} == {(OLD, "active"), (NEW, "staged")}
+    engine.process(few[at:])
+    assert {(m.version, role) for m, role in engine.models()} == {(NEW, "active")}
+    assert [r.version for r in read_partition(engine.partition_state()).activations] == [NEW]
+    again = PartitionEngine(old, find=lambda version, _: new)
+    again.restore([(m, b) for m, b in engine.snapshot().items() if b], engine.partition_state())
     assert again.model.version == NEW
-    assert again.advance_watermark(END).alerts == fleet.advance_watermark(END).alerts
+    assert again.advance_watermark(END).alerts == engine.advance_watermark(END).alerts
 
 
 def test_a_successor_that_is_taken_back_in_time_leaves_no_trace(old, new, reports, alone):
     at, back = (int(np.searchsorted(reports["t"], SINCE - s)) for s in (5 * 3600.0, 3600.0))
     run = Run(old, new, reports, [(at, NEW, SINCE), (back, OLD, SINCE - 1800.0)])
     assert revisions(run.alerts) == revisions(alone[0])
-    assert [r.version for r in read_partition(run.fleet.partition_state()).reigns] == [OLD]
+    assert [r.version for r in read_partition(run.engine.partition_state()).activations] == [OLD]
 
 
 def test_after_the_change_one_can_go_back_and_alerts_go_along(old, new, few):
@@ -220,14 +222,14 @@ def test_after_the_change_one_can_go_back_and_alerts_go_along(old, new, few):
 
 def test_without_a_warm_up_lines_are_not_judged_until_they_had_the_models_own(old, new, reports):
     at = int(np.searchsorted(reports["t"], SINCE))
-    fleet = Fleet(old, find=lambda version, _: new, trace=True)
-    fleet.advance(reports[:at])
-    fleet.announce(NEW, "", START)
-    said = fleet.advance(reports[at : int(np.searchsorted(reports["t"], SINCE + 7200.0 - 1200.0))]).verdicts
-    assert {v.model_version for v in said} == {NEW}
-    assert {v.verdict for v in said} <= {"not_judged", "abnormal"}
-    assert {v.reason for v in said if v.verdict == "not_judged"} <= {"too_short", "moored", "outside_region"}
-    later = fleet.advance(reports[int(np.searchsorted(reports["t"], SINCE + 7200.0 - 1200.0)) :]).verdicts
+    engine = PartitionEngine(old, find=lambda version, _: new, trace=True)
+    engine.process(reports[:at])
+    engine.announce(NEW, "", START)
+    decided = engine.process(reports[at : int(np.searchsorted(reports["t"], SINCE + 7200.0 - 1200.0))]).verdicts
+    assert {v.model_version for v in decided} == {NEW}
+    assert {v.verdict for v in decided} <= {"not_judged", "abnormal"}
+    assert {v.reason for v in decided if v.verdict == "not_judged"} <= {"too_short", "moored", "outside_region"}
+    later = engine.process(reports[int(np.searchsorted(reports["t"], SINCE + 7200.0 - 1200.0)) :]).verdicts
     assert "normal" in {v.verdict for v in later}
 
 
@@ -241,33 +243,33 @@ def test_a_model_of_another_region_or_of_other_track_rules_is_refused_and_nothin
         ),
     }
 
-    def find(version, place):
+    def find(version, source):
         if version not in strangers:
             raise ModelNotFound(f"no model {version}")
         return strangers[version][0]
 
-    fleet = Fleet(old, find=find)
-    fleet.advance(few[:100])
-    before = fleet.partition_state()
+    engine = PartitionEngine(old, find=find)
+    engine.process(few[:100])
+    before = engine.partition_state()
     for version, (_, kind, message) in strangers.items():
         with pytest.raises(kind, match=message):
-            fleet.announce(version, "", SINCE)
+            engine.announce(version, "", SINCE)
     with pytest.raises(ModelNotFound):
-        fleet.announce("nowhere", "", SINCE)
-    assert fleet.partition_state() == before
-    assert [m.version for m, _ in fleet.models()] == [OLD]
+        engine.announce("nowhere", "", SINCE)
+    assert engine.partition_state() == before
+    assert [m.version for m, _ in engine.models()] == [OLD]
 
 
 def test_a_state_goes_on_with_the_model_that_it_names_or_says_that_it_is_missing(old, new, few):
-    fleet = Fleet(old, find=lambda version, _: new)
-    fleet.advance(few[: len(few) // 2])
-    vessels, clock = {m: b for m, b in fleet.snapshot().items() if b}, fleet.partition_state()
-    other = Fleet(new, find=lambda version, _: old)
+    engine = PartitionEngine(old, find=lambda version, _: new)
+    engine.process(few[: len(few) // 2])
+    vessels, clock = {m: b for m, b in engine.snapshot().items() if b}, engine.partition_state()
+    other = PartitionEngine(new, find=lambda version, _: old)
     other.restore(vessels.items(), clock)
     assert other.model.version == OLD
-    assert other.advance(few[len(few) // 2 :]).alerts == fleet.advance(few[len(few) // 2 :]).alerts
+    assert other.process(few[len(few) // 2 :]).alerts == engine.process(few[len(few) // 2 :]).alerts
     with pytest.raises(ModelNotFound, match="old"):
-        Fleet(new).restore(vessels.items(), clock)
+        PartitionEngine(new).restore(vessels.items(), clock)
 
 
 def test_a_challenger_says_what_it_would_say_alone_so_both_can_be_compared_on_the_same_traffic(old, new, few):

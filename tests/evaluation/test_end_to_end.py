@@ -19,7 +19,7 @@ from multitaskais.evaluation.run import judge
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.fit import fit_model
 from multitaskais.model.samples import samples_of
-from multitaskais.simulate import SimulationSettings, Traffic, simulate
+from multitaskais.simulate import SimulatedTraffic, SimulationSettings, simulate
 
 BRITTANY = REGIONS["brittany"]
 
@@ -44,12 +44,12 @@ def folder(model: modelfolder.Model, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="module")
-def traffic() -> Traffic:
+def traffic() -> SimulatedTraffic:
     settings = SimulationSettings(vessels=50, abnormal=16, lane_shift_m=300.0)
     return simulate(BRITTANY, settings, np.random.default_rng(51))
 
 
-def write(traffic: Traffic, path: Path, mmsi: int | None = None) -> Path:
+def write(traffic: SimulatedTraffic, path: Path, mmsi: int | None = None) -> Path:
     """The labelled table of simulated traffic; every row under one ``mmsi`` when it is given."""
     r, label = traffic.reports, {x.mmsi: x for x in traffic.labels}
     ships = r["mmsi"].tolist()
@@ -65,7 +65,7 @@ def write(traffic: Traffic, path: Path, mmsi: int | None = None) -> Path:
 
 
 def test_the_command_finds_abnormal_ships_and_writes_its_report(
-    traffic: Traffic, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    traffic: SimulatedTraffic, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labelled = write(traffic, tmp_path / "labelled.parquet")
     assert (
@@ -83,7 +83,9 @@ def test_the_command_finds_abnormal_ships_and_writes_its_report(
     assert len((tmp_path / "out/report.html").read_text()) > 100_000
 
 
-def test_rows_under_one_mmsi_give_the_same_figures(traffic: Traffic, model: modelfolder.Model, tmp_path: Path) -> None:
+def test_rows_under_one_mmsi_give_the_same_figures(
+    traffic: SimulatedTraffic, model: modelfolder.Model, tmp_path: Path
+) -> None:
     own = judge(model, read_labelled(write(traffic, tmp_path / "own.parquet")))
     one = judge(model, read_labelled(write(traffic, tmp_path / "one.parquet", 227_000_001)))
     np.testing.assert_array_equal(own.fused.score, one.fused.score)
@@ -92,7 +94,7 @@ def test_rows_under_one_mmsi_give_the_same_figures(traffic: Traffic, model: mode
 
 
 def test_flagged_means_an_alert_of_the_same_fold_as_detect(
-    traffic: Traffic, model: modelfolder.Model, tmp_path: Path
+    traffic: SimulatedTraffic, model: modelfolder.Model, tmp_path: Path
 ) -> None:
     result = judge(model, read_labelled(write(traffic, tmp_path / "labelled.parquet")))
     flagged = set(result.labelled.tracks["track_id"][result.fused.flagged].tolist())
@@ -101,7 +103,7 @@ def test_flagged_means_an_alert_of_the_same_fold_as_detect(
     assert scores.min() >= 1.0
 
 
-def test_the_live_summary_agrees_with_the_alerts(traffic: Traffic, model: modelfolder.Model) -> None:
+def test_the_live_summary_agrees_with_the_alerts(traffic: SimulatedTraffic, model: modelfolder.Model) -> None:
     result = batch.run(model, traffic.reports, trace=True)
     alerts = [a.as_dict() for a in result.alerts]
     labels = live.truths(x.as_dict() for x in traffic.labels)

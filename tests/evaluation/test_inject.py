@@ -9,14 +9,14 @@ import pytest
 from multitaskais.cli import main
 from multitaskais.config import KNOT_MPS, Region, TrackRules
 from multitaskais.evaluation.altered import clean_tracks, labelled, write_labelled
-from multitaskais.evaluation.inject import EARTH_M_PER_DEG, KINDS, Source, alter
+from multitaskais.evaluation.inject import EARTH_M_PER_DEG, KINDS, InjectionSource, alter
 from multitaskais.records import REPORT_DTYPE
 
 BOX = Region("box", 28.0, 31.0, -95.0, -88.0)
 SAILED = sorted(set(KINDS) - {"spoof", "jump"})
 
 
-def source(seed: int = 0, hours: float = 14.0, knots: float = 9.0) -> Source:
+def source(seed: int = 0, hours: float = 14.0, knots: float = 9.0) -> InjectionSource:
     """A ship under way on a wandering course, a report a minute with a metre of noise."""
     rng = np.random.default_rng(seed)
     t = 1.6e9 + np.cumsum(rng.uniform(50, 80, int(hours * 55)))
@@ -25,7 +25,7 @@ def source(seed: int = 0, hours: float = 14.0, knots: float = 9.0) -> Source:
     cog = (80 + np.cumsum(rng.normal(0, 0.8, len(t)))) % 360
     lat = 29.3 + np.cumsum(sog * np.cos(np.radians(cog)) * dt) * KNOT_MPS / EARTH_M_PER_DEG
     lon = -93.5 + np.cumsum(sog * np.sin(np.radians(cog)) * dt) * KNOT_MPS / EARTH_M_PER_DEG / np.cos(np.radians(29.3))
-    return Source(t, np.round(lat, 5), np.round(lon, 5), sog, cog, np.round(cog))
+    return InjectionSource(t, np.round(lat, 5), np.round(lon, 5), sog, cog, np.round(cog))
 
 
 def metres(lat_a, lon_a, lat_b, lon_b):

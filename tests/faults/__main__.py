@@ -21,7 +21,7 @@ from tests.faults import kinds
 from tests.faults.bed import Bed, Plan
 from tests.faults.compare import compare
 from tests.faults.summary import Summary
-from tests.faults.traffic import Traffic
+from tests.faults.traffic import FaultTraffic
 
 Fault = Callable[[Bed], None]
 
@@ -42,7 +42,7 @@ def script(rng: random.Random, count: int, only: list[str] | None) -> list[Fault
     return chosen
 
 
-def play(bed: Bed, faults: list[Fault], traffic: Traffic, summary: Summary) -> None:
+def play(bed: Bed, faults: list[Fault], traffic: FaultTraffic, summary: Summary) -> None:
     """One round."""
     bed.begin(traffic)
     bed.went_on(within=90)
@@ -54,8 +54,8 @@ def play(bed: Bed, faults: list[Fault], traffic: Traffic, summary: Summary) -> N
         except AssertionError as e:  # what it promises did not hold; the comparison still follows
             failed[number] = str(e)
         bed.keep_two_workers()
-        told = f": FAILED: {failed[number]}" if number in failed else ""
-        print(f"  {fault.__name__:<32}{time.monotonic() - start:6.1f} s{told}", flush=True)
+        emitted = f": FAILED: {failed[number]}" if number in failed else ""
+        print(f"  {fault.__name__:<32}{time.monotonic() - start:6.1f} s{emitted}", flush=True)
     wrong = bed.finish()
     start = time.monotonic()
     want, differences = compare(bed.settings)
@@ -104,7 +104,7 @@ def main() -> int:
         bed = Bed(Path(folder), rng, plan)
         try:
             for first in range(0, len(faults), args.per_round):
-                traffic = Traffic(args.seed + first, plan.vessels, plan.quick_vessels)
+                traffic = FaultTraffic(args.seed + first, plan.vessels, plan.quick_vessels)
                 play(bed, faults[first : first + args.per_round], traffic, summary)
                 summary.take_times(bed)
                 summary.write(args.out)

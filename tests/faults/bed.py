@@ -21,7 +21,7 @@ from stream_operator.kafka import codec as wire
 from stream_operator.kafka import topics
 from stream_operator.kafka.topics import Admin
 from tests.faults.proxy import Proxy
-from tests.faults.traffic import Traffic
+from tests.faults.traffic import FaultTraffic
 from tests.faults.watch import Watch
 from tests.stream.conftest import Worker, own_settings
 
@@ -70,7 +70,7 @@ class Bed:
 
     # ------------------------------------------------------------ a round
 
-    def begin(self, traffic: Traffic) -> None:
+    def begin(self, traffic: FaultTraffic) -> None:
         plan = self.plan
         self.settings = replace(
             own_settings(self.broker.bootstrap, model=plan.model),

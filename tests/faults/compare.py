@@ -22,7 +22,7 @@ from stream_operator.kafka import codec as wire
 from stream_operator.settings import Settings
 from stream_operator.worker import core
 from stream_operator.worker.checkpoint import restore
-from stream_operator.worker.partition import SET_ASIDE
+from stream_operator.worker.partition import QUARANTINED
 from tests.support.topic_reading import messages
 
 RUN = 10_000
@@ -45,9 +45,9 @@ class Truth:
 
 
 def truth(settings: Settings) -> Truth:
-    log: dict[int, list[wire.Raw]] = defaultdict(list)
+    log: dict[int, list[wire.ConsumerRecord]] = defaultdict(list)
     for m in messages(settings, settings.topic):
-        log[m.partition()].append(wire.Raw(m.offset(), m.key(), m.value()))
+        log[m.partition()].append(wire.ConsumerRecord(m.offset(), m.key(), m.value()))
     open_core = core.load(settings)
     out = Truth()
     for number, records in log.items():
@@ -59,11 +59,11 @@ def truth(settings: Settings) -> Truth:
         done = 0
         for stop, t in [*decoded.watermarks, (len(decoded.reports), None)]:
             for start in range(done, stop, RUN):
-                events = fold.advance(decoded.reports[start : min(start + RUN, stop)])
+                events = fold.process(decoded.reports[start : min(start + RUN, stop)])
                 out.take(events)
                 for i, reason in events.rejected:
                     taken[start + i] &= reason not in BY_ORDER
-                    if reason in SET_ASIDE:
+                    if reason in QUARANTINED:
                         out.dead[number, records[decoded.record_of[start + i]].offset, str(reason)] += 1
             done = stop
             if t is not None:
@@ -148,7 +148,7 @@ def against_batch(
         return [], []
     result = batch.run(modelfolder.load(settings.model), np.concatenate(log))
     want = last_revisions(json.loads(wire.encode_alert(a)[1]) for a in result.alerts)
-    told = {v.track_id: canonical(json.loads(wire.encode_verdict(v)[1])) for v in result.verdicts}
-    differ = [v for v in verdicts.values() if told.get(json.loads(v)["track_id"]) != v]
+    emitted = {v.track_id: canonical(json.loads(wire.encode_verdict(v)[1])) for v in result.verdicts}
+    differ = [v for v in verdicts.values() if emitted.get(json.loads(v)["track_id"]) != v]
     missing = {str(v.mmsi) for v in result.verdicts} - verdicts.keys()
     return sorted(want ^ last_revisions(json.loads(a) for a in alerts)), differ + sorted(missing)

@@ -7,7 +7,7 @@ import gc
 import pytest
 
 from benchmarks.machine import give_back_freed, resident_bytes
-from multitaskais.engine.engine import Fleet
+from multitaskais.engine.engine import PartitionEngine
 from multitaskais.model import folder as modelfolder
 from tests.faults.traffic import hour
 
@@ -18,10 +18,10 @@ ROUNDS = 18
 @pytest.fixture(scope="module")
 def rounds() -> list[tuple[int, int]]:
     """(vessels in the state, resident bytes) after each round."""
-    fleet = Fleet(modelfolder.load("brittany"))
+    fleet = PartitionEngine(modelfolder.load("brittany"))
     out = []
     for number in range(ROUNDS):
-        fleet.advance(hour(number, STAY, COME_AND_GO, 180.0))
+        fleet.process(hour(number, STAY, COME_AND_GO, 180.0))
         fleet.snapshot()
         gc.collect()
         give_back_freed()

@@ -28,7 +28,7 @@ SILENT_TICKS = 300  # 2.5 h: longer than the gap rule
 JUMP, NO_SOG, NO_COG, NO_PLACE, WRONG_CLOCK = 0.0006, 0.002, 0.01, 0.001, 0.0004  # shares of reports
 
 
-class Traffic:
+class FaultTraffic:
     """Rows of reports in log order; ``t_end`` lies past the gap rule after the last one."""
 
     def __init__(self, seed: int, vessels: int = 600, quick: int = 300) -> None:

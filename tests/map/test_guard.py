@@ -17,7 +17,7 @@ from stream_operator.devbroker import free_port
 from stream_operator.map.feedback import Answers
 from stream_operator.map.guard import Guard
 from stream_operator.map.server import BODY_MAX, STATIC, Server
-from stream_operator.map.state import Picture
+from stream_operator.map.state import MapState
 from stream_operator.settings import Settings
 from tests.map.conftest import ROOT
 from tests.map.test_picture import ALERT, T, feed, raw, value
@@ -29,7 +29,7 @@ def serve(guard: Guard, talk):
     """Run ``talk(session, url)`` against a server with one ship and one alert; its broker is away."""
 
     async def main():
-        picture = feed(Picture(), [raw(227000001, T)])
+        picture = feed(MapState(), [raw(227000001, T)])
         picture.alert(value(ALERT))
         answers = Answers(Settings(bootstrap_servers=f"127.0.0.1:{free_port()}"), kept_within_s=1.0)
         runner = web.AppRunner(Server(picture, answers, guard, lambda: 1.0).app(), access_log=None, shutdown_timeout=1)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from multitaskais.records import Alert, AlertType, Cause, DetectorScore, Place, Shares, Status, Verdict
 from stream_operator.kafka import codec as wire
 from stream_operator.map.ships import Limits
-from stream_operator.map.state import DELTAS_MAX, Picture
+from stream_operator.map.state import DELTAS_MAX, MapState
 from stream_operator.map.untrusted import plain
 
 T = 1_767_225_600.0
@@ -29,15 +29,17 @@ def value(alert: Alert) -> bytes:
     return wire.encode_alert(alert)[1]
 
 
-def raw(mmsi: int, t: float, lat: float = 48.0, lon: float = -5.0, sog: float = 10.0, name: bytes = b"") -> wire.Raw:
-    return wire.Raw(0, *wire.encode_report((mmsi, t, lat, lon, sog, 90.0, float("nan"), 0, 1, 70, name)))
+def raw(
+    mmsi: int, t: float, lat: float = 48.0, lon: float = -5.0, sog: float = 10.0, name: bytes = b""
+) -> wire.ConsumerRecord:
+    return wire.ConsumerRecord(0, *wire.encode_report((mmsi, t, lat, lon, sog, 90.0, float("nan"), 0, 1, 70, name)))
 
 
-def ships(picture: Picture) -> dict[int, list]:
+def ships(picture: MapState) -> dict[int, list]:
     return {row[0]: row for row in json.loads(picture.state())["ships"]}
 
 
-def feed(picture: Picture, records: list[wire.Raw]) -> Picture:
+def feed(picture: MapState, records: list[wire.ConsumerRecord]) -> MapState:
     picture.positions(0, records)
     return picture
 
@@ -59,7 +61,7 @@ def test_plain_names_stay_as_they_are():
 
 @given(st.permutations(range(8)))
 def test_a_ship_stands_where_its_latest_report_says_in_whatever_order_they_come(order):
-    picture = Picture()
+    picture = MapState()
     for i in order:
         feed(picture, [raw(227000001, T + 30 * i, lat=48.0 + i / 100)])
     assert ships(picture)[227000001][1:3] == [T + 210, 48.07]
@@ -67,7 +69,7 @@ def test_a_ship_stands_where_its_latest_report_says_in_whatever_order_they_come(
 
 def test_the_past_is_thinned_to_one_position_a_slot_and_to_24_hours():
     limits = Limits()
-    picture = Picture(limits)
+    picture = MapState(limits)
     t = T
     for _ in range(60):  # 30 hours, a report each 10 s
         feed(picture, [raw(m, t + 10 * i, lat=47 + (t - T) / 1e6) for i in range(180) for m in (227000001, 227000002)])
@@ -80,7 +82,7 @@ def test_the_past_is_thinned_to_one_position_a_slot_and_to_24_hours():
 
 
 def test_a_report_from_the_future_moves_neither_the_clock_nor_its_ship():
-    picture = Picture()
+    picture = MapState()
     fleet = [raw(227000001 + i, T + i) for i in range(6)]
     feed(picture, fleet)
     feed(picture, [raw(227000001, T + 9e6, lat=10.0)])
@@ -90,15 +92,15 @@ def test_a_report_from_the_future_moves_neither_the_clock_nor_its_ship():
 
 
 def test_ships_without_speed_and_faster_than_the_rules_are_shown_all_the_same():
-    picture = feed(Picture(), [raw(227000001, T, sog=float("nan")), raw(227000002, T, sog=38.0)])
+    picture = feed(MapState(), [raw(227000001, T, sog=float("nan")), raw(227000002, T, sog=38.0)])
     assert [r[4] for r in ships(picture).values()] == [None, 38.0]
 
 
 @given(st.lists(st.binary(max_size=60), max_size=20))
 def test_rubbish_is_counted_and_harms_nothing(values):
-    picture = feed(Picture(), [raw(227000001, T)])
+    picture = feed(MapState(), [raw(227000001, T)])
     picture.alert(value(ALERT))
-    feed(picture, [wire.Raw(i, b"227000001", v) for i, v in enumerate(values)])
+    feed(picture, [wire.ConsumerRecord(i, b"227000001", v) for i, v in enumerate(values)])
     for v in values:
         picture.alert(v)
         picture.verdict(v)
@@ -111,7 +113,7 @@ def test_rubbish_is_counted_and_harms_nothing(values):
 
 
 def test_missing_parts_of_an_alert_are_null_and_not_an_error():
-    picture = Picture()
+    picture = MapState()
     bare = replace(ALERT, ship_name=None, ship_type=None, share=None, log10_nfa=None, detectors=())
     picture.alert(value(bare))
     (a,) = json.loads(picture.state())["alerts"]
@@ -119,7 +121,7 @@ def test_missing_parts_of_an_alert_are_null_and_not_an_error():
 
 
 def test_all_revisions_are_kept_and_the_last_in_the_log_holds():
-    picture = Picture()
+    picture = MapState()
     for n, status in enumerate((Status.RAISED, Status.UPDATED, Status.CLOSED), 1):
         picture.alert(value(replace(ALERT, revision=n, status=status, decided_at=T + 600 * n)))
     story = json.loads(picture.story("a-1"))
@@ -135,7 +137,7 @@ def test_all_revisions_are_kept_and_the_last_in_the_log_holds():
 def test_an_answer_finds_its_alert_whichever_is_read_first():
     answer = b'{"alert_id":"a-1","answer":"real","time":1,"word":"seen \\u202eby radar","who":"X"}'
     for first, second in (("alert", "answer"), ("answer", "alert")):
-        picture = Picture()
+        picture = MapState()
         for which in (first, second):
             getattr(picture, which)(value(ALERT) if which == "alert" else answer)
         (kept,) = json.loads(picture.story("a-1"))["answers"]
@@ -143,7 +145,7 @@ def test_an_answer_finds_its_alert_whichever_is_read_first():
 
 
 def test_the_story_has_the_track_around_the_segment_and_the_score_of_each_step():
-    picture = Picture()
+    picture = MapState()
     feed(picture, [raw(227000001, T - 9 * 3600 + 60 * i, lat=47 + i / 1000) for i in range(12 * 60)])
     for i in range(12):
         picture.verdict(
@@ -169,7 +171,7 @@ def test_the_story_has_the_track_around_the_segment_and_the_score_of_each_step()
 
 
 def test_an_open_alert_goes_on_to_the_last_abnormal_step_and_a_closed_one_ends_with_its_segment():
-    picture = feed(Picture(), [raw(227000001, T - 3600 + 60 * i, lat=47 + i / 1000) for i in range(120)])
+    picture = feed(MapState(), [raw(227000001, T - 3600 + 60 * i, lat=47 + i / 1000) for i in range(120)])
     picture.alert(value(ALERT))
     picture.tick()
     for i, verdict in enumerate(("abnormal", "abnormal", "normal")):
@@ -185,7 +187,7 @@ def test_an_open_alert_goes_on_to_the_last_abnormal_step_and_a_closed_one_ends_w
 
 
 def test_state_and_deltas_lead_to_the_same_picture():
-    picture = feed(Picture(), [raw(227000001, T)])
+    picture = feed(MapState(), [raw(227000001, T)])
     state = json.loads(picture.state())
     known = {r[0]: r for r in state["ships"]}
     alerts = {a["alert_id"]: a for a in state["alerts"]}
@@ -205,18 +207,18 @@ def test_state_and_deltas_lead_to_the_same_picture():
 
 
 def test_a_page_that_was_away_too_long_or_knew_another_process_starts_anew():
-    picture = Picture()
+    picture = MapState()
     old = picture.event_id
     for _ in range(DELTAS_MAX + 1):
         picture.tick()
     assert picture.since(old) is None
-    assert picture.since(Picture().event_id) is None
+    assert picture.since(MapState().event_id) is None
     for nonsense in ("", "x", "-", f"{old.split('-')[0]}-x", f"{old.split('-')[0]}-99999"):
         assert picture.since(nonsense) is None
 
 
 def test_memory_is_bounded_by_ships_and_alerts():
-    picture = Picture(Limits(ships_max=10, alerts_max=5))
+    picture = MapState(Limits(ships_max=10, alerts_max=5))
     for i in range(40):
         feed(picture, [raw(227000001 + i, T + i)])
         picture.alert(value(replace(ALERT, alert_id=f"a-{i}")))
@@ -232,7 +234,7 @@ def test_memory_is_bounded_by_ships_and_alerts():
 
 
 def test_a_replay_block_holds_every_kept_position_and_the_verdict_of_its_time():
-    picture = Picture()
+    picture = MapState()
     feed(picture, [raw(227000001 + m, T + 120 * i, lat=48 + i / 1000, lon=-5 - m) for i in range(60) for m in range(3)])
     picture.verdict(wire.encode_verdict(Verdict(227000002, "x", T + 1800, "abnormal", None, 2.0, "m"))[1])
     block = picture.replay(T, T + 3600)

@@ -13,17 +13,17 @@ from multitaskais.ais.archives import read_reports
 from multitaskais.cli import main
 from multitaskais.config import REGIONS
 from multitaskais.records import REPORT_DTYPE
-from multitaskais.simulate import SimulationSettings, Traffic, simulate
+from multitaskais.simulate import SimulatedTraffic, SimulationSettings, simulate
 from multitaskais.simulate.archive import write_archive, write_parquet
 
 
 @pytest.fixture(scope="module")
-def traffic() -> Traffic:
+def traffic() -> SimulatedTraffic:
     settings = SimulationSettings(vessels=30, abnormal=8, days=2)
     return simulate(REGIONS["brittany"], settings, np.random.default_rng(11))
 
 
-def test_the_archive_decodes_to_the_reports_it_was_made_from(traffic: Traffic, tmp_path: Path) -> None:
+def test_the_archive_decodes_to_the_reports_it_was_made_from(traffic: SimulatedTraffic, tmp_path: Path) -> None:
     files = write_archive(traffic, tmp_path)
     assert [str(f.relative_to(tmp_path)) for f in files] == ["2026/01/20260101.cdv", "2026/01/20260102.cdv"]
     back = np.concatenate([b.reports for b in read_reports(files)])
@@ -34,7 +34,7 @@ def test_the_archive_decodes_to_the_reports_it_was_made_from(traffic: Traffic, t
         np.testing.assert_allclose(back[name], traffic.reports[name], atol=1e-6)  # 1/600000 deg on the air
 
 
-def test_the_parquet_table_holds_the_same_reports(traffic: Traffic, tmp_path: Path) -> None:
+def test_the_parquet_table_holds_the_same_reports(traffic: SimulatedTraffic, tmp_path: Path) -> None:
     table = pq.read_table(write_parquet(traffic.reports, tmp_path / "r.parquet"))
     assert tuple(table.column_names) == REPORT_DTYPE.names
     np.testing.assert_array_equal(table["t"].to_numpy(), traffic.reports["t"])

@@ -9,21 +9,21 @@ from multitaskais.config import KNOT_MPS, REGIONS
 from multitaskais.data import on_land
 from multitaskais.errors import ConfigError
 from multitaskais.records import REPORT_DTYPE
-from multitaskais.simulate import KINDS, SimulationSettings, Traffic, simulate
+from multitaskais.simulate import KINDS, SimulatedTraffic, SimulationSettings, simulate
 
 BRITTANY = REGIONS["brittany"]
 
 
-def make(seed: int, **settings: object) -> Traffic:
+def make(seed: int, **settings: object) -> SimulatedTraffic:
     return simulate(BRITTANY, SimulationSettings(**settings), np.random.default_rng(seed))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def day() -> Traffic:
+def day() -> SimulatedTraffic:
     return make(5, abnormal=16)
 
 
-def track(traffic: Traffic, mmsi: int) -> np.ndarray:
+def track(traffic: SimulatedTraffic, mmsi: int) -> np.ndarray:
     """One ship's reports with each time once."""
     r = traffic.reports[traffic.reports["mmsi"] == mmsi]
     return r[np.r_[True, np.diff(r["t"]) > 4]]
@@ -36,7 +36,7 @@ def metres(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return 2 * 6371008.8 * np.arcsin(np.sqrt(h))
 
 
-def labelled(traffic: Traffic, kind: str) -> list[tuple[np.ndarray, np.ndarray]]:
+def labelled(traffic: SimulatedTraffic, kind: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """Of each ship of a kind: its reports, and which of them the label covers."""
     out = []
     for label in traffic.labels:
@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_traffic() -> 
     assert a.reports.tobytes() != c.reports.tobytes()
 
 
-def test_reports_are_sorted_within_the_days_and_as_coarse_as_ais(day: Traffic) -> None:
+def test_reports_are_sorted_within_the_days_and_as_coarse_as_ais(day: SimulatedTraffic) -> None:
     r, settings = day.reports, SimulationSettings()
     assert r.dtype == REPORT_DTYPE
     assert np.all(np.diff(r["t"]) >= 0)
@@ -69,21 +69,21 @@ def test_reports_are_sorted_within_the_days_and_as_coarse_as_ais(day: Traffic) -
     assert np.nanmax(r["heading"]) < 360
 
 
-def test_a_day_has_the_load_that_was_asked_for(day: Traffic) -> None:
+def test_a_day_has_the_load_that_was_asked_for(day: SimulatedTraffic) -> None:
     assert len(np.unique(day.reports["mmsi"])) == 300
     assert 150_000 < len(day.reports) < 400_000
     assert 0.005 < np.isnan(day.reports["cog"]).mean() < 0.1
     assert {18, 1, 3} == set(np.unique(day.reports["msg_type"]))
 
 
-def test_clean_ships_stay_at_sea(day: Traffic) -> None:
+def test_clean_ships_stay_at_sea(day: SimulatedTraffic) -> None:
     clean = ~np.isin(day.reports["mmsi"], [label.mmsi for label in day.labels])
     inside = day.reports[clean][::5]
     # a berth in the harbour lies within GPS noise of the outline of the land
     assert on_land(inside["lat"], inside["lon"], BRITTANY).mean() < 1e-3
 
 
-def test_clean_ships_move_as_they_say(day: Traffic) -> None:
+def test_clean_ships_move_as_they_say(day: SimulatedTraffic) -> None:
     bad = {label.mmsi for label in day.labels}
     made, said = [], []
     for mmsi in np.unique(day.reports["mmsi"]):
@@ -100,7 +100,7 @@ def test_clean_ships_move_as_they_say(day: Traffic) -> None:
     assert off.max() < 15  # nothing that a jump rule could take for a jump (30 kn)
 
 
-def test_each_kind_is_there_in_equal_number_and_no_label_is_long_before_the_ship(day: Traffic) -> None:
+def test_each_kind_is_there_in_equal_number_and_no_label_is_long_before_the_ship(day: SimulatedTraffic) -> None:
     counts = [sum(label.kind == kind for label in day.labels) for kind in KINDS]
     assert counts == [2] * len(KINDS)
     for label in day.labels:
@@ -110,7 +110,7 @@ def test_each_kind_is_there_in_equal_number_and_no_label_is_long_before_the_ship
             assert label.t_start - t[0] > 2 * 3600  # time to be judged before it happens
 
 
-def test_a_drifting_ship_is_slow_but_moves(day: Traffic) -> None:
+def test_a_drifting_ship_is_slow_but_moves(day: SimulatedTraffic) -> None:
     for r, inside in labelled(day, "drift"):
         t = r["t"][inside]
         core = inside & (r["t"] > t[0] + 900) & (r["t"] < t[-1] - 900)
@@ -119,13 +119,13 @@ def test_a_drifting_ship_is_slow_but_moves(day: Traffic) -> None:
         assert np.nanmedian(r["sog"][~inside]) > 7
 
 
-def test_a_fast_ship_goes_much_faster_than_before(day: Traffic) -> None:
+def test_a_fast_ship_goes_much_faster_than_before(day: SimulatedTraffic) -> None:
     for r, inside in labelled(day, "fast"):
         assert np.nanmedian(r["sog"][inside]) > 1.5 * np.nanmedian(r["sog"][~inside])
         assert np.nanmax(r["sog"]) < 30
 
 
-def test_a_spoofed_speed_contradicts_the_positions_and_a_jump_is_impossible(day: Traffic) -> None:
+def test_a_spoofed_speed_contradicts_the_positions_and_a_jump_is_impossible(day: SimulatedTraffic) -> None:
     for r, inside in labelled(day, "spoof"):
         w = r[inside]
         dt = np.diff(w["t"])
@@ -137,7 +137,7 @@ def test_a_spoofed_speed_contradicts_the_positions_and_a_jump_is_impossible(day:
         assert metres(pair[:1], pair[1:])[0] / np.diff(pair["t"])[0] / KNOT_MPS > 60
 
 
-def test_a_loitering_ship_turns_round_and_a_detour_comes_back(day: Traffic) -> None:
+def test_a_loitering_ship_turns_round_and_a_detour_comes_back(day: SimulatedTraffic) -> None:
     for r, inside in labelled(day, "loiter"):
         w = r[inside]
         length = metres(w[:-1], w[1:]).sum()

@@ -41,7 +41,7 @@ def live(reports):
         events = [e for r in mine.tolist() for e in tracker.offer(r, RULES)] + tracker.flush(RULES, math.inf)
         for e in events:
             if isinstance(e, Accepted):
-                out.append((mmsi, *e.report[1:4], e.track_id, e.line))
+                out.append((mmsi, *e.report[1:4], e.track_id, e.target))
             elif isinstance(e, Rejected):
                 rejected[str(e.reason)] += 1
     return sorted(out), rejected

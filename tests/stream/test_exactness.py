@@ -18,7 +18,7 @@ from stream_operator.kafka import codec as wire
 from stream_operator.kafka.topics import Admin
 from stream_operator.worker.checkpoint import Checkpointer
 from tests.stream.conftest import own_settings, producer, wait_for_closed, wait_until
-from tests.support.standin_engine import EVERY, CountingCore
+from tests.support.standin_engine import EVERY, CountingEngine
 from tests.support.topic_reading import drain, messages
 
 pytestmark = pytest.mark.broker
@@ -243,6 +243,6 @@ def _status(worker) -> int:
 
 
 def test_the_stand_in_counts():
-    core = CountingCore({}, None)
+    core = CountingEngine({}, None)
     reports = np.array(rows(EVERY, 1), REPORT_DTYPE)
-    assert [a.revision for a in core.advance(reports).alerts] == [EVERY]
+    assert [a.revision for a in core.process(reports).alerts] == [EVERY]

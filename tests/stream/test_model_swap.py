@@ -22,13 +22,13 @@ from multitaskais.model.store import ModelStore, StoreSettings
 from multitaskais.records import Reason
 from multitaskais.simulate import SimulationSettings, simulate
 from stream_operator.commands import replay
-from stream_operator.commands import rollout as swap
+from stream_operator.commands import rollout as announcement
 from stream_operator.kafka import codec as wire
 from stream_operator.kafka.topics import Admin
 from stream_operator.settings import Settings
 from stream_operator.worker import core
 from stream_operator.worker.metrics import Metrics
-from stream_operator.worker.registry import Models, placed
+from stream_operator.worker.registry import Models, source_of
 from tests.stream.conftest import own_settings, producer, wait_until
 from tests.stream.test_feed import run
 from tests.stream.test_stream_equals_batch import on_the_wire, revisions, wait_for_the_end
@@ -101,17 +101,17 @@ def test_a_swap_in_a_log_read_by_workers_that_are_killed_gives_every_revision_of
         worker = start_worker(live, FAULT_POINT=point, RUN_SIZE="300")
         assert worker.process.wait(90) == -signal.SIGKILL, worker.text()
     worker = start_worker(live)
-    told, _ = wait_for_the_end(live, want)
+    emitted, _ = wait_for_the_end(live, want)
     assert worker.end() == 0
-    assert revisions(told) == revisions(on_the_wire(want))
-    assert {a["model_version"] for a in told} == {
+    assert revisions(emitted) == revisions(on_the_wire(want))
+    assert {a["model_version"] for a in emitted} == {
         m.version for m in (modelfolder.load("brittany"), modelfolder.load(successor))
     }
     out = tmp_path / "again.jsonl"
     everything = replay.Range(START, math.inf, math.inf)
     replay.replay(live, core.load(live), everything, sink := replay.FileSink(out))
     sink.close()
-    assert revisions([json.loads(line) for line in out.read_text().splitlines()]) == revisions(told)
+    assert revisions([json.loads(line) for line in out.read_text().splitlines()]) == revisions(emitted)
 
 
 @pytest.mark.broker
@@ -125,13 +125,13 @@ def test_a_broken_or_strange_model_is_refused_once_in_the_log_and_the_old_one_go
     first = reports[reports["t"] < SINCE]
     send(live, first[:2000])
     for n, (place, said) in enumerate([("gulf", gulf), (str(broken), version), ("/no/such/folder", "ghost-1")]):
-        assert swap.announce(live, wire.Swap(place, said, START + 1.0, float(n))) == 2
+        assert announcement.announce(live, wire.ModelAnnouncement(place, said, START + 1.0, float(n))) == 2
     send(live, first[2000:])
     worker = start_worker(replace(live, challenger=str(successor)))
     wait_until(lambda: "multitaskais_models_refused_total 6.0" in metrics(worker), within=60)
     last = max(first["t"])
     wait_until(lambda: any(v["t"] > last - 7200 for v in drain(live, live.verdict_topic)), within=60)
-    assert f'multitaskais_model_partitions{{role="speaks",version="{old}"}} 2.0' in metrics(worker)
+    assert f'multitaskais_model_partitions{{role="active",version="{old}"}} 2.0' in metrics(worker)
     assert worker.end() == 0
     refusals = [line for line in worker.text().splitlines() if "is refused" in line]
     assert len(refusals) == 3
@@ -139,9 +139,9 @@ def test_a_broken_or_strange_model_is_refused_once_in_the_log_and_the_old_one_go
         part in line for part, line in zip(("region 'gulf'", "checksum", "ghost-1 is not at"), refusals, strict=True)
     )
     assert {v["model_version"] for v in drain(live, live.verdict_topic)} == {old}
-    told = drain(live, live.alert_topic)
-    assert {a["model_version"] for a in told if a["challenger"]} == {modelfolder.load(successor).version}
-    assert {a["model_version"] for a in told if not a["challenger"]} <= {old}
+    emitted = drain(live, live.alert_topic)
+    assert {a["model_version"] for a in emitted if a["challenger"]} == {modelfolder.load(successor).version}
+    assert {a["model_version"] for a in emitted if not a["challenger"]} <= {old}
 
 
 @pytest.mark.broker
@@ -157,7 +157,7 @@ def test_the_state_rules_over_the_setting_and_a_model_that_is_lost_stops_the_sta
     assert worker.end() == 0
     other = start_worker(live)
     wait_until(
-        lambda: f'multitaskais_model_partitions{{role="speaks",version="{version}"}} 2.0' in metrics(other), within=60
+        lambda: f'multitaskais_model_partitions{{role="active",version="{version}"}} 2.0' in metrics(other), within=60
     )
     assert other.end() == 0
     assert f"the stored state goes on with model {version}, not with MODEL=brittany" in other.text()
@@ -183,20 +183,26 @@ def test_the_command_refuses_what_the_workers_would_and_writes_nothing(live, suc
     (broken / "thresholds.json").write_text("{}")
     for place, kind in (("gulf", WrongRegion), (str(broken), ModelCorrupt), ("/no/such/folder", ModelNotFound)):
         with pytest.raises(kind):
-            swap.main([place, "--from", SINCE_TEXT])
+            announcement.main([place, "--from", SINCE_TEXT])
     with pytest.raises(ConfigError, match="--from noon"):
-        swap.main([str(successor), "--from", "noon"])
+        announcement.main([str(successor), "--from", "noon"])
     assert messages(live, live.topic) == []
-    assert swap.main([str(successor), "--from", SINCE_TEXT]) == 0
+    assert announcement.main([str(successor), "--from", SINCE_TEXT]) == 0
     assert [m.key() for m in messages(live, live.topic)] == [b"model"] * 2
 
 
 def test_a_model_is_announced_between_the_reports_where_it_stands_and_rubbish_is_a_dead_letter():
-    said = wire.Swap("second", "second-1", SINCE, 1.0)
+    said = wire.ModelAnnouncement("second", "second-1", SINCE, 1.0)
     report = (b"227000001", b'{"mmsi":"227000001","tagblock_timestamp":1700000000}')
     rubbish = [b"{}", b"later", b'{"model":"","version":"x","from":1e9}', b'{"model":"m","version":"x","from":1e12}']
-    records = [report, wire.encode_swap(said), wire.encode_watermark(SINCE), report, *((b"model", r) for r in rubbish)]
-    decoded = wire.decode([wire.Raw(i, k, v) for i, (k, v) in enumerate(records)])
+    records = [
+        report,
+        wire.encode_announcement(said),
+        wire.encode_watermark(SINCE),
+        report,
+        *((b"model", r) for r in rubbish),
+    ]
+    decoded = wire.decode([wire.ConsumerRecord(i, k, v) for i, (k, v) in enumerate(records)])
     assert decoded.controls == [(1, said), (1, SINCE)]
     assert decoded.bad == [
         (4, Reason.BAD_VALUE), (5, Reason.BAD_JSON), (6, Reason.BAD_VALUE), (7, Reason.BAD_VALUE)
@@ -211,8 +217,8 @@ def test_models_are_found_by_version_wherever_they_are_known_and_loaded_once(suc
     assert found.detection_rules.min_timespan_s == 9000.0
     assert models.find(version, "") is found
     assert models.find(models.first.version, "/moved/away") is models.first
-    assert models.place == placed(str(successor), Settings()) == str(successor)
-    assert placed("brittany", Settings()) == "brittany"
+    assert models.source == source_of(str(successor), Settings()) == str(successor)
+    assert source_of("brittany", Settings()) == "brittany"
     with pytest.raises(ModelNotFound, match=r"ghost-1 is not at gulf \(gulf-.* is there\)"):
         models.find("ghost-1", "gulf")
 
@@ -230,11 +236,11 @@ def test_a_worker_takes_the_latest_of_the_store_at_its_start_and_finds_any_versi
     settings = Settings(model="store:brittany", store_url=str(store), store_cache=str(tmp_path / "cache"))
     models = Models(settings)
     assert models.first.version == old
-    assert models.place == f"store:brittany@{old}"
+    assert models.source == f"store:brittany@{old}"
     new = published(successor, store)
     assert models.find(new, "/a/folder/that/is/nowhere").version == new
     assert models.find(new, f"store:second@{new}").version == new
-    assert placed("store:second", settings) == f"store:second@{new}"
+    assert source_of("store:second", settings) == f"store:second@{new}"
     with pytest.raises(ModelNotFound, match="second-000000000000"):
         models.find("second-000000000000", "store:second@second-000000000000")
 
@@ -272,7 +278,7 @@ def test_a_rollout_from_an_object_store_needs_no_folder_that_the_workers_share(
             monkeypatch.setenv(name.upper(), getattr(live, name))
         for name, value in (server.environment() | {"STORE_CACHE": str(tmp_path / "command")}).items():
             monkeypatch.setenv(name, value)
-        assert swap.main(["store:second", "--from", SINCE_TEXT]) == 0
+        assert announcement.main(["store:second", "--from", SINCE_TEXT]) == 0
         send(live, reports[reports["t"] >= SINCE][:4000])
         workers = [start_worker(replace(there, store_cache=str(tmp_path / f"cache{i}"))) for i in (0, 1)]
         wait_until(lambda: new in {v["model_version"] for v in drain(live, live.verdict_topic)}, within=60)
@@ -282,10 +288,10 @@ def test_a_rollout_from_an_object_store_needs_no_folder_that_the_workers_share(
 def test_the_age_of_a_model_is_that_of_the_data_it_learnt_from():
     model = modelfolder.load("brittany")
     figures = Metrics()
-    figures.models([(model, "speaks"), (model, "speaks")], model.made_from["last_t"] + 5.0)
+    figures.models([(model, "active"), (model, "active")], model.made_from["last_t"] + 5.0)
     text = figures.text().decode()
-    assert f'multitaskais_model_age_seconds{{role="speaks",version="{model.version}"}} 5.0' in text
-    assert f'multitaskais_model_partitions{{role="speaks",version="{model.version}"}} 2.0' in text
+    assert f'multitaskais_model_age_seconds{{role="active",version="{model.version}"}} 5.0' in text
+    assert f'multitaskais_model_partitions{{role="active",version="{model.version}"}} 2.0' in text
     assert figures.refused("x", 1.0)
     assert not figures.refused("x", 1.0)
     assert figures.refused("x", 2.0)

@@ -67,22 +67,22 @@ def send(settings, reports) -> None:
 def wait_for_the_end(settings, result) -> tuple[list[dict], dict[str, dict]]:
     """All that was told, once every alert is closed and every vessel has its last verdict; else what there was after a while."""
     vessels = {str(v.mmsi): v.t for v in result.verdicts}  # of a vessel its last track comes last
-    told: list[dict] = []
+    emitted: list[dict] = []
     verdicts: dict[str, dict] = {}
 
     def done() -> bool:
-        told[:] = drain(settings, settings.alert_topic)
+        emitted[:] = drain(settings, settings.alert_topic)
         verdicts.update((v["mmsi"], v) for v in drain(settings, settings.verdict_topic))
-        open_ = [a for a in alerts.last_revisions(told) if a["status"] not in ("closed", "retracted")]
+        open_ = [a for a in alerts.last_revisions(emitted) if a["status"] not in ("closed", "retracted")]
         return (
-            len({a["alert_id"] for a in told}) >= len({a.alert_id for a in result.alerts})
+            len({a["alert_id"] for a in emitted}) >= len({a.alert_id for a in result.alerts})
             and not open_
             and {m: v["t"] for m, v in verdicts.items()} == vessels
         )
 
     with contextlib.suppress(AssertionError):  # the comparison says what differs
         wait_until(done, within=60, every=0.5)
-    return told, verdicts
+    return emitted, verdicts
 
 
 def times_in_the_log(settings) -> dict[int, list[float]]:
@@ -97,18 +97,18 @@ def on_the_wire(result) -> list[dict]:
     return [json.loads(wire.encode_alert(a)[1]) for a in result.alerts]
 
 
-def revisions(told: list[dict]) -> dict[str, list[dict]]:
+def revisions(emitted: list[dict]) -> dict[str, list[dict]]:
     found = defaultdict(list)
-    for a in told:
+    for a in emitted:
         found[a["alert_id"]].append(a)
     return {i: sorted(rows, key=lambda a: a["revision"]) for i, rows in found.items()}
 
 
-def last(told: list[dict]) -> dict[str, dict]:
+def last(emitted: list[dict]) -> dict[str, dict]:
     """What another order of arrival within the lateness may not change (contract, "Equality")."""
     return {
         i: {k: v for k, v in rows[-1].items() if k not in ("revision", "decided_at")}
-        for i, rows in revisions(told).items()
+        for i, rows in revisions(emitted).items()
     }
 
 
@@ -127,19 +127,19 @@ def test_a_day_through_the_broker_gives_every_revision_of_batch_though_workers_a
         worker = start_worker(settings, FAULT_POINT=point)
         assert worker.process.wait(60) == -signal.SIGKILL, worker.text()
     worker = start_worker(settings)
-    told, verdicts = wait_for_the_end(settings, from_batch)
+    emitted, verdicts = wait_for_the_end(settings, from_batch)
     assert worker.end() == 0
-    assert sum(a["status"] == "raised" for a in told) >= 6
-    assert len({(a["alert_id"], a["revision"]) for a in told}) == len(told)
-    for alert in told:
+    assert sum(a["status"] == "raised" for a in emitted) >= 6
+    assert len({(a["alert_id"], a["revision"]) for a in emitted}) == len(emitted)
+    for alert in emitted:
         VALID.validate(alert)
-    assert revisions(told) == revisions(on_the_wire(from_batch))
+    assert revisions(emitted) == revisions(on_the_wire(from_batch))
     assert verdicts == last_verdicts(from_batch)
     again, last_said = tmp_path / "again.jsonl", tmp_path / "verdicts.jsonl"
     everything = replay.Range(START, math.inf, math.inf)
     replay.replay(settings, core.load(settings), everything, sink := replay.FileSink(again, last_said))
     sink.close()
-    assert revisions([json.loads(line) for line in again.read_text().splitlines()]) == revisions(told)
+    assert revisions([json.loads(line) for line in again.read_text().splitlines()]) == revisions(emitted)
     assert {v["mmsi"]: v for v in map(json.loads, last_said.read_text().splitlines())} == verdicts
 
 
@@ -152,9 +152,9 @@ def test_a_day_that_arrives_late_and_twice_gives_the_last_revisions_of_batch(
     twice = np.repeat(late, np.where(rng.random(len(late)) < 0.1, 2, 1))
     send(settings, twice)
     worker = start_worker(settings)
-    told, verdicts = wait_for_the_end(settings, from_batch)
+    emitted, verdicts = wait_for_the_end(settings, from_batch)
     assert worker.end() == 0
-    assert last(told) == last(on_the_wire(from_batch))
+    assert last(emitted) == last(on_the_wire(from_batch))
     assert {m: (v["t"], v["verdict"], v["reason"], v["score"]) for m, v in verdicts.items()} == {
         m: (v["t"], v["verdict"], v["reason"], v["score"]) for m, v in last_verdicts(from_batch).items()
     }

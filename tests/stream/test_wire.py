@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from multitaskais.records import REPORT_DTYPE, Reason
 from stream_operator.kafka import codec as wire
-from stream_operator.kafka.codec import Raw, decode
+from stream_operator.kafka.codec import ConsumerRecord, decode
 
 T = 1_700_000_000.0
 
 
-def record(**fields) -> Raw:
+def record(**fields) -> ConsumerRecord:
     base = {
         "mmsi": "227000001",
         "x": -5.0,
@@ -26,7 +26,7 @@ def record(**fields) -> Raw:
         "true_heading": 91.0,
         "tagblock_timestamp": T,
     }
-    return Raw(0, b"227000001", json.dumps({**base, **fields}).encode())
+    return ConsumerRecord(0, b"227000001", json.dumps({**base, **fields}).encode())
 
 
 def one(**fields) -> dict:
@@ -34,7 +34,7 @@ def one(**fields) -> dict:
     return dict(zip(REPORT_DTYPE.names, reports.tolist()[0], strict=True))
 
 
-def reason(raw: Raw) -> Reason:
+def reason(raw: ConsumerRecord) -> Reason:
     decoded = decode([record(), raw, record()])
     assert decoded.record_of.tolist() == [0, 2]
     [(i, why)] = decoded.bad
@@ -60,7 +60,7 @@ rows = st.tuples(
 
 @given(st.lists(rows, max_size=20))
 def test_what_the_feeder_writes_the_worker_reads(reports):
-    raw = [Raw(i, *wire.encode_report(row)) for i, row in enumerate(reports)]
+    raw = [ConsumerRecord(i, *wire.encode_report(row)) for i, row in enumerate(reports)]
     decoded = decode(raw)
     assert decoded.bad == []
     want = np.array(reports, REPORT_DTYPE)
@@ -71,7 +71,7 @@ def test_what_the_feeder_writes_the_worker_reads(reports):
 
 @given(st.lists(st.tuples(st.none() | st.binary(max_size=12), st.none() | st.binary(max_size=80)), max_size=10))
 def test_any_bytes_are_counted_and_none_raises(pairs):
-    records = [Raw(i, k, v) for i, (k, v) in enumerate(pairs)]
+    records = [ConsumerRecord(i, k, v) for i, (k, v) in enumerate(pairs)]
     decoded = decode(records)
     assert len(decoded.reports) + len(decoded.bad) + len(decoded.watermarks) == len(records)
 
@@ -114,7 +114,7 @@ def test_sentinels_null_and_absent_are_missing():
     ):
         got = one(**fields)
         assert all(np.isnan(got[k]) for k in ("sog", "cog", "heading", "lat", "lon"))
-    got = decode([Raw(0, b"1", b'{"mmsi":"1","tagblock_timestamp":1700000000}')]).reports
+    got = decode([ConsumerRecord(0, b"1", b'{"mmsi":"1","tagblock_timestamp":1700000000}')]).reports
     assert np.isnan(got["sog"][0])
     assert (got["nav_status"][0], got["msg_type"][0], got["ship_type"][0], got["ship_name"][0]) == (-1, -1, -1, b"")
 
@@ -131,17 +131,17 @@ def test_other_fields_are_ignored_and_integers_may_come_as_floats():
 @pytest.mark.parametrize(
     ("raw", "why"),
     [
-        (Raw(1, b"1", b"nope"), Reason.BAD_JSON),
-        (Raw(1, b"1", b""), Reason.BAD_JSON),
-        (Raw(1, b"1", b'{"mmsi":"1","sog":NaN,"tagblock_timestamp":1}'), Reason.BAD_JSON),
-        (Raw(1, b"1", b'{"mmsi":"1","sog":Infinity,"tagblock_timestamp":1}'), Reason.BAD_JSON),
-        (Raw(1, b"1", b'{"mmsi":"1","sog":1e999,"tagblock_timestamp":1}'), Reason.BAD_VALUE),
-        (Raw(1, b"1", b'{"mmsi":"\xff","tagblock_timestamp":1}'), Reason.BAD_JSON),
-        (Raw(1, b"1", b'{"mmsi":"1","tagblock_timestamp":1} {"mmsi":"1"}'), Reason.BAD_JSON),
-        (Raw(1, b"1", b"[" * 50_000), Reason.BAD_VALUE),
-        (Raw(1, b"1", b'{"q":' * 10_000), Reason.BAD_JSON),
-        (Raw(1, b"1", b"[1]"), Reason.BAD_VALUE),
-        (Raw(1, b"1", b'{"tagblock_timestamp":1}'), Reason.BAD_VALUE),
+        (ConsumerRecord(1, b"1", b"nope"), Reason.BAD_JSON),
+        (ConsumerRecord(1, b"1", b""), Reason.BAD_JSON),
+        (ConsumerRecord(1, b"1", b'{"mmsi":"1","sog":NaN,"tagblock_timestamp":1}'), Reason.BAD_JSON),
+        (ConsumerRecord(1, b"1", b'{"mmsi":"1","sog":Infinity,"tagblock_timestamp":1}'), Reason.BAD_JSON),
+        (ConsumerRecord(1, b"1", b'{"mmsi":"1","sog":1e999,"tagblock_timestamp":1}'), Reason.BAD_VALUE),
+        (ConsumerRecord(1, b"1", b'{"mmsi":"\xff","tagblock_timestamp":1}'), Reason.BAD_JSON),
+        (ConsumerRecord(1, b"1", b'{"mmsi":"1","tagblock_timestamp":1} {"mmsi":"1"}'), Reason.BAD_JSON),
+        (ConsumerRecord(1, b"1", b"[" * 50_000), Reason.BAD_VALUE),
+        (ConsumerRecord(1, b"1", b'{"q":' * 10_000), Reason.BAD_JSON),
+        (ConsumerRecord(1, b"1", b"[1]"), Reason.BAD_VALUE),
+        (ConsumerRecord(1, b"1", b'{"tagblock_timestamp":1}'), Reason.BAD_VALUE),
         (record(sog="fast"), Reason.BAD_VALUE),
         (record(sog=-1), Reason.BAD_VALUE),
         (record(sog=True), Reason.BAD_VALUE),
@@ -152,11 +152,11 @@ def test_other_fields_are_ignored_and_integers_may_come_as_floats():
         (record(mmsi="١٢٣"), Reason.BAD_MMSI),
         (record(mmsi="1234567890"), Reason.BAD_MMSI),
         (record(mmsi="227000002"), Reason.KEY_MISMATCH),
-        (Raw(1, None, record().value), Reason.NO_KEY),
-        (Raw(1, b"227000001", None), Reason.TOMBSTONE),
+        (ConsumerRecord(1, None, record().value), Reason.NO_KEY),
+        (ConsumerRecord(1, b"227000001", None), Reason.TOMBSTONE),
         (record(note="x" * 70_000), Reason.TOO_LARGE),
-        (Raw(1, b"watermark", b'{"watermark": "late"}'), Reason.BAD_VALUE),
-        (Raw(1, b"watermark", b'{"watermark": 1e12}'), Reason.BAD_VALUE),
+        (ConsumerRecord(1, b"watermark", b'{"watermark": "late"}'), Reason.BAD_VALUE),
+        (ConsumerRecord(1, b"watermark", b'{"watermark": 1e12}'), Reason.BAD_VALUE),
     ],
 )
 def test_what_is_no_report_has_its_reason_and_leaves_its_neighbours_alone(raw, why):
@@ -165,6 +165,6 @@ def test_what_is_no_report_has_its_reason_and_leaves_its_neighbours_alone(raw, w
 
 def test_a_watermark_stands_between_the_reports_where_it_stood_in_the_log():
     key, value = wire.encode_watermark(T)
-    decoded = decode([record(), Raw(1, b"x", b"x"), Raw(2, key, value), record(), record()])
+    decoded = decode([record(), ConsumerRecord(1, b"x", b"x"), ConsumerRecord(2, key, value), record(), record()])
     assert decoded.watermarks == [(1, T)]
     assert decoded.record_of.tolist() == [0, 3, 4]

@@ -115,7 +115,7 @@ def another(model: Model, **fields: Any) -> Model:
     keep = [k for k, name in enumerate(panel.names) if name != "speed"]
     thresholds = dataclasses.replace(
         panel.thresholds,
-        surprise=tuple(panel.thresholds.surprise[k] for k in keep),
+        tail_score=tuple(panel.thresholds.tail_score[k] for k in keep),
         by_type=panel.thresholds.by_type * 0.8,
     )
     detectors, calibrations = [panel.detectors[k] for k in keep], [panel.calibrations[k] for k in keep]

@@ -26,7 +26,7 @@ from multitaskais.records import (
     Verdict,
     alert_id,
 )
-from stream_operator.worker.consumer import Source
+from stream_operator.worker.consumer import KafkaSource
 
 EVERY = 50
 
@@ -40,14 +40,14 @@ class Events:
     steps: list[tuple[int, float]] = field(default_factory=list)
 
 
-class CountingCore:
+class CountingEngine:
     def __init__(self, vessels, partition_state):
         self.counts = {mmsi: struct.unpack("<qd", b) for mmsi, b in vessels}
         self.total = struct.unpack("<q", partition_state)[0] if partition_state else 0
         self.changed = set()
         self.pause_s = float(os.environ.get("STANDIN_PAUSE_S", "0"))
 
-    def advance(self, reports):
+    def process(self, reports):
         if self.pause_s:
             time.sleep(self.pause_s)
         events = Events()
@@ -78,13 +78,13 @@ class CountingCore:
         self.changed = set()
         return out
 
-    def announce(self, version, place, since):
+    def announce(self, version, source, since):
         raise ModelError("there is no model here")
 
     def models(self):
         return []
 
-    def census(self):
+    def open_track_counts(self):
         return {("normal", ""): len(self.counts)}
 
     def partition_state(self):
@@ -92,17 +92,17 @@ class CountingCore:
 
 
 def an_alert(mmsi, t, n, sum_t, status=Status.RAISED):
-    place = Place(t, 48.0, -5.0)
+    source = Place(t, 48.0, -5.0)
     return Alert(
         alert_id=alert_id(mmsi, t, AlertType.ABNORMAL), revision=n, status=status, mmsi=mmsi, ship_name=None, ship_type=None,
         alert_type=AlertType.ABNORMAL, cause=Cause.COURSE, detectors=(DetectorScore("counter", float(n)),), track_id=f"{mmsi}",
-        segment_start=place, segment_end=place, decided_at=t, score=sum_t, log10_nfa=None, share=None,
+        segment_start=source, segment_end=source, decided_at=t, score=sum_t, log10_nfa=None, share=None,
         message=f"vessel {mmsi} was heard {n} times", model_version="standin",
     )  # fmt: skip
 
 
 def make(settings):
-    return CountingCore
+    return CountingEngine
 
 
 def make_without_a_leader(settings):
@@ -111,5 +111,5 @@ def make_without_a_leader(settings):
     def ends(source, partition):
         return source._consumer.get_watermark_offsets(TopicPartition(partition.topic, 999), timeout=5)
 
-    Source._ends = ends
+    KafkaSource._ends = ends
     return make(settings)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from multitaskais.config import DetectionRules, TrackRules
 from multitaskais.records import PositionReport
-from multitaskais.tracks.resample import LINE_DTYPE, complete, interpolate
+from multitaskais.tracks.resample import TARGET_DTYPE, complete, interpolate
 from multitaskais.tracks.sampler import SlotSampler
 from multitaskais.tracks.tracker import Accepted, VesselTracker
 from tests.support.builders import MMSI, NAN, T0, array
@@ -57,22 +57,22 @@ def fold(reports, rules=RULES):
     return events + tracker.flush(rules, math.inf)
 
 
-def by_line(events):
-    """Line number -> (accepted reports, marks of new tracks)."""
+def by_target(events):
+    """Target number -> (accepted reports, marks of new tracks)."""
     out: dict[int, tuple[list, list]] = {}
     ids: dict[int, str] = {}
     for e in events:
         if isinstance(e, Accepted):
-            reports, marks = out.setdefault(e.line, ([], []))
+            reports, marks = out.setdefault(e.target, ([], []))
             reports.append(e.report)
-            marks.append(ids.get(e.line) != e.track_id)
-            ids[e.line] = e.track_id
+            marks.append(ids.get(e.target) != e.track_id)
+            ids[e.target] = e.track_id
     return out
 
 
 def samples_one_by_one(reports, marks, rules=DETECTION):
     """The stream's path: feed, interpolate what is due, complete."""
-    sampler, row, out = SlotSampler(), np.zeros(1, LINE_DTYPE), []
+    sampler, row, out = SlotSampler(), np.zeros(1, TARGET_DTYPE), []
     for r, new in zip(reports, marks, strict=True):
         for due in sampler.feed(tuple(r), new):
             row, sample = complete(row, interpolate([due]), rules)

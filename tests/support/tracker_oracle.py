@@ -54,10 +54,10 @@ class _Line:
 
 
 class _Side:
-    def __init__(self, line):
-        self.line = line
+    def __init__(self, target):
+        self.target = target
         self.pending, self.own = [], []
-        self.other = [line.reports[-1].t]
+        self.other = [target.reports[-1].t]
         self.history = ["line"]  # who came, in order, with the times of changes
         self.changes = []
         self.last = None
@@ -78,17 +78,17 @@ class _Side:
 
 def oracle(reports, rules):
     fate = {}
-    kept, lines, sides = [], [], []
+    kept, targets, tentative_tracks = [], [], []
     count = 0
 
-    def take(line, r):
-        if r.t >= line.start + rules.cut_s:
-            line.track, line.start = fresh(r, line), r.t
-        line.reports.append(r)
-        fate[id(r)] = ("", line.number, line.track)
+    def take(target, r):
+        if r.t >= target.start + rules.cut_s:
+            target.track, target.start = fresh(r, target), r.t
+        target.reports.append(r)
+        fate[id(r)] = ("", target.number, target.track)
 
     def fresh(r, but=None):
-        taken = {line.track for line in lines if line is not but}
+        taken = {target.track for target in targets if target is not but}
         wanted = name(r)
         options = [wanted, *(f"{wanted}-{i}" for i in range(2, 9))]
         return next(o for o in options if o not in taken)
@@ -97,90 +97,93 @@ def oracle(reports, rules):
         for r in rs:
             fate[id(r)] = ("displaced", -1, "")
 
-    def two(side, now):
+    def two(tentative, now):
         since = now - rules.side_window_s
-        enough = all(sum(x >= since for x in xs) >= rules.side_reports for xs in (side.own, side.other))
+        enough = all(sum(x >= since for x in xs) >= rules.side_reports for xs in (tentative.own, tentative.other))
         return (
-            enough and sum(x >= since for x in side.changes) >= rules.side_switches and side.pending and len(lines) < 4
+            enough
+            and sum(x >= since for x in tentative.changes) >= rules.side_switches
+            and tentative.pending
+            and len(targets) < 4
         )
 
-    def split(side):
+    def split(tentative):
         nonlocal count
-        sides.remove(side)
-        line = _Line(count, fresh(side.pending[0]), side.pending[0])
+        tentative_tracks.remove(tentative)
+        target = _Line(count, fresh(tentative.pending[0]), tentative.pending[0])
         count += 1
-        for r in side.pending:
-            take(line, r)
-        lines.append(line)
+        for r in tentative.pending:
+            take(target, r)
+        targets.append(target)
 
-    def join(line, r):
-        take(line, r)
-        for side in [s for s in sides if s.line is line]:
-            was = side.history[-1]
-            side.came("line", r.t)
-            side.other.append(r.t)
-            if was == "side" and two(side, r.t):
-                split(side)
+    def join(target, r):
+        take(target, r)
+        for tentative in [s for s in tentative_tracks if s.target is target]:
+            was = tentative.history[-1]
+            tentative.came("line", r.t)
+            tentative.other.append(r.t)
+            if was == "side" and two(tentative, r.t):
+                split(tentative)
 
     for r in reports:
         if any(r.t - q.t <= rules.duplicate_s and str(q[2:9]) == str(r[2:9]) for q in kept):
             fate[id(r)] = ("duplicate", -1, "")
             continue
         kept.append(r)
-        for line in [x for x in lines if r.t > x.reports[-1].t + rules.gap_max_s]:
-            lines.remove(line)
-            for side in [s for s in sides if s.line is line]:
-                sides.remove(side)
-                displaced(side.pending)
-        for side in list(sides):
-            alone = side.alone()
-            fixed = side.pending[: len(side.pending) - alone]
+        for target in [x for x in targets if r.t > x.reports[-1].t + rules.gap_max_s]:
+            targets.remove(target)
+            for tentative in [s for s in tentative_tracks if s.target is target]:
+                tentative_tracks.remove(tentative)
+                displaced(tentative.pending)
+        for tentative in list(tentative_tracks):
+            alone = tentative.alone()
+            fixed = tentative.pending[: len(tentative.pending) - alone]
             old = [q for q in fixed if q.t < r.t - rules.side_window_s]
             displaced(old)
-            side.pending = [q for q in side.pending if q not in old]
-            if not side.pending and side.last.t < r.t - rules.side_window_s:
-                sides.remove(side)
-        if not lines:
-            line = _Line(count, fresh(r), r)
+            tentative.pending = [q for q in tentative.pending if q not in old]
+            if not tentative.pending and tentative.last.t < r.t - rules.side_window_s:
+                tentative_tracks.remove(tentative)
+        if not targets:
+            target = _Line(count, fresh(r), r)
             count += 1
-            lines.append(line)
-            take(line, r)
+            targets.append(target)
+            take(target, r)
             continue
-        possible = [x for x in lines if not jumps(x.reports[-1], r, rules)]
+        possible = [x for x in targets if not jumps(x.reports[-1], r, rules)]
         if possible:
             join(min(possible, key=lambda x: metres(x.reports[-1], r)), r)
             continue
-        possible = [s for s in sides if not jumps(s.last, r, rules)]
+        possible = [s for s in tentative_tracks if not jumps(s.last, r, rules)]
         if possible:
-            side = min(possible, key=lambda s: metres(s.last, r))
+            tentative = min(possible, key=lambda s: metres(s.last, r))
         else:
             nearest = min(
-                lines, key=lambda x: metres(x.reports[-1], r) / max(r.t - x.reports[-1].t, rules.jump_min_dt_s)
+                targets, key=lambda x: metres(x.reports[-1], r) / max(r.t - x.reports[-1].t, rules.jump_min_dt_s)
             )
-            side = _Side(nearest)
-            if len(sides) == 3:
-                gone = min(sides, key=lambda s: s.last.t)
-                sides.remove(gone)
+            tentative = _Side(nearest)
+            if len(tentative_tracks) == 3:
+                gone = min(tentative_tracks, key=lambda s: s.last.t)
+                tentative_tracks.remove(gone)
                 displaced(gone.pending)
-            sides.append(side)
-        side.came("side", r.t)
-        side.last = r
-        side.pending.append(r)
-        side.own.append(r.t)
-        if two(side, r.t):
-            split(side)
-        elif side.alone() >= rules.side_reports:
-            line = side.line
-            run = side.pending[-side.alone() :]
-            displaced(side.pending[: -side.alone()])
-            sides.remove(side)
-            left = _Side(line)
-            left.last = line.reports[-1]
-            left.own, left.other = side.other, side.own
-            left.changes, left.history = side.changes, ["line"]
+            tentative_tracks.append(tentative)
+        tentative.came("side", r.t)
+        tentative.last = r
+        tentative.pending.append(r)
+        tentative.own.append(r.t)
+        if two(tentative, r.t):
+            split(tentative)
+        elif tentative.alone() >= rules.side_reports:
+            target = tentative.target
+            run = tentative.pending[-tentative.alone() :]
+            displaced(tentative.pending[: -tentative.alone()])
+            tentative_tracks.remove(tentative)
+            left = _Side(target)
+            left.last = target.reports[-1]
+            left.own, left.other = tentative.other, tentative.own
+            left.changes, left.history = tentative.changes, ["line"]
             for q in run:
-                join(line, q)
-            sides.append(left)
-    for side in sides:
-        displaced(side.pending)
+                join(target, q)
+            tentative_tracks.append(left)
+    for tentative in tentative_tracks:
+        displaced(tentative.pending)
     return [fate[id(r)] for r in reports]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from multitaskais.config import TrackRules
 from multitaskais.records import Reason
 from multitaskais.tracks.quality import REASONS
-from multitaskais.tracks.watermark import CLAIMS_MAX, PartitionClock
+from multitaskais.tracks.watermark import VOTES_MAX, WatermarkGenerator
 from tests.support.builders import MMSI, T0, array, fleet, merged, moved, report, sail
 
 RULES = TrackRules()
@@ -30,9 +30,9 @@ def admit(clock, *said):
 
 
 def set_clock(vessels=4, t=0.0):
-    clock = PartitionClock()
+    clock = WatermarkGenerator()
     assert admit(clock, *((v, t) for v in range(vessels))) == [None] * vessels
-    assert clock.is_set
+    assert clock.is_established
     return clock
 
 
@@ -50,12 +50,12 @@ def test_however_the_log_is_cut_and_the_state_written_the_same_is_said(said, cut
         codes.append(1 if dt == 1 else 0)
         now += dt * stays
     rows, codes = array(rows), np.array(codes, "u1")
-    whole = PartitionClock()
+    whole = WatermarkGenerator()
     want, want_marks = whole.admit(rows, codes, RULES)
-    clock, got, got_marks = PartitionClock(), [], []
+    clock, got, got_marks = WatermarkGenerator(), [], []
     edges = sorted({0, len(rows), *(min(c, len(rows)) for c in cuts)})
     for i, j in itertools.pairwise(edges):
-        clock = msgspec.msgpack.decode(msgspec.msgpack.encode(clock), type=PartitionClock)
+        clock = msgspec.msgpack.decode(msgspec.msgpack.encode(clock), type=WatermarkGenerator)
         a, b = clock.admit(rows[i:j], codes[i:j], RULES)
         got += a.tolist()
         got_marks += b.tolist()
@@ -71,7 +71,7 @@ def test_the_watermark_never_goes_back_and_its_promise_is_kept(said):
         rows.append(report(T0 + now + dt, mmsi=MMSI + vessel))
         now += dt * stays
     rows = array(rows)
-    codes, marks = PartitionClock().admit(rows, np.zeros(len(rows), "u1"), RULES)
+    codes, marks = WatermarkGenerator().admit(rows, np.zeros(len(rows), "u1"), RULES)
     assert sorted(marks) == marks.tolist()
     before = np.concatenate([[-math.inf], marks])[:-1]
     assert (rows["t"][codes == 0] >= before[codes == 0]).all()
@@ -79,7 +79,7 @@ def test_the_watermark_never_goes_back_and_its_promise_is_kept(said):
 
 def test_ordinary_traffic_is_taken_whole_and_the_watermark_follows_an_hour_behind():
     reports = fleet(3, vessels=12, hours=5)
-    codes, marks = PartitionClock().admit(reports, np.zeros(len(reports), "u1"), RULES)
+    codes, marks = WatermarkGenerator().admit(reports, np.zeros(len(reports), "u1"), RULES)
     assert not codes.any()
     assert marks[-1] == reports["t"].max() - HOUR
 
@@ -96,17 +96,17 @@ def test_rejected_reports_do_not_move_the_clock():
 
 
 def test_the_first_record_sets_nothing_alone():
-    clock = PartitionClock()
+    clock = WatermarkGenerator()
     assert admit(clock, (0, 10 * DAY)) == [None]
     assert admit(clock, *((v, 60.0 * v) for v in range(1, 20))) == [None] * 19
-    assert clock.is_set
+    assert clock.is_established
     assert clock.now == T0 + 19 * 60
     assert admit(clock, (0, 10 * DAY + 60)) == [Reason.FUTURE]
 
 
 def test_the_archive_of_one_vessel_is_taken_whole_gaps_and_all():
     track = merged(sail(50), sail(50, t=T0 + 5 * HOUR), sail(50, 900.0, t=T0 + 3 * DAY))
-    codes, marks = PartitionClock().admit(track, np.zeros(150, "u1"), RULES)
+    codes, marks = WatermarkGenerator().admit(track, np.zeros(150, "u1"), RULES)
     assert not codes.any()
     assert np.isinf(marks).all()  # nobody else can end its tracks
 
@@ -115,7 +115,7 @@ def test_three_vessels_with_holes_are_taken_whole():
     parts = [moved(sail(40, 900.0, t=T0 + 17 * v), mmsi=MMSI + v) for v in range(3)]
     parts.append(moved(sail(40, 900.0, t=T0 + 2 * DAY), mmsi=MMSI + 1))
     log = merged(*parts)
-    codes, marks = PartitionClock().admit(log, np.zeros(len(log), "u1"), RULES)
+    codes, marks = WatermarkGenerator().admit(log, np.zeros(len(log), "u1"), RULES)
     assert not codes.any()
     assert np.isfinite(marks[-1])
 
@@ -200,15 +200,15 @@ def test_when_the_log_is_said_to_be_complete_nothing_older_is_taken_and_any_late
 def test_the_state_is_bounded():
     clock = set_clock(4)
     admit(clock, *((v, DAY * (2 + v)) for v in range(500)))
-    assert len(clock.claims) <= CLAIMS_MAX
+    assert len(clock.votes) <= VOTES_MAX
     admit(clock, *((v + 1000, 1) for v in range(500)))
-    assert len(clock.opposed) <= CLAIMS_MAX
+    assert len(clock.opposing) <= VOTES_MAX
 
 
 @pytest.mark.parametrize("confirmations", [1, 3, 5])
 def test_the_number_of_confirmations_is_a_rule(confirmations):
     rules = TrackRules(future_confirmations=confirmations)
-    clock = PartitionClock()
+    clock = WatermarkGenerator()
     start = array([report(T0, mmsi=MMSI + v) for v in range(10)])
     clock.admit(start, np.zeros(10, "u1"), rules)
     ahead = array([report(T0 + DAY, mmsi=MMSI + v) for v in range(20, 40)])

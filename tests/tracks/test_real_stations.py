@@ -27,10 +27,10 @@ def told(reports):
     tracks, jumped, two = set(), set(), set()
     for mmsi, e in events:
         if isinstance(e, Accepted):
-            track_of[mmsi, e.line] = e.track_id
+            track_of[mmsi, e.target] = e.track_id
             tracks.add(e.track_id)
         elif isinstance(e, Jump):
-            jumped.add(track_of[mmsi, e.line])
+            jumped.add(track_of[mmsi, e.target])
         elif isinstance(e, IdentityConflict):
             two.add(track_of[mmsi, e.main_line])
     return tracks, jumped, two

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pyproj import Geod
 
 from multitaskais.records import SAMPLE_DTYPE
-from multitaskais.tracks.resample import LINE_DTYPE, complete, interpolate, resample_track
+from multitaskais.tracks.resample import TARGET_DTYPE, complete, interpolate, resample_track
 from multitaskais.tracks.sampler import PAIRS_MAX, SlotSampler
 from tests.support.builders import NAN, T0, array, moved, report, sail
-from tests.support.track_scenarios import DETECTION, by_line, fold, lives, samples_one_by_one
+from tests.support.track_scenarios import DETECTION, by_target, fold, lives, samples_one_by_one
 
 GEOD = Geod(ellps="WGS84")
 
@@ -36,7 +36,7 @@ def samples(rows):
 
 @given(lives())
 def test_a_whole_line_as_arrays_equals_report_by_report_bit_for_bit(life):
-    for reports, marks in by_line(fold(life)).values():
+    for reports, marks in by_target(fold(life)).values():
         whole = resample_track(array(reports), DETECTION, np.array(marks))
         assert whole.tobytes() == samples_one_by_one(reports, marks).tobytes()
 
@@ -61,7 +61,7 @@ def test_the_same_at_any_rate_of_reports(seed, every_s, n, cut):
 @given(lives(), st.integers(0, 10**6))
 def test_a_sampler_written_to_bytes_and_read_back_changes_nothing(life, seed):
     rng = np.random.default_rng(seed)
-    for reports, marks in by_line(fold(life)).values():
+    for reports, marks in by_target(fold(life)).values():
         sampler, dues = SlotSampler(), []
         for r, new in zip(reports, marks, strict=True):
             dues += sampler.feed(r, new)
@@ -77,7 +77,7 @@ def test_a_sample_does_not_depend_on_the_others_interpolated_with_it(seed):
     together = interpolate(dues)
     alone = np.concatenate([interpolate([d]) for d in dues])
     assert together.tobytes() == alone.tobytes()
-    rows = np.zeros(len(dues), LINE_DTYPE)
+    rows = np.zeros(len(dues), TARGET_DTYPE)
     rows["lat"], rows["lon"], rows["count"] = 48.0, -5.0, rng.integers(0, 4, len(dues))
     new, done = complete(rows, together, DETECTION)
     for i in range(len(dues)):

@@ -12,7 +12,7 @@ from multitaskais.records import Reason
 from multitaskais.tracks import segmentation as segment_module
 from multitaskais.tracks.quality import REASONS, screen
 from multitaskais.tracks.segmentation import segment, track_ids
-from multitaskais.tracks.selection import Choice, choose
+from multitaskais.tracks.selection import Selection, choose
 from multitaskais.tracks.tracker import Accepted, Rejected
 from tests.support.builders import NAN, T0, array, fleet, merged, moved, report, sail
 from tests.support.track_scenarios import RULES, fold, lives
@@ -24,7 +24,7 @@ def fates_of_tracker(rows, rules=RULES):
     for mmsi in {r[0] for r in rows}:
         for e in fold([r for r in rows if r[0] == mmsi], rules):
             if isinstance(e, Accepted):
-                out[id(e.report)] = (0, e.line, e.track_id)
+                out[id(e.report)] = (0, e.target, e.track_id)
             elif isinstance(e, Rejected):
                 out[id(e.report)] = (REASONS.index(e.reason), -1, "")
     return [out[id(r)] for r in rows]
@@ -137,29 +137,29 @@ def test_screened_reports_are_in_no_track_and_do_not_end_one():
 @pytest.mark.parametrize(
     ("track", "choice"),
     [
-        (sail(250, 60.0), Choice.CHOSEN),
-        (sail(19, 1000.0), Choice.TOO_FEW),
-        (sail(20, 1000.0), Choice.CHOSEN),
-        (sail(240, 60.0), Choice.TOO_SHORT),
-        (sail(250, 60.0, nav_status=5), Choice.MOORED),
-        (sail(250, 60.0, nav_status=1), Choice.MOORED),
-        (sail(250, 60.0, sog=0.9), Choice.MOORED),
-        (sail(250, 60.0, sog=1.9), Choice.SLOW),
-        (sail(250, 60.0, sog=2.0), Choice.CHOSEN),
+        (sail(250, 60.0), Selection.CHOSEN),
+        (sail(19, 1000.0), Selection.TOO_FEW),
+        (sail(20, 1000.0), Selection.CHOSEN),
+        (sail(240, 60.0), Selection.TOO_SHORT),
+        (sail(250, 60.0, nav_status=5), Selection.MOORED),
+        (sail(250, 60.0, nav_status=1), Selection.MOORED),
+        (sail(250, 60.0, sog=0.9), Selection.MOORED),
+        (sail(250, 60.0, sog=1.9), Selection.SLOW),
+        (sail(250, 60.0, sog=2.0), Selection.CHOSEN),
     ],
 )
 def test_whole_track_rules_choose_training_tracks_and_say_why_not(track, choice):
     tracks, of = choose(track, segment(track, RULES), RULES)
-    assert [Choice(c) for c in tracks["choice"]] == [choice]
+    assert [Selection(c) for c in tracks["choice"]] == [choice]
     assert (of == 0).all()
 
 
 def test_a_share_of_moored_reports_is_allowed():
     track = sail(300, 60.0)
     track["nav_status"][:210] = 5
-    assert choose(track, segment(track, RULES), RULES)[0]["choice"] == [Choice.CHOSEN]
+    assert choose(track, segment(track, RULES), RULES)[0]["choice"] == [Selection.CHOSEN]
     track["nav_status"][:211] = 5
-    assert choose(track, segment(track, RULES), RULES)[0]["choice"] == [Choice.MOORED]
+    assert choose(track, segment(track, RULES), RULES)[0]["choice"] == [Selection.MOORED]
 
 
 def test_each_track_of_each_vessel_is_listed_once_with_its_span():
@@ -198,4 +198,4 @@ def test_a_day_of_real_traffic_has_the_same_tracks_either_way(shared):
     assert fates_of_segment(good) == fates_of_tracker(good.tolist())
     assert len(good) > 10_000
     tracks, _ = choose(rows, labels, RULES)
-    assert (tracks["choice"] == Choice.CHOSEN).sum() > 10
+    assert (tracks["choice"] == Selection.CHOSEN).sum() > 10

@@ -11,9 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multitaskais.records import Reason
-from multitaskais.tracks.tracker import HELD_MAX, Accepted, IdentityConflict, Jump, Rejected, TrackEnded, VesselTracker
+from multitaskais.tracks.tracker import (
+    BUFFERED_MAX,
+    Accepted,
+    IdentityConflict,
+    Jump,
+    Rejected,
+    TrackEnded,
+    VesselTracker,
+)
 from tests.support.builders import MMSI, NAN, T0, array, merged, moved, report, sail, shuffled
-from tests.support.track_scenarios import RULES, by_line, fold, lives
+from tests.support.track_scenarios import RULES, by_target, fold, lives
 from tests.support.tracker_oracle import oracle
 
 
@@ -30,7 +38,7 @@ def fates(reports, events):
     place = {}
     for e in events:
         if isinstance(e, Accepted):
-            place[id(e.report)] = ("", e.line, e.track_id)
+            place[id(e.report)] = ("", e.target, e.track_id)
         elif isinstance(e, Rejected):
             place[id(e.report)] = (str(e.reason), -1, "")
     return [place[id(r)] for r in reports]
@@ -75,7 +83,7 @@ def test_any_arrival_order_within_the_lateness_gives_the_same_events(life, seed)
 def test_every_report_is_accepted_once_or_rejected_once(life):
     events = fold(life)
     assert len(of(events, Accepted)) + len(of(events, Rejected)) == len(life)
-    for reports, _ in by_line(events).values():
+    for reports, _ in by_target(events).values():
         t = [r[1] for r in reports]
         assert t == sorted(t)
 
@@ -100,8 +108,8 @@ def test_nan_survives_the_bytes_bit_by_bit():
     tracker = VesselTracker()
     tracker.offer(tuple(report(cog=odd_nan)), RULES)
     back = msgspec.msgpack.decode(msgspec.msgpack.encode(tracker), type=VesselTracker)
-    assert np.float64(back.held[0][5]).view("u8") == 0x7FF8000000001234
-    assert isinstance(back.held[0], tuple)
+    assert np.float64(back.buffered[0][5]).view("u8") == 0x7FF8000000001234
+    assert isinstance(back.buffered[0], tuple)
 
 
 def test_the_state_stays_small_however_long_a_vessel_is_tracked():
@@ -116,9 +124,9 @@ def test_the_state_stays_small_however_long_a_vessel_is_tracked():
 
 def test_a_flood_within_the_lateness_is_bounded_and_all_counted():
     tracker = VesselTracker()
-    rows = [tuple(report(lat=48 + i * 1e-6)) for i in range(HELD_MAX + 500)]
+    rows = [tuple(report(lat=48 + i * 1e-6)) for i in range(BUFFERED_MAX + 500)]
     events = [e for r in rows for e in tracker.offer(r, RULES)]
-    assert len(tracker.held) == HELD_MAX
+    assert len(tracker.buffered) == BUFFERED_MAX
     events += tracker.flush(RULES, math.inf)
     assert len(of(events, Accepted)) == len(rows)
 
@@ -172,8 +180,8 @@ def test_a_gap_over_two_hours_starts_a_new_track_and_two_hours_does_not():
     for gap, tracks in ((7200.0, 1), (7201.0, 2)):
         events = fold([report(T0), report(T0 + gap)])
         assert len({e.track_id for e in of(events, Accepted)}) == tracks
-        assert [e.new_line for e in of(events, Accepted)] == [True, tracks == 2]
-    assert [e.line for e in of(events, Accepted)] == [0, 1]
+        assert [e.new_target for e in of(events, Accepted)] == [True, tracks == 2]
+    assert [e.target for e in of(events, Accepted)] == [0, 1]
 
 
 def test_the_end_of_a_track_carries_the_vessels_time_and_not_the_watermark():
@@ -195,11 +203,11 @@ def test_the_watermark_of_others_does_not_release_what_a_vessel_that_is_not_sile
 def test_a_vessel_is_forgotten_a_day_after_it_fell_silent():
     tracker = VesselTracker()
     tracker.offer(tuple(report(T0)), RULES)
-    assert not tracker.forgettable(RULES, math.inf)  # it still holds something
+    assert not tracker.evictable(RULES, math.inf)  # it still holds something
     tracker.flush(RULES, T0 + 8000)
     assert tracker.next_deadline(RULES) == T0 + 86400
-    assert not tracker.forgettable(RULES, T0 + 86400)
-    assert tracker.forgettable(RULES, T0 + 86401)
+    assert not tracker.evictable(RULES, T0 + 86400)
+    assert tracker.evictable(RULES, T0 + 86401)
 
 
 def test_at_24_hours_the_track_is_cut_and_the_line_goes_on():
@@ -208,9 +216,9 @@ def test_at_24_hours_the_track_is_cut_and_the_line_goes_on():
     assert ids[:24] == [f"{MMSI}-20170714T024000Z"] * 24
     assert ids[24:] == [f"{MMSI}-20170715T024000Z"] * 6
     cut, gap = of(events, TrackEnded)
-    assert (cut.why, cut.t_last, cut.t_end, cut.line) == ("cut", T0 + 23 * 3600, T0 + 24 * 3600, 0)
+    assert (cut.why, cut.t_last, cut.t_end, cut.target) == ("cut", T0 + 23 * 3600, T0 + 24 * 3600, 0)
     assert gap.why == "gap"
-    assert {e.line for e in of(events, Accepted)} == {0}
+    assert {e.target for e in of(events, Accepted)} == {0}
 
 
 # ---------------------------------------------------------------- jumps
@@ -311,10 +319,10 @@ def test_two_ships_on_one_mmsi_become_two_tracks():
     a, b = sail(60), moved(sail(60, t=T0 + 30), north_m=60_000)
     events = run(merged(a, b))
     (conflict,) = of(events, IdentityConflict)
-    assert (conflict.main_line, conflict.new_line, conflict.since_t) == (0, 1, T0 + 30)
-    lines = by_line(events)
-    assert [r[1] for r in lines[0][0]] == a["t"].tolist()
-    assert [r[1] for r in lines[1][0]] == b["t"].tolist()
+    assert (conflict.main_target, conflict.new_target, conflict.since_t) == (0, 1, T0 + 30)
+    targets = by_target(events)
+    assert [r[1] for r in targets[0][0]] == a["t"].tolist()
+    assert [r[1] for r in targets[1][0]] == b["t"].tolist()
     # The jump alerts stop once it is known.
     assert max(e.after[1] for e in of(events, Jump)) <= conflict.report[1] < T0 + 600
 
@@ -327,11 +335,11 @@ def test_two_ships_that_report_at_uneven_rates_become_two_tracks(every_a, every_
     b = moved(sail(int(7200 / every_b), every_b, t=T0 + 3.3), north_m=60_000)
     events = run(merged(a, b))
     assert len(of(events, IdentityConflict)) == 1
-    lines = by_line(events)
-    assert len(lines) == 2
+    targets = by_target(events)
+    assert len(targets) == 2
     # From the conflict on, each line is one ship.
     decided = of(events, IdentityConflict)[0].report[1]
-    for reports, _ in lines.values():
+    for reports, _ in targets.values():
         assert len({r[2] > 48.55 for r in reports if r[1] > decided}) == 1
     assert decided < T0 + 1900
 
@@ -341,7 +349,7 @@ def test_two_ships_heard_in_turns_by_long_bursts_become_two_tracks():
     burst = (np.arange(600) // 20) % 2 == 0
     events = run(merged(a[burst], b[~burst]))
     assert len(of(events, IdentityConflict)) == 1
-    assert len(by_line(events)) == 2
+    assert len(by_target(events)) == 2
 
 
 def test_two_tracks_that_begin_in_the_same_second_have_different_ids():
@@ -367,8 +375,8 @@ def test_when_one_of_two_ships_leaves_the_other_goes_on():
     a, b = sail(300), moved(sail(60, t=T0 + 30), north_m=60_000)
     events = run(merged(a, b))
     ended = of(events, TrackEnded)
-    assert [(e.line, e.t_last) for e in ended] == [(1, b["t"][-1]), (0, a["t"][-1])]
-    assert len(by_line(events)[0][0]) == 300
+    assert [(e.target, e.t_last) for e in ended] == [(1, b["t"][-1]), (0, a["t"][-1])]
+    assert len(by_target(events)[0][0]) == 300
 
 
 def test_a_ship_that_crosses_the_date_line_does_not_jump():
