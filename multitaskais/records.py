@@ -313,6 +313,13 @@ class Counts:
     received: int = 0
     accepted: int = 0
     rejected: dict[Reason, int] = field(default_factory=dict)
+    blanked: dict[str, int] = field(
+        default_factory=dict
+    )  # values of accepted rows that cannot be, by field: left empty
+
+    def blank(self, name: str, n: int) -> None:
+        if n:
+            self.blanked[name] = self.blanked.get(name, 0) + n
 
     def reject(self, reason: Reason, n: int = 1) -> None:
         if n:
@@ -323,3 +330,5 @@ class Counts:
         self.accepted += other.accepted
         for reason, n in other.rejected.items():
             self.reject(reason, n)
+        for name, n in other.blanked.items():
+            self.blank(name, n)

@@ -56,6 +56,7 @@ class Job:
     year: int | None = None
     partitions: int | None = None
     rules: TrackRules = field(default_factory=TrackRules)
+    columns: dict[str, str] = field(default_factory=dict)  # of tables: our field -> its column
 
     def __post_init__(self) -> None:
         if not self.globs:
@@ -159,7 +160,7 @@ def plan(spark: SparkSession, job: Job, report: Callable[[Tallies], None]) -> Da
     # The whole world has no border: the box of the global profile would leave the date line out.
     region = None if job.region.name == "global" else job.region
     screening = Screening(region, job.rules, job.period)
-    rows, size = read.decoded(spark, list(job.globs), job.archive_format, screening, report)
+    rows, size = read.decoded(spark, list(job.globs), job.archive_format, screening, report, job.columns)
     partitions = job.partitions or _partitions(spark, size)
     if job.year is not None and (before := read.tracks_of_year(spark, job.output, job.year - 1)) is not None:
         rows = rows.unionAll(transform.written_to(before))

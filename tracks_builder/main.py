@@ -21,9 +21,12 @@ if __name__ == "__main__" and not __package__:
         sys.path.insert(0, str(HERE.parent))
 
 # The path has to be right before the packages are imported.
+from multitaskais.ais.tables import parse_columns  # noqa: E402
+from multitaskais.ais.zero import nothing_read  # noqa: E402
 from multitaskais.command import CommandParser  # noqa: E402
 from multitaskais.config import REGIONS, Region  # noqa: E402
 from multitaskais.errors import MultitaskAISError  # noqa: E402
+from multitaskais.records import Counts, Reason  # noqa: E402
 from tracks_builder.job import DEFAULT_OUTPUT, Job, run  # noqa: E402
 from tracks_builder.session import start  # noqa: E402
 
@@ -49,6 +52,9 @@ def parser() -> argparse.ArgumentParser:
         "--output", default=DEFAULT_OUTPUT, metavar="DIR", help="folder of the tracks (default: %(default)s)"
     )
     p.add_argument("--format", metavar="F", help="of the archive, where it is not recognised by itself")
+    p.add_argument(
+        "--columns", metavar="F=COLUMN,...", help="of tables: which column is what, such as sog=Speed,t=When"
+    )
     p.add_argument("--year", type=int, metavar="Y", help="write the tracks that begin in this year and touch no other")
     p.add_argument("--partitions", type=int, metavar="N", help="tasks of the second half (default: by size and cores)")
     p.add_argument("--json", action="store_true", help="print the summary as JSON")
@@ -59,7 +65,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         region = Region.load(args.profile)
-        job = Job(tuple(args.globs), region, args.output, args.format, args.year, args.partitions)
+        columns = parse_columns(args.columns)
+        job = Job(tuple(args.globs), region, args.output, args.format, args.year, args.partitions, columns=columns)
         with start(f"tracks {region.name}") as spark:
             summary = run(spark, job)
         if args.json:
@@ -68,6 +75,9 @@ def main(argv: list[str] | None = None) -> int:
             print(json.dumps(summary.as_dict()))
         else:
             print(summary)
+        if not summary.kept and args.year is None:
+            rejected = {reason: summary.rejected[reason] for reason in Reason if reason in summary.rejected}
+            raise nothing_read(args.globs, Counts(summary.lines_in, 0, rejected), args.format, columns, "no track")
         return 0
     except MultitaskAISError as e:
         print(f"{parser().prog}: {e}", file=sys.stderr)

@@ -34,7 +34,14 @@ def told(error: Exception) -> Exception:
     file = _FILE.search(text)
     causes = _CAUSE.findall(text) or (_ANY_CAUSE.findall(text) if file is not None else [])
     if not causes:
-        return error
+        # The last net: whatever the JVM says, the operator gets one line of it. The first words after the last "Caused by" say most.
+        last = _ANY_CAUSE.findall(text)
+        said = (
+            ": ".join(last[-1])
+            if last
+            else next((line for line in text.splitlines() if line.strip()), type(error).__name__)
+        )
+        return InputError(f"Spark could not do it: {said.strip()[:300]}")
     kind, message = causes[-1]
     where = f"{file[1]}: " if file is not None and file[1].removeprefix("file:").lstrip("/") not in message else ""
     return InputError(f"{where}{message.strip()} ({kind.rsplit('.', 1)[1]})")

@@ -1,26 +1,27 @@
-"""Decoded archives -> rows of ``STREAM_SCHEMA``: CSV lines, Parquet columns, members of zip files.
+"""Archives -> rows of ``STREAM_SCHEMA``: CSV lines, Parquet columns, and whole files by the core's own reader.
 
 What the columns mean is the core's business (``multitaskais.ais.tables``); here is how Spark's batches come to it.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from multitaskais.ais.archives import CHUNK_LINES, open_archive
+from multitaskais.ais.archives import BYTES_PER_LINE, CHUNK_LINES, open_archive
 from multitaskais.ais.positions import StaticData, StaticMemory
-from multitaskais.ais.tables import columns_of, csv_reports, to_reports
+from multitaskais.ais.tables import Layout, columns_of, csv_reports, parquet_reports, to_reports
 from multitaskais.errors import InputError
 from multitaskais.records import Counts
 
-from .decode import Screening, pass_screen, rows_of_reports, rows_of_statics, task_number
-from .tally import Tallies, Tally, plain_path
+from .decode import LineTask, Screening, pass_screen, rows_of_reports, rows_of_statics, task_number
+from .tally import Tallies, Tally
 
 Batches = Iterator[pa.RecordBatch]
 Task = Callable[[Batches], Batches]
@@ -58,23 +59,24 @@ def said_in(reports: NDArray[np.void]) -> list[StaticData]:
     ]
 
 
-def csv_task(archive_format: str, header: bytes, screening: Screening, report: Callable[[Tallies], None]) -> Task:
+def csv_task(layout: Layout, header: bytes, screening: Screening, report: Callable[[Tallies], None]) -> Task:
     """Lines of CSV files that all have the same ``header``."""
 
     def run(batches: Batches) -> Batches:
         task = TableTask(screening)
+        rows = layout._replace(lines_before=0)
         for batch in batches:
             lines = batch.column("value")
             files, starts = batch.column("file"), batch.column("start")
-            _same_header(lines, files, starts, header)
+            _same_header(lines, files, starts, header, layout)
             body = lines.filter(pc.not_equal(lines, pa.scalar(header, pa.binary())))
             if not len(body):
                 continue
             joined = pc.binary_join(_as_one_list(body), b"\n")[0].as_buffer()
-            text = io.BytesIO(header + b"\n" + memoryview(joined) + b"\n")
-            for reports, counts in csv_reports(text, archive_format, files[0].as_py(), len(body)):
+            text = bytes(memoryview(joined)) + b"\n"
+            for reports, counts in csv_reports([text], rows, files[0].as_py(), len(body)):
                 yield from task.rows(reports, counts)
-        report({("decode", task_number()): task.tally})
+        report({("decode csv", task_number()): task.tally})
 
     return run
 
@@ -83,7 +85,7 @@ def _as_one_list(values: pa.Array) -> pa.Array:
     return pa.LargeListArray.from_arrays(pa.array([0, len(values)], pa.int64()), values)
 
 
-def _same_header(lines: pa.Array, files: pa.Array, starts: pa.Array, header: bytes) -> None:
+def _same_header(lines: pa.Array, files: pa.Array, starts: pa.Array, header: bytes, layout: Layout) -> None:
     """The first line of each file that begins in this batch must be the header that was found in the first file."""
     begins = np.flatnonzero(starts.to_numpy() == 0)
     if not len(begins):
@@ -92,41 +94,77 @@ def _same_header(lines: pa.Array, files: pa.Array, starts: pa.Array, header: byt
     for file in pc.unique(at_start).to_pylist():
         if not pc.any(pc.equal(lines.filter(pc.equal(files, file)), pa.scalar(header, pa.binary()))).as_py():
             first = lines[int(begins[pc.index(at_start, file).as_py()])].as_py()
-            if columns_of(first.decode("utf-8", "replace").split(",")).keys() >= {"mmsi", "lat", "lon"}:
+            if columns_of(first.decode("utf-8", "replace").split(layout.delimiter)).keys() >= {"mmsi", "lat", "lon"}:
                 raise InputError(
                     f"{file}: its columns differ from those of the first file; build it in a run of its own"
                 )
 
 
-def parquet_task(
-    fields: dict[str, str], archive_format: str, screening: Screening, report: Callable[[Tallies], None]
-) -> Task:
-    """Columns of Parquet files; ``fields``: our field -> the column."""
+def parquet_task(layout: Layout, screening: Screening, report: Callable[[Tallies], None]) -> Task:
+    """Columns of Parquet files."""
 
     def run(batches: Batches) -> Batches:
         task = TableTask(screening)
         for batch in batches:
-            yield from task.rows(*to_reports({f: batch.column(c) for f, c in fields.items()}, archive_format))
-        report({("decode", task_number()): task.tally})
+            columns = {f: batch.column(c) for f, c in layout.fields.items()}
+            yield from task.rows(*to_reports(columns, layout.format, layout.day_first))
+        report({("decode parquet", task_number()): task.tally})
 
     return run
 
 
-def packed_task(line_format: str | None, screening: Screening, report: Callable[[Tallies], None]) -> Task:
-    """Paths of zip files in the column ``path``; each member is lines or CSV, as its first bytes show."""
+class Unit(NamedTuple):
+    """What one task reads by the core's own reader: a whole file, or some row groups of a Parquet file."""
+
+    path: str
+    row_groups: tuple[int, ...] | None = None
+
+
+def units_of(path: str, is_parquet: bool) -> list[Unit]:
+    """One for each row group of a Parquet file, else the file."""
+    if not is_parquet:
+        return [Unit(path)]
+    try:
+        with pq.ParquetFile(path) as f:
+            n = f.num_row_groups
+    except (pa.ArrowException, OSError) as e:
+        raise InputError(f"{path}: not readable as Parquet ({str(e).splitlines()[0]})") from None
+    return [Unit(path, (i,)) for i in range(n)] or [Unit(path)]
+
+
+def unit_task(
+    units: list[Unit],
+    archive_format: str | None,
+    columns: dict[str, str],
+    screening: Screening,
+    report: Callable[[Tallies], None],
+) -> Task:
+    """Numbers of ``units`` in the column ``id``: files in containers and tables, by the reader of all commands."""
 
     def run(batches: Batches) -> Batches:
-        task = TableTask(screening)
+        lines = LineTask(archive_format, screening)
+        table = TableTask(screening)
+        table.tally = lines.tally
         for batch in batches:
-            for uri in batch.column("path").to_pylist():
-                memory = StaticMemory()
-                if (path := plain_path(uri)) == uri:
-                    raise InputError(
-                        f"{uri}: zip files are read from mounted folders alone; unpack it, or pack it with gzip"
+            for number in batch.column("id").to_pylist():
+                unit = units[number]
+                if unit.row_groups is not None:
+                    parts = parquet_reports(
+                        unit.path, archive_format, CHUNK_LINES, columns=columns, row_groups=unit.row_groups
                     )
-                for archive in open_archive(path, line_format):
-                    for reports, counts in archive.batches(None, CHUNK_LINES, memory):
-                        yield from task.rows(reports, counts)
-        report({("decode", task_number()): task.tally})
+                    for reports, counts in parts:
+                        yield from table.rows(reports, counts)
+                    continue
+                memory = StaticMemory()
+                for archive in open_archive(unit.path, archive_format, columns):
+                    if archive.is_table:
+                        for reports, counts in archive.batches(None, CHUNK_LINES, memory):
+                            yield from table.rows(reports, counts)
+                        continue
+                    lines.begin(archive.path, 0)
+                    for block in archive.line_blocks(CHUNK_LINES * BYTES_PER_LINE):
+                        yield from lines.decode(block)
+                    lines.close()
+        report({("decode files", task_number()): lines.tally})
 
     return run

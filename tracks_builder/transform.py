@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from multitaskais.ais.tables import Layout
 from multitaskais.config import TrackRules
 
 from .decode import Screening, line_task
 from .label import label_task
 from .schemas import KEY_MMSI_SHIFT, STREAM_ORDER, STREAM_SCHEMA, TRACKS_SCHEMA, WRITTEN_TO
-from .tables import csv_task, packed_task, parquet_task
+from .tables import Unit, csv_task, parquet_task, unit_task
 from .tally import Tallies
 
 Report = Callable[[Tallies], None]
@@ -29,22 +30,28 @@ def decode_lines(lines: DataFrame, line_format: str | None, screening: Screening
     return lines.mapInArrow(line_task(line_format, screening, report), STREAM_SCHEMA)
 
 
-def decode_csv(lines: DataFrame, archive_format: str, header: bytes, screening: Screening, report: Report) -> DataFrame:
+def decode_csv(lines: DataFrame, layout: Layout, header: bytes, screening: Screening, report: Report) -> DataFrame:
     """Lines of CSV files with one header."""
-    return lines.mapInArrow(csv_task(archive_format, header, screening, report), STREAM_SCHEMA)
+    return lines.mapInArrow(csv_task(layout, header, screening, report), STREAM_SCHEMA)
 
 
-def decode_table(
-    table: DataFrame, fields: dict[str, str], archive_format: str, screening: Screening, report: Report
+def decode_table(table: DataFrame, layout: Layout, screening: Screening, report: Report) -> DataFrame:
+    """Columns of a decoded archive."""
+    chosen = table.select(*(F.col(f"`{column}`") for column in dict.fromkeys(layout.fields.values())))
+    return chosen.mapInArrow(parquet_task(layout, screening, report), STREAM_SCHEMA)
+
+
+def decode_units(
+    spark: SparkSession,
+    units: list[Unit],
+    archive_format: str | None,
+    columns: dict[str, str],
+    screening: Screening,
+    report: Report,
 ) -> DataFrame:
-    """Columns of a decoded archive; ``fields``: our field -> its column."""
-    chosen = table.select(*(F.col(f"`{column}`") for column in dict.fromkeys(fields.values())))
-    return chosen.mapInArrow(parquet_task(fields, archive_format, screening, report), STREAM_SCHEMA)
-
-
-def decode_packed(paths: DataFrame, line_format: str | None, screening: Screening, report: Report) -> DataFrame:
-    """Zip files by their ``path``."""
-    return paths.select("path").mapInArrow(packed_task(line_format, screening, report), STREAM_SCHEMA)
+    """Files in containers and tables, each by the core's own reader."""
+    tasks = spark.range(0, len(units), 1, len(units))
+    return tasks.mapInArrow(unit_task(units, archive_format, columns, screening, report), STREAM_SCHEMA)
 
 
 def written_to(tracks: DataFrame) -> DataFrame:

@@ -3,23 +3,18 @@
     for reports, counts in read_reports(["2011/*/*.cdv", "noaa.parquet"]):
         ...
 
-Lines of sentences (``framing``), decoded CSV of MarineCadastre and of the Danish Maritime Authority, MarineCadastre
-Parquet and our own tracks Parquet. Line and CSV archives may be gzip, or zip with any number of members. The kind is
-recognised by content; ``format`` overrides. Only a file that cannot be read raises, an ``InputError`` that names
-it; whatever stands in it is counted.
+Lines of sentences (``framing``), receivers' JSON, decoded tables as CSV or Parquet (``tables``), in any container (``containers``). The
+kind is recognised by content; ``format`` overrides. Only a file that cannot be read, or in which nothing is recognised, raises, an
+``InputError`` that names it; whatever stands in it is counted. ``list_files`` is the one list of files of all commands.
 """
 
 from __future__ import annotations
 
 import glob
-import gzip
 import io
-import lzma
+import os
 import sys
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
@@ -28,18 +23,54 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError, InputError
 from ..records import Counts
+from . import containers
+from .containers import HEAD_BYTES, Forward, Member, readable
 from .decoder import LINE_MAX
 from .framing import LINE_FORMATS, sniff_line_format
 from .positions import StaticMemory
-from .tables import TABLE_FORMATS, csv_reports, parquet_reports, table_format
+from .tables import TABLE_FORMATS, Layout, csv_reports, layout_of, parquet_reports
 from .vectorized.block import BlockDecoder
 
 FORMATS = (*LINE_FORMATS, *TABLE_FORMATS)
 STDIN = "-"
-HEAD_BYTES = 65536  # looked at to recognise the kind
 BYTES_PER_LINE = 72  # of a .cdv position line: turns a number of lines into a number of bytes to read
 CHUNK_LINES = 65536
-_SUFFIXES = {".cdv", ".nmea", ".nm4", ".ais", ".aivdm", ".log", ".txt", ".csv", ".parquet", ".gz", ".zip"}
+CSV_BLOCK_BYTES = 1 << 22
+_SUFFIXES = {
+    ".cdv",
+    ".nmea",
+    ".nm4",
+    ".ais",
+    ".aivdm",
+    ".log",
+    ".txt",
+    ".csv",
+    ".tsv",
+    ".parquet",
+    ".json",
+    ".jsonl",
+    ".ndjson",
+}
+_SUFFIXES |= {".gz", ".zip", ".bz2", ".xz", ".zst", ".lz4", ".tar", ".tgz"}
+# Never an archive, whatever stands in it: texts about it, programs, and what is being written or checked.
+_OTHER_SUFFIXES = {
+    ".md",
+    ".rst",
+    ".html",
+    ".htm",
+    ".pdf",
+    ".png",
+    ".jpg",
+    ".py",
+    ".sh",
+    ".toml",
+    ".yml",
+    ".yaml",
+    ".crc",
+    ".md5",
+    ".sha256",
+}
+_OTHER_SUFFIXES |= {".tmp", ".part", ".swp", ".lock"}
 
 
 class Batch(NamedTuple):
@@ -49,103 +80,129 @@ class Batch(NamedTuple):
     counts: Counts
 
 
-class Member(NamedTuple):
-    """One stream of an archive file: the file itself, what a gzip holds, or one file of a zip."""
+class Files(NamedTuple):
+    """The archives among what was asked for."""
 
-    path: str  # for messages: "file" or "file:member"
-    stream: IO[bytes]
+    paths: list[str]  # in the order asked for, sorted within each folder or pattern
+    passed_over: list[str]  # files of a folder or pattern that are none, or whose format is not known
 
-
-@contextmanager
-def _readable(path: str) -> Iterator[None]:
-    """Turns what reading can raise into one InputError that names the file."""
-    try:
-        yield
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as e:
-        # RuntimeError: an encrypted zip member, or (a kind of it) a compression that zipfile does not know
-        raise InputError(f"{path}: cannot be read ({e or type(e).__name__})") from None
+    def told(self) -> str:
+        """One line on what was passed over; empty where nothing was."""
+        n = len(self.passed_over)
+        if not n:
+            return ""
+        shown = ", ".join(os.path.basename(p) for p in self.passed_over[:5]) + (", ..." if n > 5 else "")
+        return f"passed over {n} file{'s' if n > 1 else ''} in which no AIS is recognised: {shown}"
 
 
-def expand(paths: Iterable[str | Path]) -> list[str]:
-    """Files, folders (all archives in them, any depth) and glob patterns -> files, sorted within each.
+def list_files(paths: Iterable[str | Path]) -> Files:
+    """Files, folders (all archives in them, any depth) and glob patterns -> files. Standard input is ``-``.
 
-    Raises InputError for one that matches nothing.
+    A name that is there is that file, also with ``[``, ``:`` or ``*`` in it. In folders and patterns a file counts by the ending of its name
+    (also of a rotated log, ``ais.log.2.gz``), and where that says nothing by its content. Raises InputError for one that matches nothing.
     """
     files: list[str] = []
+    passed_over: list[str] = []
     for given in paths:
         text = str(given)
         path = Path(text)
-        if text == STDIN or (path.exists() and not path.is_dir()):
+        if text == STDIN or (os.path.lexists(text) and not os.path.isdir(text)):
             files.append(text)
             continue
-        if path.is_dir():
-            found = [p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in _SUFFIXES]
+        if os.path.isdir(text):
+            found = sorted(p for p in path.rglob("*") if os.path.isfile(p))
             # Spark and editors leave files and folders behind whose names begin so
             found = [p for p in found if not any(part[0] in "._" for part in p.relative_to(path).parts)]
+            mine = [str(p) for p in found if _is_archive(p)]
+            passed_over += sorted({str(p) for p in found} - set(mine))
         else:
-            found = [Path(p) for p in glob.glob(text, recursive=True) if Path(p).is_file()]
-        if not found:
-            raise InputError(f"{text}: no such file, and as a folder or pattern it holds no archive")
-        files += sorted(str(p) for p in found)
-    return files
+            there = sorted(p for p in glob.glob(text, recursive=True) if os.path.isfile(p))
+            mine = [p for p in there if _is_archive(Path(p), by_name=False)]
+            passed_over += sorted(set(there) - set(mine))
+        if not mine:
+            raise InputError(f"{text}: no such file, and as a folder or pattern it matches nothing that is an archive")
+        files += mine
+    return Files(files, passed_over)
+
+
+def expand(paths: Iterable[str | Path]) -> list[str]:
+    """The files of ``list_files``."""
+    return list_files(paths).paths
+
+
+def _is_archive(path: Path, by_name: bool = True) -> bool:
+    """Whether a file of a folder is one to read; ``by_name``: false where a pattern has named it already."""
+    suffix = path.suffix.lower()
+    if suffix in _SUFFIXES or not by_name:
+        return suffix not in _OTHER_SUFFIXES or not by_name
+    if suffix in _OTHER_SUFFIXES:
+        return False
+    try:
+        if not path.stat().st_size:
+            return False
+        for archive in open_archive(path):
+            return archive.format is not None
+    except InputError:
+        return False
+    return False
 
 
 def open_members(path: str | Path) -> Iterator[Member]:
     """The streams of one archive file, unpacked; ``-`` is standard input."""
     text = str(path)
-    with _readable(text):
-        if text == STDIN:
-            yield Member("standard input", io.BufferedReader(cast(io.RawIOBase, _Unseekable(sys.stdin.buffer))))
-            return
-        with open(text, "rb") as f:
-            magic = f.peek(4)[:4]  # a pipe cannot be read again
-            if magic[:2] == b"\x1f\x8b":
-                with gzip.open(f, "rb") as unpacked:
-                    yield Member(text, cast(IO[bytes], unpacked))
-            elif magic == b"PK\x03\x04":
-                with zipfile.ZipFile(f) as z:
-                    for name in sorted(n for n in z.namelist() if not n.endswith("/")):
-                        with z.open(name) as inner:
-                            yield Member(f"{text}:{name}", inner)
-            else:
-                yield Member(text, f)
-
-
-class _Unseekable(io.RawIOBase):
-    """Standard input behind a buffer that can peek."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        data = getattr(self._stream, "read1", self._stream.read)(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+    if text == STDIN:
+        yield from containers.members("standard input", cast(IO[bytes], Forward(sys.stdin.buffer)))
+        return
+    with readable(text), open(text, "rb") as f:
+        yield from containers.members(text, f)
 
 
 class Archive:
-    """One stream, its kind recognised."""
+    """One stream, its kind recognised.
 
-    def __init__(self, member: Member, archive_format: str | None = None) -> None:
+    Attributes:
+        format: one of ``FORMATS``; None where nothing is recognised in the first bytes.
+        layout: of a table in text.
+        columns: what the user said of the table's columns.
+    """
+
+    def __init__(
+        self, member: Member, archive_format: str | None = None, columns: Mapping[str, str] | None = None
+    ) -> None:
         self.path = member.path
-        self._stream = io.BufferedReader(cast(io.RawIOBase, _Unseekable(member.stream)), buffer_size=HEAD_BYTES)
         self.given = archive_format
-        with _readable(self.path):
-            head = self._stream.peek(HEAD_BYTES)
-        self.format = archive_format or recognise(head)
+        self.columns = columns
+        self.is_parquet = member.is_parquet
+        self._member = member
+        self.layout: Layout | None = None
+        self.format: str | None
+        if member.is_parquet:
+            self.format = "tracks"
+            return
+        self._stream = io.BufferedReader(cast(io.RawIOBase, Forward(member.stream)), buffer_size=HEAD_BYTES)
+        with readable(self.path):
+            self.head = self._stream.peek(HEAD_BYTES)
+        if archive_format not in LINE_FORMATS:
+            self.layout = layout_of(self.head, self.path, archive_format, columns)
+            if self.layout is None and archive_format in TABLE_FORMATS:
+                raise FormatError(
+                    f"{self.path}: line 1 has no columns of a table of reports; leave --format out if it is none"
+                )
+        if self.layout is not None:
+            self.format = self.layout.format
+        else:
+            lines = self.head.split(b"\n")
+            self.format = archive_format or sniff_line_format(lines[:-1] or lines)
 
     @property
     def is_table(self) -> bool:
-        return self.format in TABLE_FORMATS
+        return self.is_parquet or self.layout is not None
 
     def line_blocks(self, size_bytes: int) -> Iterator[bytes]:
         """Whole lines of about ``size_bytes`` together. Of an enormous line only the first bytes are kept."""
         carry, skipping = b"", False
         while True:
-            with _readable(self.path):
+            with readable(self.path):
                 data = self._stream.read(size_bytes)
             if not data:
                 break
@@ -172,8 +229,13 @@ class Archive:
             yield from pieces if pieces[-1] else pieces[:-1]
 
     def batches(self, at: float | None, chunk: int, memory: StaticMemory) -> Iterator[Batch]:
-        if self.is_table:
-            yield from (Batch(*b) for b in csv_reports(self._stream, self.format, self.path, chunk))
+        if self.is_parquet:
+            for part in parquet_reports(self._member.stream, self.given, chunk, self.path, self.columns):
+                yield Batch(*part)
+            return
+        if self.layout is not None:
+            for part in csv_reports(self.line_blocks(CSV_BLOCK_BYTES), self.layout, self.path, chunk):
+                yield Batch(*part)
             return
         # Unless a format is asked for, each line may show its time in its own way.
         decoder = BlockDecoder(self.given, at, memory)
@@ -184,10 +246,22 @@ class Archive:
             yield Batch(result.reports[:0], rest)
 
 
+def is_plain_lines(path: str, format: str | None = None, columns: Mapping[str, str] | None = None) -> bool:
+    """Whether a file is lines of sentences as they stand there, so that it may be read in pieces: in no container, no table."""
+    with readable(path), open(path, "rb") as f:
+        head = f.read(HEAD_BYTES)
+    return (
+        containers.is_plain_text(head)
+        and (format in LINE_FORMATS or layout_of(head, path, format, columns) is None)
+        and format not in TABLE_FORMATS
+    )
+
+
 def recognise(head: bytes) -> str:
     """The format that the first bytes of a stream show; lines without any AIS sentence count as ``bare``."""
     lines = head.split(b"\n")
-    return table_format(lines[0]) or sniff_line_format(lines[:-1] or lines) or "bare"
+    layout = layout_of(head)
+    return layout.format if layout else sniff_line_format(lines[:-1] or lines) or "bare"
 
 
 def check_format(format: str | None) -> None:
@@ -195,18 +269,20 @@ def check_format(format: str | None) -> None:
         raise FormatError(f"unknown format {format!r}: give one of {', '.join(FORMATS)}")
 
 
-def open_archive(path: str | Path, format: str | None = None) -> Iterator[Archive]:
+def open_archive(
+    path: str | Path, format: str | None = None, columns: Mapping[str, str] | None = None
+) -> Iterator[Archive]:
     """The streams of one file (several in a zip), each with its kind recognised. Each is open until the next is
-    asked for. Parquet is not a stream: see ``read_reports``."""
+    asked for."""
     check_format(format)
     for member in open_members(path):
-        yield Archive(member, format)
+        yield Archive(member, format, columns)
 
 
 def is_parquet(path: str) -> bool:
     if path == STDIN or not Path(path).is_file():
         return False
-    with _readable(path), open(path, "rb") as f:
+    with readable(path), open(path, "rb") as f:
         return f.read(4) == b"PAR1"
 
 
@@ -216,11 +292,13 @@ def read_reports(
     at: float | None = None,
     chunk: int = CHUNK_LINES,
     memory: StaticMemory | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Iterator[Batch]:
     """All reports of the archives, in their order, about ``chunk`` lines or rows at a time.
 
     at: Unix s, dates lines without a time. memory: names heard so far (one for all paths by default: they are one
-    archive). The sum of ``counts.received`` is the number of lines or rows, and always accepted + rejected.
+    archive). columns: of tables, our field -> its column (``tables.parse_columns``). The sum of ``counts.received`` is the number
+    of lines or rows, and always accepted + rejected.
     Raises InputError when a path matches nothing or a file cannot be read.
     """
     check_format(format)
@@ -228,8 +306,5 @@ def read_reports(
         raise InputError(f"chunk is {chunk}: it must be at least 1 line")
     memory = StaticMemory() if memory is None else memory
     for path in expand([paths] if isinstance(paths, str | Path) else paths):
-        if is_parquet(path):
-            yield from (Batch(*b) for b in parquet_reports(path, format, chunk))
-            continue
-        for archive in open_archive(path, format):
+        for archive in open_archive(path, format, columns):
             yield from archive.batches(at, chunk, memory)

@@ -17,9 +17,10 @@ from typing import IO, Any
 
 import orjson
 
-from ..ais.archives import FORMATS, Archive, expand, is_parquet, open_archive
+from ..ais.archives import FORMATS, Archive, list_files, open_archive
 from ..ais.decoder import Decoder, Message, Outcomes
 from ..ais.framing import LINE_FORMATS
+from ..ais.zero import nothing_read
 from ..errors import FormatError, InputError
 from ..records import Counts
 
@@ -59,13 +60,17 @@ def parse_time(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     total = Counts()
-    for path in expand(args.files):
-        if is_parquet(path):
-            raise FormatError(f"{path}: a Parquet table has no sentences to decode")
+    span = [math.inf, -math.inf, 0]
+    files = list_files(args.files)
+    if told := files.told():
+        print(told, file=sys.stderr)
+    for path in files.paths:
         for archive in open_archive(path, args.format):
+            if archive.is_parquet:
+                raise FormatError(f"{archive.path}: a Parquet table has no sentences to decode")
             if archive.is_table:
                 raise FormatError(f"{archive.path}: a decoded table ({archive.format}) has no sentences to decode")
-            total.add(decode_archive(archive, args.at, sys.stdout.buffer, None if args.quiet else sys.stderr))
+            total.add(decode_archive(archive, args.at, sys.stdout.buffer, None if args.quiet else sys.stderr, span))
     sys.stdout.buffer.flush()
     reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(total.rejected.items()))
     rejected = sum(total.rejected.values())
@@ -74,11 +79,22 @@ def run(args: argparse.Namespace) -> int:
         + (f" ({reasons})" if reasons else ""),
         file=sys.stderr,
     )
+    if span[2]:
+        print(f"{span[2]:,} sentences have a tag block with a wrong checksum: its time was not used", file=sys.stderr)
+    if span[0] > span[1] and total.accepted and args.format != "bare":
+        print("no message has a time; --at TIME gives them one", file=sys.stderr)
+    if not total.accepted:
+        raise nothing_read(args.files, total, args.format, what="no message")
     return 0
 
 
-def decode_archive(archive: Archive, at: float | None, out: IO[bytes], log: IO[str] | None) -> Counts:
-    """Write each message of one stream to ``out``, each rejected line to ``log``; the counts of its lines."""
+def decode_archive(
+    archive: Archive, at: float | None, out: IO[bytes], log: IO[str] | None, span: list[float] | None = None
+) -> Counts:
+    """Write each message of one stream to ``out``, each rejected line to ``log``; the counts of its lines.
+
+    span: [first time, last time, sentences with a broken tag block] so far, moved on.
+    """
     decoder = Decoder(archive.given, at)
     outcomes = Outcomes()
     number = -1
@@ -88,7 +104,11 @@ def decode_archive(archive: Archive, at: float | None, out: IO[bytes], log: IO[s
             outcomes.add(outcome)
             if isinstance(outcome, Message):
                 out.write(message_json(outcome))
+                if span is not None and outcome.t == outcome.t:
+                    span[0], span[1] = min(span[0], outcome.t), max(span[1], outcome.t)
         _report(outcomes.settled(), archive.path, log)
+    if span is not None:
+        span[2] += decoder.broken_tags
     for rejected in decoder.finish():
         outcomes.add(rejected)
     _report(outcomes.settled(), archive.path, log)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 
 
@@ -21,6 +22,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument("--out", type=Path, default=Path("out/detect"), metavar="DIR", help="default: %(default)s")
     p.add_argument("--format", help="of the archive (default: recognised)")
     p.add_argument(
+        "--columns", metavar="F=COLUMN,...", help="of a table: which column is what, such as sog=Speed,t=When"
+    )
+    p.add_argument(
         "--scorer", choices=("numpy", "tensorflow"), default="numpy", help="who runs the VRNN (default numpy)"
     )
     p.add_argument(
@@ -35,9 +39,11 @@ def run(args: argparse.Namespace) -> int:
     import pyarrow.parquet as pq
     from tqdm import tqdm
 
+    from ..ais.archives import list_files
+    from ..ais.tables import parse_columns
+    from ..ais.zero import day, notes_of, nothing_read
     from ..engine import batch
     from ..engine.fleet import FleetEvents
-    from ..errors import InputError
     from ..evaluation.live import geojson
     from ..model import folder as modelfolder
     from ..model.samples import load_reports
@@ -46,11 +52,17 @@ def run(args: argparse.Namespace) -> int:
 
     zones = read_zones_file(args.zones) if args.zones else []
     model = modelfolder.load(local_folder(args.model, os.environ), scorer=args.scorer)
-    reports, counts = load_reports(args.tracks, None, args.format)
+    named = parse_columns(args.columns)
+    if told := list_files(args.tracks).told():
+        print(told, file=sys.stderr)
+    reports, counts = load_reports(args.tracks, None, args.format, named)
     if not len(reports):
-        raise InputError(f"no reports in {', '.join(args.tracks)}: rejected {counts.rejected or 'nothing'}")
+        raise nothing_read(args.tracks, counts, args.format, named)
     with tqdm(total=len(reports), unit=" reports", disable=args.json) as bar:
         result = batch.run(model, reports, trace=True, progress=lambda done, _: bar.update(done - bar.n))
+    counts.accepted, counts.rejected = result.counts.accepted, {**counts.rejected, **result.counts.rejected}
+    if not counts.accepted:
+        raise nothing_read(args.tracks, counts, args.format, named, what="no report of a track")
     verdicts = batch.track_verdicts(result)
     together = batch.run_fleet(model, reports, zones) if zones or model.patterns else FleetEvents()
     revisions = [a.as_dict() for a in (*result.alerts, *together.alerts)]
@@ -65,9 +77,10 @@ def run(args: argparse.Namespace) -> int:
     )
     (args.out / "alerts.geojson").write_text(json.dumps(geojson(revisions, reports)))
     by_verdict = {k: sum(v.verdict == k for v in verdicts) for k in ("normal", "abnormal", "not_judged")}
-    counts.accepted, counts.rejected = result.counts.accepted, {**counts.rejected, **result.counts.rejected}
     said = {
         "model": model.version,
+        "first": day(float(reports["t"].min())),
+        "last": day(float(reports["t"].max())),
         "received": counts.received,
         "accepted": counts.accepted,
         "rejected": {str(k): n for k, n in sorted(counts.rejected.items())},
@@ -77,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
         "revisions": len(revisions),
         "station_outages": len(together.outages),
     }
+    for note in notes_of(counts):
+        print(note, file=sys.stderr)
     if args.json:
         print(json.dumps(said))
     else:

@@ -6,7 +6,7 @@ never sees a vessel of the test split; development vessels decide when to stop, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ais.archives import read_reports
+from ..ais.zero import nothing_read, require_plausible_span
 from ..config import DetectionRules, Region, TrackRules
 from ..errors import InputError
 from ..records import REPORT_DTYPE, SAMPLE_DTYPE, Counts
@@ -67,12 +68,18 @@ class TrainingSamples(NamedTuple):
 
 
 def load_reports(
-    paths: str | Path | Iterable[str | Path], region: Region | None, archive_format: str | None = None
+    paths: str | Path | Iterable[str | Path],
+    region: Region | None,
+    archive_format: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> tuple[NDArray[np.void], Counts]:
-    """Reports (n,) of any archive that ``multitaskais.ais`` reads, inside the region's box, and the counts of all rows."""
+    """Reports (n,) of any archive that ``multitaskais.ais`` reads, inside the region's box, and the counts of all rows.
+
+    Raises ``InputError`` where the times of the archive cannot be times.
+    """
     counts = Counts()
     kept = []
-    for reports, batch_counts in read_reports(paths, archive_format):
+    for reports, batch_counts in read_reports(paths, archive_format, columns=columns):
         counts.add(batch_counts)
         if region is not None:
             lat, lon = reports["lat"], reports["lon"]
@@ -80,7 +87,9 @@ def load_reports(
             reports = reports[inside]
         if len(reports):
             kept.append(reports)
-    return np.concatenate(kept) if kept else np.zeros(0, REPORT_DTYPE), counts
+    reports = np.concatenate(kept) if kept else np.zeros(0, REPORT_DTYPE)
+    require_plausible_span(reports["t"], str(paths) if isinstance(paths, str | Path) else ", ".join(map(str, paths)))
+    return reports, counts
 
 
 def samples_of(
@@ -141,6 +150,8 @@ def load_samples(
     """Samples of the chosen tracks (METHOD 2), or of all, of an archive. Raises ``InputError`` when none is left."""
     reports, counts = load_reports(paths, region, archive_format)
     samples, line, tracks = samples_of(reports, region, track_rules, rules, phase_s, all_tracks)
+    if not counts.accepted:
+        raise nothing_read([paths] if isinstance(paths, str | Path) else paths, counts, archive_format)  # type: ignore[list-item, arg-type]
     if not len(samples):
         left_out = ", ".join(f"{name} {n}" for name, n in tracks.items() if n) or "no track at all"
         raise InputError(

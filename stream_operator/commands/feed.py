@@ -26,6 +26,7 @@ from multitaskais.ais.archives import expand, read_reports
 from multitaskais.ais.decoder import LINE_MAX
 from multitaskais.ais.positions import StaticMemory
 from multitaskais.ais.vectorized.block import BlockDecoder
+from multitaskais.ais.zero import notes_of, nothing_read
 from multitaskais.command import CommandParser
 from multitaskais.errors import ConfigError, OperatorError
 from multitaskais.records import Counts
@@ -303,6 +304,10 @@ def main(argv: list[str]) -> int:
     if rejected := sum(counts.rejected.values()):
         reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(counts.rejected.items()))
         print(f"left out {rejected} of {counts.received} lines or rows: {reasons}", file=sys.stderr)
+    for note in notes_of(counts):
+        print(note, file=sys.stderr)
+    if args.paths and not feeder.sent and not skip and args.limit != 0:
+        raise nothing_read(args.paths, counts, args.format)
     return 0
 
 

@@ -1,0 +1,1 @@
+"""One fleet in every wrapping in which the world sends AIS; see ``wrappings``."""
