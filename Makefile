@@ -9,7 +9,7 @@ NAMESPACE ?= local
 TARGET_REF ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo dev)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
-.PHONY: help demo demo-real test test-fast lint bench faults images check setup clean
+.PHONY: help demo demo-real test test-fast lint bench faults portable images check setup clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ bench: $(READY)  ## every speed claim as a ratio against a named reference
 
 faults: $(READY)  ## the long fault script against a real broker and two workers
 	@$(BIN)/python -m tests.faults
+
+portable: $(READY)  ## the same alerts on every processor: kernels, SIMD levels, threads, numba, as a table
+	@$(BIN)/python -m tests.portable
 
 images:  ## the three images $(NAMESPACE)/multitaskais_{base,stream,tracks}:$(TARGET_REF)
 	docker build --build-arg REVISION=$(REVISION) -f docker/base/Dockerfile . -t $(NAMESPACE)/multitaskais_base:$(TARGET_REF)

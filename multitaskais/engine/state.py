@@ -5,6 +5,11 @@
 | 1 | tracker; of each line: sampler, ship, row, and the row of each model's panel |
 | 2 | and of each line what was last said of it; the rows carry the digest of their layout |
 | 3 | and of each line the model that has it; of a partition, which models speak from when |
+| 4 | the same, written under arithmetic 2 (``multitaskais.exact``) |
+
+**Arithmetic.** A version stands for one arithmetic (``ARITHMETIC_OF``). Numbers of before version 4 came of float32 products and the
+machine's own functions, whose last bits depend on the machine. They are taken as they are, once: the vessel's next state is written
+under the present arithmetic, and from there on equal logs give equal states on every machine.
 
 A row is the raw memory of a structured array, so it means something only under the layout with which it was written. In version 1
 only its length could be checked: a detector that swapped two fields would have been misread without a word.
@@ -28,7 +33,8 @@ from ..tracks.sampler import SlotSampler
 from ..tracks.tracker import VesselTracker
 from ..tracks.watermark import WatermarkGenerator
 
-STATE_VERSION = 3
+STATE_VERSION = 4
+ARITHMETIC_OF = {1: 1, 2: 1, 3: 1, 4: 2}  # state version -> arithmetic under which it was written
 DIGEST_BYTES = 8
 
 _T = TypeVar("_T")
@@ -110,16 +116,17 @@ def _from_1(blob: bytes) -> StoredVessel:
     return StoredVessel(STATE_VERSION, old.tracker, targets)
 
 
-def _from_2(blob: bytes) -> StoredVessel:
-    """A line's model came to the end of its array, so the newest struct reads it."""
+def _from_2_or_3(blob: bytes) -> StoredVessel:
+    """A line's model came to the end of its array, so the newest struct reads both."""
     old = msgspec.msgpack.decode(blob, type=StoredVessel)
     return StoredVessel(STATE_VERSION, old.tracker, old.targets)
 
 
 _LOADERS: dict[int, Callable[[bytes], StoredVessel]] = {
     1: _from_1,
-    2: _from_2,
-    3: lambda blob: msgspec.msgpack.decode(blob, type=StoredVessel),
+    2: _from_2_or_3,
+    3: _from_2_or_3,
+    4: lambda blob: msgspec.msgpack.decode(blob, type=StoredVessel),
 }
 
 

@@ -14,6 +14,7 @@ from multitaskais.config import REGIONS
 from multitaskais.engine import state
 from multitaskais.engine.engine import PartitionEngine
 from multitaskais.errors import StateError
+from multitaskais.exact import ARITHMETIC
 from multitaskais.model import folder as modelfolder
 from multitaskais.records import REPORT_DTYPE
 from multitaskais.simulate import SimulationSettings, simulate
@@ -21,6 +22,7 @@ from multitaskais.tracks.resample import TARGET_DTYPE
 
 START = 1_767_225_600.0  # 2026-01-01
 FROZEN = json.loads(Path(__file__).with_name("state_v1.json").read_text())  # written by the program of version 1
+FROZEN_3 = json.loads(Path(__file__).with_name("state_v3.json").read_text())  # of version 3, under arithmetic 1
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,29 @@ def test_bytes_that_version_1_wrote_are_read(model):
     stored = state.read_vessel(mmsi, engine.snapshot()[mmsi] or b"")
     assert stored.version == state.STATE_VERSION
     assert [target.track_id for target in stored.targets] == [FROZEN["track_id"]]
+
+
+def test_a_state_of_before_the_present_arithmetic_goes_on_with_the_same_alerts(model, log):
+    """Written in the middle of the log by the program before; its alerts of the rest were written down then, too."""
+    mmsi = FROZEN_3["mmsi"]
+    fleet = Fleet(model)
+    fleet.restore([(mmsi, base64.b64decode(FROZEN_3["vessel"]))], base64.b64decode(FROZEN_3["partition"]))
+    found = [a for a in rest_of(fleet, log[len(log) // 2 :]) if a["mmsi"] == f"{mmsi:09d}"]
+    assert len(found) == len(FROZEN_3["alerts"]) > 2
+    for a, b in zip(found, FROZEN_3["alerts"], strict=True):
+        assert {k: a[k] for k in b if k != "score"} == {k: v for k, v in b.items() if k != "score"}
+        assert a["score"] == pytest.approx(b["score"], rel=1e-4)
+
+
+def test_a_state_tells_its_arithmetic_by_its_version(model, log):
+    """Whoever changes the arithmetic must add a state version."""
+    fleet = Fleet(model)
+    fleet.advance(log[:2000])
+    for blob in [*fleet.snapshot().values(), fleet.partition_state()]:
+        assert blob is not None
+        assert state.ARITHMETIC_OF[msgspec.msgpack.decode(blob)[0]] == ARITHMETIC
+    assert list(state.ARITHMETIC_OF) == list(range(1, state.STATE_VERSION + 1))
+    assert state.ARITHMETIC_OF[msgspec.msgpack.decode(base64.b64decode(FROZEN_3["vessel"]))[0]] == 1
 
 
 def test_what_was_written_is_written_in_the_newest_version_and_says_the_same(model, log):

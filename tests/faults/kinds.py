@@ -12,6 +12,7 @@ from pathlib import Path
 from stream_operator.worker import fault_points as faultpoints
 from tests.faults.bed import Bed
 from tests.faults.traffic import FIRST_MMSI, T0
+from tests.portable import variants
 from tests.stream.conftest import Worker
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
@@ -195,6 +196,17 @@ def no_disk(bed: Bed) -> None:
     assert worker.process.poll() is None, f"it ended with exit code {worker.process.poll()}"
 
 
+def other_cpu(bed: Bed) -> None:
+    """Workers are killed in turns, and those that take over run as on other processors: other kernels, SIMD levels and threads."""
+    kernels = [v for v in variants.ALL if v.kernel and not v.numba and not variants.lacking(v)]
+    for processor in bed.rng.sample(kernels, min(3, len(kernels))):
+        victim = bed.pick()
+        since = time.time()
+        bed.end(victim, signal.SIGKILL)
+        bed.worker(**processor.processor())
+        bed.takeovers.append(bed.went_on(since))
+
+
 def clock_set_back(bed: Bed) -> None:
     """One worker's clock is set back by an hour while it runs (libfaketime)."""
     bed.end(bed.pick())
@@ -229,5 +241,5 @@ WEIGHTS = {
     kill: 9, kill_inside_a_checkpoint: 14, kill_both: 3, kill_while_the_broker_is_away: 3, sigterm: 6, stop_past_the_session: 6,
     stop_inside_a_checkpoint: 6, kill_the_broker: 6, restart_the_broker: 5, broker_away_for_a_minute: 2, cut_connections: 7,
     half_open_connections: 6, slow_connections: 4, third_worker_joins_and_leaves: 6, poison: 6, duplicates_and_shuffle: 5, no_disk: 4,
-    clock_set_back: 4,
+    clock_set_back: 4, other_cpu: 4,
 }  # fmt: skip

@@ -44,15 +44,18 @@ class Variant(NamedTuple):
         numba = "numba" if self.numba else "no numba"
         return f"{self.kernel or 'kernel as set'}, {self.simd}, {self.threads} threads, {numba}"
 
-    def environment(self) -> dict[str, str]:
-        env = {k: v for k, v in os.environ.items() if k != "NPY_DISABLE_CPU_FEATURES"}
-        env |= {"OPENBLAS_NUM_THREADS": str(self.threads), "OMP_NUM_THREADS": str(self.threads)}
-        env |= {"PORTABLE_NUMBA": str(int(self.numba)), "PYTHONWARNINGS": "ignore", "PYTHONHASHSEED": str(self.threads)}
+    def processor(self) -> dict[str, str]:
+        """The environment that makes a process run as on such a processor."""
+        env = {"OPENBLAS_NUM_THREADS": str(self.threads), "OMP_NUM_THREADS": str(self.threads)}
         if SIMD[self.simd]:
-            env["NPY_DISABLE_CPU_FEATURES"] = SIMD[self.simd]
+            env |= {"NPY_DISABLE_CPU_FEATURES": SIMD[self.simd], "PYTHONWARNINGS": "ignore"}
         if self.kernel:
             env["OPENBLAS_CORETYPE"] = self.kernel
         return env
+
+    def environment(self) -> dict[str, str]:
+        env = {k: v for k, v in os.environ.items() if k != "NPY_DISABLE_CPU_FEATURES"}
+        return env | self.processor() | {"PORTABLE_NUMBA": str(int(self.numba)), "PYTHONHASHSEED": str(self.threads)}
 
 
 # Tests leave the kernel as the machine sets it: older OpenBLAS builds err on some processors with another one.
