@@ -79,9 +79,9 @@ def test_bytes_that_version_1_wrote_are_read(model):
 def test_a_state_of_before_the_present_arithmetic_goes_on_with_the_same_alerts(model, log):
     """Written in the middle of the log by the program before; its alerts of the rest were written down then, too."""
     mmsi = FROZEN_3["mmsi"]
-    fleet = Fleet(model)
-    fleet.restore([(mmsi, base64.b64decode(FROZEN_3["vessel"]))], base64.b64decode(FROZEN_3["partition"]))
-    found = [a for a in rest_of(fleet, log[len(log) // 2 :]) if a["mmsi"] == f"{mmsi:09d}"]
+    engine = PartitionEngine(model)
+    engine.restore([(mmsi, base64.b64decode(FROZEN_3["vessel"]))], base64.b64decode(FROZEN_3["partition"]))
+    found = [a for a in rest_of(engine, log[len(log) // 2 :]) if a["mmsi"] == f"{mmsi:09d}"]
     assert len(found) == len(FROZEN_3["alerts"]) > 2
     for a, b in zip(found, FROZEN_3["alerts"], strict=True):
         assert {k: a[k] for k in b if k != "score"} == {k: v for k, v in b.items() if k != "score"}
@@ -90,9 +90,9 @@ def test_a_state_of_before_the_present_arithmetic_goes_on_with_the_same_alerts(m
 
 def test_a_state_tells_its_arithmetic_by_its_version(model, log):
     """Whoever changes the arithmetic must add a state version."""
-    fleet = Fleet(model)
-    fleet.advance(log[:2000])
-    for blob in [*fleet.snapshot().values(), fleet.partition_state()]:
+    engine = PartitionEngine(model)
+    engine.process(log[:2000])
+    for blob in [*engine.snapshot().values(), engine.partition_state()]:
         assert blob is not None
         assert state.ARITHMETIC_OF[msgspec.msgpack.decode(blob)[0]] == ARITHMETIC
     assert list(state.ARITHMETIC_OF) == list(range(1, state.STATE_VERSION + 1))

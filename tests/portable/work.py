@@ -26,7 +26,7 @@ from multitaskais.ais.vectorized.block import compiled_kernel
 from multitaskais.cli import main
 from multitaskais.detection import checks
 from multitaskais.engine import batch
-from multitaskais.engine.engine import Fleet
+from multitaskais.engine.engine import PartitionEngine
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.folder import Model
 from multitaskais.model.samples import load_reports, samples_of
@@ -71,19 +71,19 @@ def detect(logs: Path, out: Path) -> int:
 
 def fold(model: Model, log: NDArray[np.void], out: Path, name: str) -> tuple[int, int]:
     """The fold in pieces, each going on from the bytes of the one before: (revisions, states)."""
-    fleet, stored, told, said = Fleet(model), {}, [], []
+    engine, stored, told, said = PartitionEngine(model), {}, [], []
     partition = b""
     for part in np.array_split(log, CUTS):
-        events = fleet.advance(part)
+        events = engine.process(part)
         told += events.alerts
         said += events.verdicts
-        stored.update(fleet.snapshot())
-        partition = fleet.partition_state()
-        fleet = Fleet(model)
-        fleet.restore(((m, s) for m, s in stored.items() if s is not None), partition)
+        stored.update(engine.snapshot())
+        partition = engine.partition_state()
+        engine = PartitionEngine(model)
+        engine.restore(((m, s) for m, s in stored.items() if s is not None), partition)
     states = {mmsi: blob for mmsi, blob in sorted(stored.items()) if blob is not None}
     write_lines(out / f"{name}.states.jsonl", [[m, blob.hex()] for m, blob in states.items()] + [partition.hex()])
-    events = fleet.advance_watermark(float(log["t"].max()) + 3 * 86400.0)
+    events = engine.advance_watermark(float(log["t"].max()) + 3 * 86400.0)
     told += events.alerts
     write_lines(out / f"{name}.verdicts.jsonl", [repr(v) for v in said + events.verdicts])
     return write_lines(out / f"{name}.alerts.jsonl", [a.as_dict() for a in told]), len(states)
