@@ -1,6 +1,6 @@
-"""Claim: through a real broker one worker (Faust agent, transactions, durable state) reaches half the rate of the same core on a plain consumer and ten times that of a stock Faust agent.
+"""Claim: through a real broker one worker (Faust agent, transactions, durable state) reaches half the rate of the same engine on a plain consumer and ten times that of a stock Faust agent.
 
-All three read the same topic in catch-up, each as a process of its own with the same core and model; also with a core that does next to
+All three read the same topic in catch-up, each as a process of its own with the same engine and model; also with an engine that does next to
 nothing, which shows what moving the records alone costs. Latency is from the moment a report was sent to the moment its alert is durable
 and read, at a steady rate. Rates are by the clock on the wall: the broker and the processes share this machine's cores.
 """
@@ -44,10 +44,7 @@ GOAL_LATENCY_S = 1.0  # p99, beyond the checkpoint interval
 LIMIT_S = 300.0
 READY_LIMIT_S = 120.0
 TRIES = 3
-CORES = {
-    "real": "stream_operator.worker.core:fleet",
-    "stand-in": "benchmarks.reference.standin_core:make",
-}
+ENGINES = {"real": "product", "stand-in": "silent"}  # of tests.support.worker
 
 
 def fleet_reports(n: int) -> NDArray[np.void]:
@@ -75,12 +72,12 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def worker(settings: Settings, log: Path) -> Iterator[Settings]:
-    """``python -m stream_operator worker``."""
+def worker(settings: Settings, log: Path, engine: str = ENGINES["real"]) -> Iterator[Settings]:
+    """A worker as a process of its own."""
     settings = replace(settings, health_port=devbroker.free_port())
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "stream_operator", "worker"], env=environment(settings), stdout=out, stderr=out
+            [sys.executable, "-m", "tests.support.worker", engine], env=environment(settings), stdout=out, stderr=out
         )
     try:
         yield settings
@@ -118,9 +115,9 @@ def until_ready(settings: Settings) -> None:
             time.sleep(0.05)
 
 
-def worker_rate(settings: Settings, expected: int, log: Path) -> float:
+def worker_rate(settings: Settings, expected: int, log: Path, engine: str) -> float:
     """Reports per second from the last look at which nothing was folded yet to the one at which all were."""
-    with worker(settings, log) as at:
+    with worker(settings, log, engine) as at:
         began = time.monotonic()
         deadline = began + LIMIT_S
         while time.monotonic() < deadline:
@@ -133,8 +130,8 @@ def worker_rate(settings: Settings, expected: int, log: Path) -> float:
     raise RuntimeError(f"the worker did not fold {expected} reports in {LIMIT_S:.0f} s: {log.read_text()[-1000:]}")
 
 
-def process_rate(module: str, settings: Settings, expected: int, *how: str) -> float:
-    command = [sys.executable, "-m", f"benchmarks.reference.{module}", str(expected), *how]
+def process_rate(module: str, settings: Settings, expected: int, engine: str, *how: str) -> float:
+    command = [sys.executable, "-m", f"benchmarks.reference.{module}", str(expected), engine, *how]
     for attempt in range(TRIES):
         # Another group each time; a broker that has just started may have no coordinator for it yet, which ends a stock agent.
         at = environment(replace(settings, app_id=f"{settings.app_id}-{attempt}"))
@@ -146,9 +143,9 @@ def process_rate(module: str, settings: Settings, expected: int, *how: str) -> f
     raise RuntimeError(f"{module} ended with {done.returncode}: {(done.stdout + done.stderr)[-1000:]}")
 
 
-def settings_for(broker: devbroker.DevBroker, name: str, core: str, partitions: int = 4) -> Settings:
+def settings_for(broker: devbroker.DevBroker, name: str, partitions: int = 4) -> Settings:
     settings = Settings(
-        app_id=f"bench-{name}", bootstrap_servers=broker.bootstrap, core=CORES[core], model=MODEL,
+        app_id=f"bench-{name}", bootstrap_servers=broker.bootstrap, model=MODEL,
         topic=f"{name}.dynamic", alert_topic=f"{name}.alerts", verdict_topic=f"{name}.verdicts", dead_topic=f"{name}.dead",
         feedback_topic=f"{name}.feedback", partitions=partitions, log_level="WARNING",
     )  # fmt: skip
@@ -156,31 +153,32 @@ def settings_for(broker: devbroker.DevBroker, name: str, core: str, partitions: 
     return settings
 
 
-def catch_up(broker: devbroker.DevBroker, folder: Path, core: str, quick: bool) -> list[Result]:
+def catch_up(broker: devbroker.DevBroker, folder: Path, kind: str, quick: bool) -> list[Result]:
+    engine = ENGINES[kind]
     n, few = (QUICK_REPORTS, QUICK_STOCK_REPORTS) if quick else (REPORTS, STOCK_REPORTS)
     reports = fleet_reports(n)
-    many, some = settings_for(broker, f"{core}-many", core), settings_for(broker, f"{core}-some", core)
+    many, some = settings_for(broker, f"{kind}-many"), settings_for(broker, f"{kind}-some")
     send(many, reports)
     send(some, reports[:few])
     pairs: dict[str, list[tuple[float, float]]] = {"plain": [], "stock": [], "stock take": []}
     for i in range(1 if quick else ROUNDS):
         again = replace(many, app_id=f"{many.app_id}-{i}")
         Admin(again).create()
-        ours = worker_rate(again, len(reports), folder / f"{core}-{i}.log")
-        pairs["plain"].append((ours, process_rate("plain_consumer", again, len(reports))))
+        ours = worker_rate(again, len(reports), folder / f"{kind}-{i}.log", engine)
+        pairs["plain"].append((ours, process_rate("plain_consumer", again, len(reports), engine)))
         for name, how in (("stock", ()), ("stock take", ("take",))):
             at = replace(some, app_id=f"{some.app_id}-{i}{len(how)}")
-            pairs[name].append((ours, process_rate("stock_faust", at, few, *how)))
-    goals = {"plain": GOAL_PLAIN, "stock": GOAL_STOCK} if core == "real" and not quick else {}
+            pairs[name].append((ours, process_rate("stock_faust", at, few, engine, *how)))
+    goals = {"plain": GOAL_PLAIN, "stock": GOAL_STOCK} if kind == "real" and not quick else {}
     references = {
         "plain": "a plain consumer, no transactions, fold in its thread",
         "stock": "a stock Faust agent, `async for`",
         "stock take": "a stock Faust agent, `take(1000)`",
     }
-    what = "the model's core" if core == "real" else "a core that only counts"
+    what = "the model's engine" if kind == "real" else "an engine that only counts"
     return [
         of_rates(
-            f"live/{core} {name}", found, reference=references[name], goal=goals.get(name), unit="reports/s",
+            f"live/{kind} {name}", found, reference=references[name], goal=goals.get(name), unit="reports/s",
             work=f"{len(reports):,} reports in catch-up, one worker, {what}",
         )
         for name, found in pairs.items()
@@ -192,7 +190,7 @@ def latency(broker: devbroker.DevBroker, folder: Path, rate: float, seconds: flo
 
     Each ship reports each ``LATENCY_EVERY_S`` of its own time, which runs so fast that each is heard once a second.
     """
-    settings = settings_for(broker, "latency", "real")
+    settings = settings_for(broker, "latency")
     vessels = int(rate)
     reports = usual(vessels, seconds * LATENCY_EVERY_S / 3600.0, LATENCY_EVERY_S, seed=12)
     # Now and then a ship says, for one report, that it is 30 km to the north (or south): an impossible displacement.

@@ -19,9 +19,9 @@ from multitaskais.engine.engine import PartitionEngine
 from stream_operator import devbroker
 from stream_operator.kafka import client as kafka
 from stream_operator.settings import Settings
-from stream_operator.worker import core
 from stream_operator.worker.checkpoint import Checkpointer, CheckpointPayload
 from stream_operator.worker.consumer import KafkaSource
+from stream_operator.worker.engines import OpenEngine, engine_opener
 from stream_operator.worker.metrics import Metrics
 from stream_operator.worker.partition import Partition
 
@@ -61,9 +61,9 @@ def write(settings: Settings, blobs: list[bytes], partition_state: bytes) -> Non
                 checkpointer.commit(CheckpointPayload(0, [], vessels, partition_state))
 
 
-def restored(settings: Settings, open_core: core.OpenCore) -> list[Partition]:
+def restored(settings: Settings, open_engine: OpenEngine) -> list[Partition]:
     """All partitions, as a worker opens them when it is given them."""
-    return KafkaSource(settings, open_core, Metrics(), lambda run: None)._open(list(range(settings.partitions)))
+    return KafkaSource(settings, open_engine, Metrics(), lambda run: None)._open(list(range(settings.partitions)))
 
 
 def read_only(settings: Settings) -> tuple[int, int]:
@@ -101,13 +101,13 @@ def run(quick: bool = False) -> list[Result]:
         raise RuntimeError(reason)
     vessels, real = (QUICK_VESSELS, QUICK_REAL) if quick else (VESSELS, REAL)
     with tempfile.TemporaryDirectory() as name, devbroker.DevBroker(Path(name) / "kafka") as broker:
-        settings = settings_for(broker, "restore", "real")
+        settings = settings_for(broker, "restore")
         write(settings, *states(vessels, real))
-        open_core = core.load(settings)
+        open_engine = engine_opener(settings)
         records, size = read_only(settings)
         pairs, took = [], []
         for _ in range(1 if quick else ROUNDS):
-            ours, partitions = clocked(lambda: restored(settings, open_core))
+            ours, partitions = clocked(lambda: restored(settings, open_engine))
             found = sum(sum(p.open_track_counts().values()) for p in partitions)
             require(found == vessels, f"{found:,} of {vessels:,} vessels were restored")
             del partitions

@@ -27,7 +27,7 @@ PARTITIONS = (1, 4, 16)
 
 def rate(broker: devbroker.DevBroker, folder: Path, workers: int, partitions: int, reports: NDArray[np.void]) -> float:
     """Reports per second."""
-    settings = settings_for(broker, f"workers-{workers}-{partitions}", "real", partitions)
+    settings = settings_for(broker, f"workers-{workers}-{partitions}", partitions)
     with ExitStack() as stack:
         ours = [
             stack.enter_context(worker(settings, folder / f"{workers}-{partitions}-{i}.log")) for i in range(workers)

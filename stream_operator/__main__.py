@@ -18,10 +18,16 @@ import importlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from multitaskais.command import CommandParser
 from multitaskais.errors import MultitaskAISError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from .settings import Settings
+    from .worker.engines import OpenEngine
 
 MODULES = {
     "topics": ".kafka.topics",
@@ -35,14 +41,15 @@ MODULES = {
 }
 
 
-def worker(argv: list[str]) -> int:
+def worker(argv: list[str], opener: Callable[[Settings], OpenEngine] | None = None) -> int:
+    """Run a worker; ``opener`` makes what opens its engines, in place of the product's (``engines.engine_opener``)."""
     # Until Faust takes the signal over there is nothing to make durable: leave in order at once.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     from . import exit_codes as exits
     from . import logs
     from .kafka import topics
     from .settings import Settings
-    from .worker import app, core, health
+    from .worker import app, engines, health
 
     parser = CommandParser(
         "python -m stream_operator worker",
@@ -57,13 +64,13 @@ def worker(argv: list[str]) -> int:
     for warning in Settings.near_misses():
         logs.log.warning(warning)
     health.require_port(settings)
-    open_core = core.load(settings)
+    open_engine = (opener or engines.engine_opener)(settings)
     try:
         topics.require(settings)
     except topics.BrokerAway as e:
         print(f"error: {e}", file=sys.stderr)
         return exits.TEMPFAIL
-    return app.run(settings, open_core)
+    return app.run(settings, open_engine)
 
 
 def settings_table(argv: list[str]) -> int:
@@ -78,7 +85,8 @@ def settings_table(argv: list[str]) -> int:
     return 0
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, opener: Callable[[Settings], OpenEngine] | None = None) -> int:
+    """Run a command; returns its exit code. ``opener``: as for ``worker``."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
         print(__doc__)
@@ -86,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     command, rest = argv[0], argv[1:]
     try:
         if command == "worker":
-            return worker(rest)
+            return worker(rest, opener)
         if command == "settings":
             return settings_table(rest)
         if command not in MODULES:

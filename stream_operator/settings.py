@@ -69,9 +69,6 @@ class Settings:
         "",
         "When set: each durable alert is also appended to alerts.jsonl in this folder (a convenience copy; the topic is the truth).",
     )
-    core: str = _field(
-        "stream_operator.worker.core:fleet", "`module:function` that makes the fold (for tests and measurements)."
-    )
 
     # the broker
     bootstrap_servers: str = _field("127.0.0.1:9092", "Kafka brokers, `host:port`, separated by commas.")

@@ -1,9 +1,9 @@
-"""The same core in a stock Faust agent: the fold in the agent, ``send`` for what was found.
+"""The same engine in a stock Faust agent: the fold in the agent, ``send`` for what was found.
 
-    python -m benchmarks.reference.stock_faust EXPECTED [take]   # settings from the environment, as the worker's
+    python -m benchmarks.reference.stock_faust EXPECTED ENGINE [take]   # settings from the environment, as the worker's
 
 Faust as its documentation shows it: its own consumer, at least once, no state that outlives the process. By default one report after the
-other (``async for``), as in each of its examples; with ``take`` up to 1,000 at once, which is kinder to a core of arrays. Prints one JSON line.
+other (``async for``), as in each of its examples; with ``take`` up to 1,000 at once, which is kinder to an engine of arrays. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from collections import defaultdict
 
 import faust
 
+from multitaskais.engine.engine import PartitionEngine
 from stream_operator.kafka import codec as wire
 from stream_operator.settings import Settings
-from stream_operator.worker import core
+from tests.support.worker import opener
 
 TAKE, WITHIN_S = 1000, 0.1
 
 
-def main(expected: int, take: bool) -> None:
+def main(expected: int, engine: str, take: bool) -> None:
     settings = Settings.load()
-    open_core = core.load(settings)
+    open_engine = opener(engine, settings)
     app = faust.App(
         f"{settings.app_id}.stock",
         broker=f"kafka://{settings.bootstrap_servers}",
@@ -39,7 +40,7 @@ def main(expected: int, take: bool) -> None:
     source = app.topic(settings.topic, value_serializer="raw", key_serializer="raw")
     alerts = app.topic(settings.alert_topic, value_serializer="raw", key_serializer="raw")
     verdicts = app.topic(settings.verdict_topic, value_serializer="raw", key_serializer="raw")
-    cores: dict[int, core.Core] = defaultdict(lambda: open_core([], None))
+    engines: defaultdict[int, PartitionEngine] = defaultdict(lambda: open_engine([], None))
     began, done = 0.0, 0
 
     async def judge(batch: list) -> None:
@@ -50,7 +51,7 @@ def main(expected: int, take: bool) -> None:
             m = event.message
             by_partition[m.partition].append(wire.ConsumerRecord(m.offset, m.key, m.value))
         for number, records in by_partition.items():
-            events = cores[number].process(wire.decode(records).reports)
+            events = engines[number].process(wire.decode(records).reports)
             for alert in events.alerts:
                 key, value = wire.encode_alert(alert)
                 await alerts.send(key=key, value=value)
@@ -75,4 +76,4 @@ def main(expected: int, take: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), "take" in sys.argv[2:])
+    main(int(sys.argv[1]), sys.argv[2], "take" in sys.argv[3:])

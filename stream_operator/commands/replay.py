@@ -39,7 +39,7 @@ from ..kafka import client as kafka
 from ..kafka import codec as wire
 from ..kafka.topics import Admin, Topic
 from ..settings import Settings
-from ..worker import core
+from ..worker.engines import OpenEngine, engine_opener
 from ..worker.partition import process_batch
 from .alerts import CALL_S, seconds
 
@@ -128,13 +128,13 @@ class TopicSink:
             )
 
 
-def replay(settings: Settings, open_core: core.OpenCore, span: Range, sink: Sink) -> Counts:
+def replay(settings: Settings, open_engine: OpenEngine, span: Range, sink: Sink) -> Counts:
     """Judge the source topic again, partition after partition; returns the counts of all that was folded, lead-in included."""
     consumer = Consumer(kafka.reader(settings), logger=kafka.log)
     counts = Counts()
     try:
         for number, begin, end in _bounds(consumer, settings, span):
-            fold = open_core({}.items(), None)
+            fold = open_engine({}.items(), None)
             for records in _runs(consumer, settings.topic, number, begin, end):
                 decoded = wire.decode(records, settings.record_max_bytes)
                 for _, events in process_batch(fold, decoded, _announced):
@@ -243,10 +243,10 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--to {args.stop}: must be later than --from {args.start}")
     settings = Settings.load(file=args.settings)
     logs.set_up(settings.log_format, settings.log_level)
-    open_core = core.load(settings)
+    open_engine = engine_opener(settings)
     sink: Sink = TopicSink(settings, args.topics) if args.topics else FileSink(args.out, args.verdicts)
     begun = time.monotonic()
-    counts = replay(settings, open_core, span, sink)
+    counts = replay(settings, open_engine, span, sink)
     sink.close()
     took = time.monotonic() - begun
     rejected = {str(reason): n for reason, n in sorted(counts.rejected.items())}

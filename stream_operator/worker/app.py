@@ -26,7 +26,7 @@ from ..settings import Settings
 from . import health
 from .checkpoint import CheckpointPayload
 from .consumer import KafkaSource
-from .core import OpenCore
+from .engines import OpenEngine
 from .metrics import Metrics
 from .partition import RecordBatch
 
@@ -41,7 +41,7 @@ class Shell(faust.App):
     BootStrategy = NoKafka
 
 
-def build(settings: Settings, open_core: OpenCore) -> faust.App:
+def build(settings: Settings, open_engine: OpenEngine) -> faust.App:
     """The Faust app of a worker."""
     metrics = Metrics()
     app = Shell(
@@ -58,7 +58,7 @@ def build(settings: Settings, open_core: OpenCore) -> faust.App:
     def put(run: RecordBatch) -> None:
         asyncio.run_coroutine_threadsafe(runs.put(run), loop)
 
-    source = KafkaSource(settings, open_core, metrics, put)
+    source = KafkaSource(settings, open_engine, metrics, put)
     if settings.output_dir:
         source.on_durable = _copy_alerts(settings)
 
@@ -138,9 +138,9 @@ def _copy_alerts(settings: Settings):
     return copy
 
 
-def run(settings: Settings, open_core: OpenCore) -> int:
-    """RecordBatch a worker until SIGTERM or SIGINT."""
-    app = build(settings, open_core)
+def run(settings: Settings, open_engine: OpenEngine) -> int:
+    """Run a worker until SIGTERM or SIGINT; ``open_engine`` makes the engine of each partition. Returns the exit code."""
+    app = build(settings, open_engine)
     worker = faust.Worker(app, override_logging=False, redirect_stdouts=False, quiet=True, loglevel=settings.log_level)
     worker.spinner = None  # it writes control codes into the log
     try:

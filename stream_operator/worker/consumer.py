@@ -25,7 +25,7 @@ from ..kafka import client as kafka
 from ..kafka.codec import ConsumerRecord
 from ..settings import Settings
 from .checkpoint import InDoubt
-from .core import OpenCore
+from .engines import OpenEngine
 from .metrics import Metrics
 from .partition import Partition, RecordBatch
 
@@ -41,10 +41,10 @@ class KafkaSource:
     """``put`` receives each run; it must not block. ``slots`` bounds how many are under way."""
 
     def __init__(
-        self, settings: Settings, open_core: OpenCore, metrics: Metrics, put: Callable[[RecordBatch], None]
+        self, settings: Settings, open_engine: OpenEngine, metrics: Metrics, put: Callable[[RecordBatch], None]
     ) -> None:
         self._settings = settings
-        self._open_core = open_core
+        self._open_engine = open_engine
         self._metrics = metrics
         self._put = put
         self.slots = threading.BoundedSemaphore(settings.queue_runs)
@@ -183,7 +183,7 @@ class KafkaSource:
         gc.disable()
         try:
             jobs = [
-                self._pool.submit(Partition.open, self._settings, n, self._open_core, self._metrics) for n in numbers
+                self._pool.submit(Partition.open, self._settings, n, self._open_engine, self._metrics) for n in numbers
             ]
             opened = [job.result() for job in jobs]
         finally:

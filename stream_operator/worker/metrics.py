@@ -8,10 +8,9 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from multitaskais.engine.events import Events
 from multitaskais.model.folder import Model
 from multitaskais.records import Reason
-
-from .core import Events
 
 
 class Metrics:

@@ -14,8 +14,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from multitaskais.engine.events import Events
 from multitaskais.errors import ConfigError, ModelError
 from multitaskais.model.folder import Model
 from multitaskais.records import Reason
@@ -23,8 +24,11 @@ from multitaskais.records import Reason
 from ..kafka import codec as wire
 from ..settings import Settings
 from .checkpoint import Checkpointer, CheckpointPayload, Fenced, ProducerRecord, restore
-from .core import Core, Events, OpenCore
+from .engines import OpenEngine
 from .metrics import Metrics
+
+if TYPE_CHECKING:
+    from multitaskais.engine.engine import PartitionEngine
 
 log = logging.getLogger("stream_operator")
 
@@ -41,7 +45,7 @@ class RecordBatch(NamedTuple):
 
 
 def process_batch(
-    core: Core, decoded: wire.Decoded, announced: Callable[[wire.ModelAnnouncement, Exception | None], None]
+    core: PartitionEngine, decoded: wire.Decoded, announced: Callable[[wire.ModelAnnouncement, Exception | None], None]
 ) -> Iterator[tuple[int, Events]]:
     """Move the core over a decoded run, control records where they stood: (number of the part's first report, its events).
 
@@ -70,7 +74,7 @@ class Partition:
         settings: Settings,
         number: int,
         checkpointer: Checkpointer,
-        core: Core,
+        core: PartitionEngine,
         position: int | None,
         metrics: Metrics,
     ) -> None:
@@ -92,14 +96,14 @@ class Partition:
         self._commit_lock = threading.Lock()
 
     @classmethod
-    def open(cls, settings: Settings, number: int, open_core: OpenCore, metrics: Metrics) -> Partition:
+    def open(cls, settings: Settings, number: int, open_engine: OpenEngine, metrics: Metrics) -> Partition:
         """Fence the former owner, then restore what it made durable."""
         start = time.monotonic()
         checkpointer = Checkpointer(settings, number)
         checkpointer.fence()
         restored = restore(settings, number)
         checkpointer.busy_since = None
-        core = open_core(restored.vessels.items(), restored.partition_state)
+        core = open_engine(restored.vessels.items(), restored.partition_state)
         log.info(
             "partition %d: restored %d vessels at offset %s in %.2f s",
             number, len(restored.vessels), "beginning" if restored.offset is None else restored.offset, time.monotonic() - start,

@@ -22,6 +22,7 @@ from tests.faults.bed import Bed, Plan
 from tests.faults.compare import compare
 from tests.faults.summary import Summary
 from tests.faults.traffic import FaultTraffic
+from tests.support.worker import ENGINES
 
 Fault = Callable[[Bed], None]
 
@@ -58,7 +59,7 @@ def play(bed: Bed, faults: list[Fault], traffic: FaultTraffic, summary: Summary)
         print(f"  {fault.__name__:<32}{time.monotonic() - start:6.1f} s{emitted}", flush=True)
     wrong = bed.finish()
     start = time.monotonic()
-    want, differences = compare(bed.settings)
+    want, differences = compare(bed.settings, bed.plan.engine)
     took = time.monotonic() - start
     summary.round(faults, failed, want, differences, wrong)
     print(
@@ -79,7 +80,7 @@ def main() -> int:
     parser.add_argument("--per-round", type=int, default=21, help="faults between two comparisons")
     parser.add_argument("--short", action="store_true", help="one round of a few quick kinds, a small fleet")
     parser.add_argument("--kinds", nargs="*", choices=[k.__name__ for k in kinds.WEIGHTS], help="only these kinds")
-    parser.add_argument("--core", default=Plan.core)
+    parser.add_argument("--engine", default=Plan.engine, choices=ENGINES, help="the engine of the workers")
     parser.add_argument("--model", default=Plan.model)
     parser.add_argument("--rate", type=float, default=Plan.rate, help="reports/s")
     parser.add_argument("--vessels", type=int, default=Plan.vessels)
@@ -89,9 +90,9 @@ def main() -> int:
         print(reason)
         return 2
     rng = random.Random(args.seed)
-    plan = Plan(args.core, args.model, args.rate, args.vessels)
+    plan = Plan(args.engine, args.model, args.rate, args.vessels)
     if args.short:
-        plan = Plan(args.core, args.model, args.rate, 300, 300, session_timeout_s=3.0)
+        plan = Plan(args.engine, args.model, args.rate, 300, 300, session_timeout_s=3.0)
         faults: list[Fault] = rng.sample(kinds.QUICK, len(kinds.QUICK))
     else:
         faults = script(rng, args.faults, args.kinds)

@@ -43,7 +43,7 @@ LEAVE_S = 30.0
 class Plan:
     """What a run is made with."""
 
-    core: str = "stream_operator.worker.core:fleet"
+    engine: str = "product"  # of tests.support.worker
     model: str = "brittany"
     rate: float = 1000.0  # reports/s
     vessels: int = 5000
@@ -74,7 +74,7 @@ class Bed:
         plan = self.plan
         self.settings = replace(
             own_settings(self.broker.bootstrap, model=plan.model),
-            core=plan.core, run_size=500, session_timeout_s=plan.session_timeout_s,
+            run_size=500, session_timeout_s=plan.session_timeout_s,
             checkpoint_interval_s=plan.checkpoint_interval_s,
         )  # fmt: skip
         self._topics()
@@ -187,7 +187,7 @@ class Bed:
 
     def worker(self, **env: str) -> Worker:
         self.started += 1
-        worker = Worker(self.settings, self.folder / f"worker-{self.started}.log", **env)
+        worker = Worker(self.settings, self.folder / f"worker-{self.started}.log", self.plan.engine, **env)
         self.workers.append(worker)
         return worker
 

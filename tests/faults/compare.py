@@ -1,7 +1,7 @@
 """What the log calls for, and what the operator made durable.
 
-The run without faults is the same core folded over each partition's log in one go, in this process, without Kafka: each revision,
-verdict and state must be equal. The product's core is also held against ``multitaskais.engine.batch`` over all reports in order of time:
+The run without faults is the same engine run over each partition's log in one go, in this process, without Kafka: each revision,
+verdict and state must be equal. The product's engine is also held against ``multitaskais.engine.batch`` over all reports in order of time:
 the last revision of each alert and the last verdict of each vessel must be equal (contract, "Equality"); reports that were refused
 for their place in the log (late, ahead, behind) are left out there.
 """
@@ -16,14 +16,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from multitaskais.engine import batch
+from multitaskais.engine.events import Events
 from multitaskais.model import folder as modelfolder
 from multitaskais.records import Reason
 from stream_operator.kafka import codec as wire
 from stream_operator.settings import Settings
-from stream_operator.worker import core
 from stream_operator.worker.checkpoint import restore
 from stream_operator.worker.partition import QUARANTINED
 from tests.support.topic_reading import messages
+from tests.support.worker import opener
 
 RUN = 10_000
 BY_ORDER = {Reason.FUTURE, Reason.BEHIND, Reason.LATE}  # rest on the order of arrival, which batch does not know
@@ -38,20 +39,20 @@ class Truth:
     states: dict[int, bytes] = field(default_factory=dict)
     log: list[np.ndarray] = field(default_factory=list)  # of each partition the reports that its order let through
 
-    def take(self, events: core.Events) -> None:
+    def take(self, events: Events) -> None:
         self.reports += events.counts.received
         self.alerts.update(canonical(json.loads(wire.encode_alert(a)[1])) for a in events.alerts)
         self.verdicts.update((str(v.mmsi), canonical(json.loads(wire.encode_verdict(v)[1]))) for v in events.verdicts)
 
 
-def truth(settings: Settings) -> Truth:
+def truth(settings: Settings, engine: str) -> Truth:
     log: dict[int, list[wire.ConsumerRecord]] = defaultdict(list)
     for m in messages(settings, settings.topic):
         log[m.partition()].append(wire.ConsumerRecord(m.offset(), m.key(), m.value()))
-    open_core = core.load(settings)
+    open_engine = opener(engine, settings)
     out = Truth()
     for number, records in log.items():
-        fold = open_core({}.items(), None)
+        fold = open_engine({}.items(), None)
         decoded = wire.decode(records, settings.record_max_bytes)
         taken = np.ones(len(decoded.reports), bool)
         for i, reason in decoded.bad:
@@ -95,8 +96,8 @@ class Differences:
         return not any(v for k, v in vars(self).items() if k != "examples")
 
 
-def compare(settings: Settings) -> tuple[Truth, Differences]:
-    want = truth(settings)
+def compare(settings: Settings, engine: str) -> tuple[Truth, Differences]:
+    want = truth(settings, engine)
     alerts = Counter(canonical(json.loads(m.value())) for m in messages(settings, settings.alert_topic))
     verdicts = {m.key().decode(): canonical(json.loads(m.value())) for m in messages(settings, settings.verdict_topic)}
     dead: Counter[tuple] = Counter()
@@ -113,7 +114,9 @@ def compare(settings: Settings) -> tuple[Truth, Differences]:
         states |= restored.vessels
         left += end - (restored.offset or 0)
     missing, extra = want.alerts - alerts, alerts - want.alerts
-    batch_alerts, batch_verdicts = against_batch(settings, want.log, alerts, verdicts)
+    batch_alerts, batch_verdicts = (
+        against_batch(settings, want.log, alerts, verdicts) if engine == "product" else ([], [])
+    )
     twice = sum(n for a, n in extra.items() if a in want.alerts)
     return want, Differences(
         reports_not_read=left,
@@ -143,9 +146,7 @@ def last_revisions(values: Iterable[dict]) -> set[str]:
 def against_batch(
     settings: Settings, log: list[np.ndarray], alerts: Iterable[str], verdicts: dict[str, str]
 ) -> tuple[list[str], list[str]]:
-    """What differs from ``multitaskais.engine.batch.run`` over the same reports; nothing for a core that is not the product's."""
-    if settings.core != "stream_operator.worker.core:fleet":
-        return [], []
+    """What differs from ``multitaskais.engine.batch.run`` over the same reports."""
     result = batch.run(modelfolder.load(settings.model), np.concatenate(log))
     want = last_revisions(json.loads(wire.encode_alert(a)[1]) for a in result.alerts)
     emitted = {v.track_id: canonical(json.loads(wire.encode_verdict(v)[1])) for v in result.verdicts}

@@ -60,9 +60,7 @@ def open_tracks(worker: Worker) -> int:
 def soak(folder: Path, rounds: int, ships: tuple[int, int, float]) -> Iterator[dict[str, float]]:
     """One row of figures after each round."""
     with devbroker.DevBroker(folder / "broker") as broker:
-        settings = replace(
-            own_settings(broker.bootstrap), core="stream_operator.worker.core:fleet", checkpoint_interval_s=1.0
-        )
+        settings = replace(own_settings(broker.bootstrap), checkpoint_interval_s=1.0)
         Admin(settings).create()
         worker, watch = Worker(settings, folder / "worker.log"), Watch(settings)
         producer = Producer(

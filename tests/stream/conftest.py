@@ -73,7 +73,6 @@ def own_settings(bootstrap: str, **more) -> Settings:
         verdict_topic=f"verdicts-{n}",
         dead_topic=f"dead-{n}",
         feedback_topic=f"feedback-{n}",
-        core="tests.support.standin_engine:make",
         partitions=4,
         checkpoint_interval_s=0.3,
         session_timeout_s=3.0,
@@ -82,9 +81,9 @@ def own_settings(bootstrap: str, **more) -> Settings:
 
 
 class Worker:
-    """``python -m stream_operator worker`` as a process of its own."""
+    """A worker as a process of its own, with one of the engines of ``tests.support.worker``."""
 
-    def __init__(self, settings: Settings, log: Path, **env: str) -> None:
+    def __init__(self, settings: Settings, log: Path, engine: str = "product", **env: str) -> None:
         self.settings = replace(settings, health_port=devbroker.free_port())
         self.log = log
         variables = {
@@ -99,7 +98,7 @@ class Worker:
         blind = env.pop("NO_FILES", None) is not None
         with open(os.devnull if blind else log, "ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "stream_operator", "worker"],
+                [sys.executable, "-m", *(["stream_operator", "worker"] if engine == "product" else ["tests.support.worker", engine])],
                 env={**os.environ, **variables, "OMP_NUM_THREADS": "1", **env}, stdout=out, stderr=out, cwd=ROOT,
             )  # fmt: skip
 
@@ -119,12 +118,18 @@ class Worker:
 
 
 @pytest.fixture
-def start_worker(tmp_path):
+def engine() -> str:
+    """The engine of the workers that ``start_worker`` starts; a module that tests the product's says ``product``."""
+    return "counting"
+
+
+@pytest.fixture
+def start_worker(tmp_path, engine):
     """Starts workers; ends all of them after the test."""
     started: list[Worker] = []
 
-    def start(settings: Settings, **env: str) -> Worker:
-        started.append(Worker(settings, tmp_path / f"worker-{len(started)}.log", **env))
+    def start(settings: Settings, engine: str = engine, **env: str) -> Worker:
+        started.append(Worker(settings, tmp_path / f"worker-{len(started)}.log", engine, **env))
         return started[-1]
 
     yield start

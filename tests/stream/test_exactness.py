@@ -159,7 +159,7 @@ def test_sigterm_leaves_within_ten_seconds_and_nothing_is_folded_twice(settings,
 
 def test_a_worker_whose_source_ends_does_not_stay(settings, start_worker):
     """An error out of a rebalance callback passes every `except`; the worker must still go, so that another takes over."""
-    worker = start_worker(replace(settings, core="tests.support.standin_engine:make_without_a_leader"))
+    worker = start_worker(settings, engine="without-a-leader")
     assert worker.process.wait(60) == 75, worker.text()
 
 

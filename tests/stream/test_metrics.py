@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from multitaskais.engine.events import Events
 from multitaskais.records import Counts, Reason
 from stream_operator.worker.metrics import Metrics
 from tests.stream.conftest import ROOT
-from tests.support.standin_engine import Events
 
 
 def test_every_metric_is_in_the_documentation():

@@ -26,7 +26,7 @@ from stream_operator.commands import rollout as announcement
 from stream_operator.kafka import codec as wire
 from stream_operator.kafka.topics import Admin
 from stream_operator.settings import Settings
-from stream_operator.worker import core
+from stream_operator.worker.engines import engine_opener
 from stream_operator.worker.metrics import Metrics
 from stream_operator.worker.registry import Models, source_of
 from tests.stream.conftest import own_settings, producer, wait_until
@@ -57,10 +57,13 @@ def reports():
 
 
 @pytest.fixture
+def engine() -> str:
+    return "product"
+
+
+@pytest.fixture
 def live(broker):
-    s = replace(
-        own_settings(broker.bootstrap), core="stream_operator.worker.core:fleet", model="brittany", partitions=2
-    )
+    s = replace(own_settings(broker.bootstrap), model="brittany", partitions=2)
     Admin(s).create()
     return s
 
@@ -109,7 +112,7 @@ def test_a_swap_in_a_log_read_by_workers_that_are_killed_gives_every_revision_of
     }
     out = tmp_path / "again.jsonl"
     everything = replay.Range(START, math.inf, math.inf)
-    replay.replay(live, core.load(live), everything, sink := replay.FileSink(out))
+    replay.replay(live, engine_opener(live), everything, sink := replay.FileSink(out))
     sink.close()
     assert revisions([json.loads(line) for line in out.read_text().splitlines()]) == revisions(emitted)
 

@@ -37,7 +37,6 @@ def logged(broker, reports):
     """Settings whose source topic holds the reports, each with its own time."""
     settings = replace(
         own_settings(broker.bootstrap),
-        core="stream_operator.worker.core:fleet",
         model="brittany",
         partitions=2,
         retention_hours=1e6,
@@ -60,7 +59,7 @@ def first_time(reports):
 
 
 def run(settings, monkeypatch, *args: str) -> int:
-    for name in ("bootstrap_servers", "app_id", "topic", "core", "model"):
+    for name in ("bootstrap_servers", "app_id", "topic", "model"):
         monkeypatch.setenv(name.upper(), getattr(settings, name))
     return command.main(list(args))
 

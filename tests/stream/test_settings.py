@@ -9,7 +9,7 @@ import pytest
 
 from multitaskais.errors import ConfigError
 from stream_operator.settings import Settings
-from stream_operator.worker.core import fleet
+from stream_operator.worker.engines import engine_opener
 
 
 def test_the_names_of_the_earlier_operator_are_kept():
@@ -99,4 +99,4 @@ def test_the_command_line_ends_with_2_and_one_line_on_a_wrong_setting():
 
 def test_a_challenger_of_another_region_is_refused():
     with pytest.raises(ConfigError, match="CHALLENGER='gulf'"):
-        fleet(Settings(model="brittany", challenger="gulf"))
+        engine_opener(Settings(model="brittany", challenger="gulf"))

@@ -20,7 +20,7 @@ from multitaskais.simulate import SimulationSettings, simulate
 from stream_operator.commands import alerts, replay
 from stream_operator.kafka import codec as wire
 from stream_operator.kafka.topics import Admin
-from stream_operator.worker import core
+from stream_operator.worker.engines import engine_opener
 from tests.stream.conftest import own_settings, producer, wait_until
 from tests.stream.test_schema import VALID
 from tests.support.topic_reading import drain, messages
@@ -46,8 +46,13 @@ def from_batch(reports):
 
 
 @pytest.fixture
+def engine() -> str:
+    return "product"
+
+
+@pytest.fixture
 def live_settings(broker):
-    settings = replace(own_settings(broker.bootstrap), core="stream_operator.worker.core:fleet", model=MODEL)
+    settings = replace(own_settings(broker.bootstrap), model=MODEL)
     Admin(settings).create()
     return settings
 
@@ -137,7 +142,7 @@ def test_a_day_through_the_broker_gives_every_revision_of_batch_though_workers_a
     assert verdicts == last_verdicts(from_batch)
     again, last_said = tmp_path / "again.jsonl", tmp_path / "verdicts.jsonl"
     everything = replay.Range(START, math.inf, math.inf)
-    replay.replay(settings, core.load(settings), everything, sink := replay.FileSink(again, last_said))
+    replay.replay(settings, engine_opener(settings), everything, sink := replay.FileSink(again, last_said))
     sink.close()
     assert revisions([json.loads(line) for line in again.read_text().splitlines()]) == revisions(emitted)
     assert {v["mmsi"]: v for v in map(json.loads, last_said.read_text().splitlines())} == verdicts
