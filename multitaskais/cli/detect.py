@@ -6,7 +6,10 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -14,7 +17,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "detect",
         help="verdicts and alerts of tracks",
         description="Fold tracks (the Parquet of tracks_builder) or any archive through a model, as the live operator would. Writes"
-        " verdicts.parquet (one row a track), alerts.jsonl (every revision), alerts.parquet and alerts.geojson (the last of each).",
+        " verdicts.parquet (one row a track), alerts.jsonl (every revision), alerts.parquet and alerts.geojson (the last of each),"
+        " and prints the counts and a table of the alerts that were raised.",
         epilog="example: multitaskais detect /tmp/trajectories --model brittany --out out/detect",
     )
     p.add_argument("tracks", nargs="+", metavar="TRACKS", help="files, folders or globs; any format that decode reads")
@@ -30,8 +34,28 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--zones", type=Path, metavar="FILE", help="GeoJSON of areas with a rule: where ships may not enter, stop, ..."
     )
-    p.add_argument("--json", action="store_true", help="print the counts as JSON")
+    p.add_argument("--top", type=int, default=20, metavar="N", help="print the N highest scores (default %(default)s)")
+    p.add_argument("--json", action="store_true", help="print the counts as JSON, and no table")
     p.set_defaults(run=run)
+
+
+def alert_table(revisions: Iterable[Mapping[str, Any]], top: int) -> str:
+    """The raised alerts as text, the highest score first: when decided (UTC), type, score, sentence.
+
+    ``revisions`` are alert records; updates and closings are left out, so each alert is one row. At most ``top`` rows; a
+    last line counts what is left out. Characters that a terminal would obey are replaced: names come from the air.
+    """
+    raised = [a for a in revisions if a["status"] == "raised"]
+    if not raised:
+        return "no alert was raised"
+    rows = [f"{'raised (UTC)':<16}  {'type':<17}  {'score':>5}  alert"]
+    for a in sorted(raised, key=lambda a: (-a["score"], a["decided_at"], a["alert_id"]))[: max(top, 0)]:
+        when = datetime.fromtimestamp(a["decided_at"], UTC).strftime("%Y-%m-%d %H:%M")
+        sentence = "".join(c if c.isprintable() else "?" for c in a["message"])
+        rows.append(f"{when}  {a['alert_type']:<17}  {a['score']:5.2f}  {sentence}")
+    if (more := len(raised) - len(rows) + 1) > 0:
+        rows.append(f"and {more} more with lower scores (--top N prints N)")
+    return "\n".join(rows)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -96,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(said))
     else:
         for key, value in said.items():
-            print(f"{key:>12}  {value}")
+            print(f"{key:>15}  {value}")
+        print(f"\n{alert_table(revisions, args.top)}\n")
         print(f"{args.out}/verdicts.parquet, alerts.jsonl, alerts.parquet, alerts.geojson")
     return 0

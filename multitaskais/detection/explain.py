@@ -224,11 +224,11 @@ def message(facts: Facts, usual: CellStatistics | None) -> str:
         text += f". {habit}"
     if not math.isnan(facts.one_in):
         odds = (
-            f"fewer than 1 in {_round(facts.one_in_most)}"
+            f"fewer than 1 in {_round(facts.one_in_most)} look"
             if facts.one_in > facts.one_in_most
-            else f"about 1 in {_round(facts.one_in)}"
+            else f"about 1 in {_round(facts.one_in)} looks"
         )
-        text += f". Of normal tracks {odds} looks like this"
+        text += f". Of normal tracks {odds} like this"
     return text + "."
 
 

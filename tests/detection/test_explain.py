@@ -147,4 +147,4 @@ def test_the_sentence_names_who_what_where_when_and_how_unusual():
     assert "about 1 in 160" in text
     rare = explain.message(facts._replace(one_in=1e9, ship_name=None, ship_type=-1), USUAL)
     assert rare.startswith("Vessel MMSI 228000001")
-    assert "fewer than 1 in 500" in rare
+    assert "fewer than 1 in 500 look like this" in rare
