@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
+from ..detection import offline
 from ..detection.protocol import Scores
 from ..detection.ship_classes import vessel_class
 from ..errors import ConfigError
-from ..networks.motion import ResidualScorer, ResidualWeights
+from ..networks.motion import EXPECTED_DTYPE, ResidualScorer, ResidualWeights
 from ..records import AlertType, NotJudged
 
 if TYPE_CHECKING:
@@ -56,6 +57,18 @@ class ResidualDetector:
         reason[state["seen"] < self.warmup_samples] = NotJudged.TOO_SHORT
         reason[samples["moored"]] = NotJudged.MOORED
         return new, Scores(np.where(reason == 0, score, np.nan), reason)
+
+    def expected(self, samples: NDArray[np.void]) -> NDArray[np.void]:
+        """(m,) samples sorted by track and time -> (m,) ``lat``, ``lon``, ``sog``, ``cog`` that were expected of each from those
+        before it in its line; NaN where nothing could be: the first samples, moored ones, and after missing values."""
+        out = np.full(len(samples), np.nan, EXPECTED_DTYPE)
+        rows = self.initial(len(offline.lines_of(samples)[0]))
+        for lines, at in offline.batches(samples):
+            here = samples[at]
+            warm = (rows["seen"][lines] >= self.warmup_samples) & ~here["moored"]
+            out[at[warm]] = self._scorer.expected(rows[lines][warm], here["t"][warm])
+            rows[lines], _ = self._scorer.step(rows[lines], here, vessel_class(here["ship_type"]))
+        return out
 
     @classmethod
     def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules) -> Self:

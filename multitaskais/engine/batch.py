@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..detection.threshold import TYPES
 from ..model.folder import Model
-from ..records import Alert, Counts, NotJudged, Verdict
+from ..records import Alert, Counts, NotJudged, Reason, Verdict
 from ..zones.zone import Zone
 from .engine import PartitionEngine
 from .events import Events, StepTrace
@@ -33,6 +33,10 @@ def trace_dtype(n_detectors: int) -> np.dtype:
             ("lon", "f8"),
             ("sog", "f8"),
             ("cog", "f8"),
+            ("mismatch", "f8"),
+            ("made_30min", "f8"),
+            ("ship_type", "i2"),
+            ("moored", "?"),
             ("judged", "?"),
             ("reason", "u1"),
             ("score", "f8"),
@@ -50,12 +54,14 @@ class BatchResult:
     Attributes:
         alerts: every revision, in the order in which live would have told them.
         verdicts: the last of each track.
+        rejected_of: of each vessel, its rejected reports by reason; empty unless asked for.
         trace: one row a sample (``trace_dtype``), sorted as judged; empty unless asked for.
     """
 
     alerts: list[Alert] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
+    rejected_of: dict[int, dict[Reason, int]] = field(default_factory=dict)
     trace: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, trace_dtype(0)))
     detector_names: tuple[str, ...] = ()
     alert_type_names: tuple[str, ...] = tuple(str(t) for t in TYPES)
@@ -66,6 +72,7 @@ def run(
     reports: NDArray[np.void],
     *,
     trace: bool = False,
+    by_vessel: bool = False,
     finish: bool = True,
     then: Sequence[tuple[Model, float]] = (),
     progress: Callable[[int, int], None] | None = None,
@@ -73,6 +80,7 @@ def run(
     """(n,) reports of ``REPORT_DTYPE`` in any order -> alerts and verdicts.
 
     Args:
+        by_vessel: also count each vessel's rejected reports.
         finish: nothing comes after the archive: judge what is held back for the lateness and close what is open. False stands
             where a live operator would stand after the same reports.
         then: successors, each with the time from which it speaks (``succession.py``), as if announced before the first report. The trace
@@ -88,18 +96,24 @@ def run(
     last: dict[str, Verdict] = {}
     traces: list[StepTrace] = []
 
-    def take(events: Events) -> None:
+    def take(events: Events, reports: NDArray[np.void]) -> None:
+        if by_vessel:
+            of = [(int(reports["mmsi"][i]), reason) for i, reason in events.rejected if reason is not Reason.LATE]
+            for mmsi, reason in (*of, *events.dropped):
+                counts = result.rejected_of.setdefault(mmsi, {})
+                counts[reason] = counts.get(reason, 0) + 1
         result.alerts += events.alerts
         result.counts.add(events.counts)
         last.update((v.track_id, v) for v in events.verdicts)
         traces.extend(events.traces)
 
     for start in range(0, len(reports), RUN_REPORTS):
-        take(engine.process(reports[start : start + RUN_REPORTS]))
+        part = reports[start : start + RUN_REPORTS]
+        take(engine.process(part), part)
         if progress:
             progress(min(start + RUN_REPORTS, len(reports)), len(reports))
     if finish:
-        take(engine.advance_watermark(math.inf))
+        take(engine.advance_watermark(math.inf), reports[:0])
     result.verdicts = list(last.values())
     result.trace = _trace(traces, len(model.panel.names))
     return result
@@ -128,7 +142,7 @@ def _trace(traces: list[StepTrace], n_detectors: int) -> NDArray[np.void]:
     for track_ids, samples, result in traces:
         part = np.zeros(len(samples), trace_dtype(n_detectors))
         part["track_id"] = track_ids
-        for name in ("mmsi", "t", "n", "lat", "lon", "sog", "cog"):
+        for name in ("mmsi", "t", "n", "lat", "lon", "sog", "cog", "mismatch", "made_30min", "ship_type", "moored"):
             part[name] = samples[name]
         for name in ("judged", "reason", "score", "type_score", "z", "tail_score"):
             part[name] = getattr(result, name)

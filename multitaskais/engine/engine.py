@@ -218,6 +218,7 @@ class PartitionEngine:
                 steps.append(Step(report_index, target, _info(target, decided_at), due))
         elif isinstance(event, Rejected):
             events.counts.reject(event.reason)
+            events.dropped.append((event.report[0], event.reason))
             if event.reason is Reason.LATE:
                 events.rejected.append((report_index, event.reason))
         elif isinstance(event, TrackEnded):

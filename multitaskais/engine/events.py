@@ -22,6 +22,7 @@ class Events:
     alerts: list[Alert] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)  # the last of each line that was looked at
     rejected: list[tuple[int, Reason]] = field(default_factory=list)  # (index in the run, why), decided on arrival
+    dropped: list[tuple[int, Reason]] = field(default_factory=list)  # (mmsi, why), decided by the vessel's tracker
     counts: Counts = field(default_factory=Counts)
     traces: list[StepTrace] = field(default_factory=list)  # when a trace is asked for
     steps: list[ModelStep] = field(default_factory=list)  # when a timer is given

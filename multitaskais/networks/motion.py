@@ -57,6 +57,9 @@ OUTPUT = Grid(bits=20, limit=1.0)  # of the LSTM
 _TANH = Table([functions.tanh], -10.0, 10.0, bits=9)
 
 
+EXPECTED_DTYPE = np.dtype([("lat", "f8"), ("lon", "f8"), ("sog", "f8"), ("cog", "f8")])  # deg, deg, kn, deg true
+
+
 class Moved(NamedTuple):
     """Of n lines, each from its last sample to its next one."""
 
@@ -232,7 +235,52 @@ class ResidualScorer:
         new["h"], new["c"] = o, c
         return new, np.where(found.known, score, np.nan)
 
-    def _nll(self, h: Doubles, found: Moved) -> Doubles:
+    def expected(self, state: NDArray[np.void], t: NDArray[np.float64]) -> NDArray[np.void]:
+        """(n,) rows and the times of the next samples -> (n,) of ``EXPECTED_DTYPE``, the likeliest part of each mixture; NaN where the
+        last sample lacks a value or is not ``STEP_S`` before ``t``.
+
+        New speed and course first, then the error of dead reckoning that goes with them.
+        """
+        out = np.full(len(state), np.nan, EXPECTED_DTYPE)
+        old = {f: np.ascontiguousarray(state[f], np.float64) for f in ("t", "lat", "lon", "sog", "cog")}
+        known = np.abs(t - old["t"] - STEP_S) <= DT_MAX_S
+        for f in ("lat", "lon", "sog", "cog"):
+            known &= np.isfinite(old[f])
+        if not known.any():
+            return out
+        old = {f: v[known] for f, v in old.items()}
+        h = np.empty((len(old["t"]), self.hidden))
+        OUTPUT.symmetric(state["h"][known].astype(np.float64), h)
+        still = Moved(np.zeros((len(h), 4), np.float32), np.ones(len(h), bool), np.zeros((len(h), EXTRAS), np.float32))
+        dsog, turn = self._likeliest(h, still)[2:]
+        sog = np.maximum(old["sog"] + dsog, 0.0)
+        ahead = np.radians(turn)
+        extras = [
+            np.arcsinh(dsog / SCALE[2]),
+            np.arcsinh(turn / SCALE[3]),
+            0.1 * sog * np.sin(ahead),
+            0.1 * sog * np.cos(ahead),
+            0.1 * old["sog"],
+        ]
+        along, across = self._likeliest(h, still._replace(extras=np.stack(extras, axis=1).astype(np.float32)))[:2]
+        course = np.radians(old["cog"])
+        along += old["sog"] * (KNOT_KMPS * STEP_S)
+        north = along * np.cos(course) - across * np.sin(course)
+        east = along * np.sin(course) + across * np.cos(course)
+        lon = old["lon"] + east / (KM_PER_DEG * np.cos(np.radians(old["lat"])))
+        found = (old["lat"] + north / KM_PER_DEG, (lon + 180.0) % 360.0 - 180.0, sog, (old["cog"] + turn) % 360.0)
+        for name, values in zip(EXPECTED_DTYPE.names or (), found, strict=True):
+            out[name][known] = values
+        return out
+
+    def _likeliest(self, h: Doubles, found: Moved) -> Doubles:
+        """(4, n) motion in the order of COMPONENTS, in its own units: the place of the heaviest part of each mixture."""
+        logit, loc, _ = self._mixtures(h, found)
+        best = np.take_along_axis(loc, logit.argmax(axis=1)[:, None], axis=1)[:, 0]
+        return np.sinh(best) * SCALE[:, None]
+
+    def _mixtures(self, h: Doubles, found: Moved) -> tuple[Doubles, Doubles, Doubles]:
+        """Logits, places and log scales of the parts, (4, MIXTURE, n) each."""
         width = self.width
         first = h @ self._heads
         first += self._heads_b
@@ -244,7 +292,10 @@ class ResidualScorer:
         speed = np.ascontiguousarray(first[:, width:]) @ self._speed + self._speed_b
         # Components first, lines last: sums over four components and three parts run in one fixed order.
         p = np.ascontiguousarray(np.concatenate([place, speed], axis=1).T).reshape(4, 3, MIXTURE, -1)
-        logit, loc, log_scale = p[:, 0], p[:, 1], np.clip(p[:, 2], *LOG_SCALE)
+        return p[:, 0], p[:, 1], np.clip(p[:, 2], *LOG_SCALE)
+
+    def _nll(self, h: Doubles, found: Moved) -> Doubles:
+        logit, loc, log_scale = self._mixtures(h, found)
         d = (found.u.T.astype(np.float64)[:, None] - loc) * functions.exp(-log_scale)
         log_t = LOG_T - log_scale - 0.5 * (T_FREEDOM + 1.0) * functions.log1p(d * d / T_FREEDOM)
         per_component = _log_sum_exp(logit) - _log_sum_exp(logit + log_t)

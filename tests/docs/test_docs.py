@@ -26,7 +26,7 @@ _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.S | re.M)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
 _COMMAND = re.compile(
-    r"(?:^|[\s`'(\"$])(multitaskais (?!import\b)(?:(?:region|store) (?=new|list|push|pull|withdraw|prune))?[a-z]+|python -m (?:stream_operator|tracks_builder|benchmarks)(?:\.\w+)?(?: [a-z]+)?)(?![\w.])([^`\n]*)"
+    r"(?:^|[\s`'(\"$])(multitaskais (?!import\b)(?:(?:region|store) (?=new|list|push|pull|withdraw|prune))?[a-z]+|python -m (?:stream_operator|tracks_builder|benchmarks|score_server)(?:\.\w+)?(?: [a-z]+)?)(?![\w.])([^`\n]*)"
 )
 _OPTION = re.compile(r"(?<=\s)--[a-z][a-z-]*")
 _METRIC = re.compile(r"\bmultitaskais_[a-z_]+\b")
@@ -190,7 +190,17 @@ def tracked() -> frozenset[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_file_of_the_repository_that_is_named_exists(page):
-    rooms = ("multitaskais/", "stream_operator/", "tracks_builder/", "tests/", "docs/", "docker/", "benchmarks/")
+    rooms = (
+        "multitaskais/",
+        "stream_operator/",
+        "tracks_builder/",
+        "score_server/",
+        "web_common/",
+        "tests/",
+        "docs/",
+        "docker/",
+        "benchmarks/",
+    )
     for code in _CODE.findall(prose(page)):
         path = code.split()[0].rstrip("/")
         if code.startswith(rooms) and "*" not in path and "NNNN" not in path and path not in tracked():
@@ -274,6 +284,12 @@ def test_the_table_of_settings_is_that_of_the_code():
     assert Settings.table() in (ROOT / "docs" / "operator.md").read_text()
 
 
+def test_the_table_of_settings_of_the_score_server_is_that_of_the_code():
+    from score_server.settings import Settings
+
+    assert Settings.table() in (ROOT / "docs" / "serve-models.md").read_text()
+
+
 def test_the_columns_of_the_tracks_table_are_those_of_the_code():
     pytest.importorskip("pyspark")
     from tracks_builder import schemas
@@ -301,7 +317,7 @@ def test_traits_in_the_docs_are_those_of_the_panel():
 def sources() -> list[Path]:
     return [
         f
-        for room in ("multitaskais", "stream_operator", "tracks_builder", "benchmarks")
+        for room in ("multitaskais", "stream_operator", "tracks_builder", "score_server", "web_common", "benchmarks")
         for f in (ROOT / room).rglob("*.py")
     ]
 

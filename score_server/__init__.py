@@ -1,0 +1,1 @@
+"""Scoring on demand: reports in, anomalies with what was expected out, over HTTP."""

@@ -1,0 +1,64 @@
+"""Who may ask: this machine alone, or whoever has the token."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from litestar.connection import ASGIConnection
+from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
+
+from multitaskais.errors import ConfigError
+
+TOKEN_CHARS_MIN = 16
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """``bind`` is the address that is listened on; ``token`` is empty when none is asked for. ``names`` are the two settings' names."""
+
+    bind: str
+    token: str
+    names: tuple[str, str] = ("SERVE_BIND", "SERVE_TOKEN")
+
+    def __post_init__(self) -> None:
+        bind, token = self.names
+        if self.token and (len(self.token) < TOKEN_CHARS_MIN or not self.token.isascii()):
+            raise ConfigError(
+                f"{token} must have {TOKEN_CHARS_MIN} ASCII characters or more (try: openssl rand -hex 16)"
+            )
+        if not self.token and not is_loopback(self.bind):
+            raise ConfigError(
+                f"{bind}={self.bind} lets other machines ask: set {token} as well (try: openssl rand -hex 16)"
+            )
+
+    def guard(self) -> Callable[[ASGIConnection, Any], None]:
+        """For Litestar: raises unless the request may be answered."""
+
+        def check(connection: ASGIConnection, _: Any) -> None:
+            if not self.token:
+                # Without a token a foreign site could reach us through a name that it lets point to this machine.
+                host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
+                if not is_loopback(host):
+                    raise PermissionDeniedException(
+                        f"ask by a name of this machine (127.0.0.1, localhost), or set {self.names[1]}"
+                    )
+                return
+            scheme, _, given = connection.headers.get("authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.token.encode()):
+                raise NotAuthorizedException("give the token: Authorization: Bearer ...", headers={"WWW-Authenticate": "Bearer"})  # fmt: skip
+
+        return check

@@ -1,0 +1,121 @@
+"""How a server of ours is made and run."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import uvicorn
+from litestar import Litestar, get
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme
+
+from multitaskais import __version__
+from multitaskais.errors import ConfigError, OperatorError
+
+from .errors import HANDLERS
+
+
+def document(title: str, description: str, routes: Sequence[Any]) -> dict[str, Any]:
+    """The OpenAPI document of routes; those with a body stand here with ``data: Struct`` and are never called."""
+    config = OpenAPIConfig(
+        title=title,
+        description=description,
+        version=__version__,
+        render_plugins=[],
+        components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
+        create_examples=False,
+    )
+    return Litestar(list(routes), openapi_config=config, logging_config=None).openapi_schema.to_schema()
+
+
+def make_app(routes: Sequence[Any], openapi: dict[str, Any], max_body_bytes: int, **more: Any) -> Litestar:
+    """A Litestar application with our errors, and ``openapi`` at /schema/openapi.json; no page that loads scripts from elsewhere.
+
+    Routes with a body take it as ``body: bytes``: Litestar's own way reads JSON twice and takes text for numbers.
+    """
+    content = json.dumps(openapi).encode()
+
+    @get("/schema/openapi.json", media_type="application/json")
+    async def schema() -> bytes:
+        return content
+
+    return Litestar(
+        [*routes, schema],
+        exception_handlers=HANDLERS,
+        openapi_config=None,
+        request_max_body_size=max_body_bytes,
+        logging_config=None,
+        **more,
+    )
+
+
+def require_port(bind: str, port: int, name: str) -> None:
+    """Raise unless the address can be listened on."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(bind, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]  # fmt: skip
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except OSError as e:
+        if e.errno == errno.EADDRINUSE:
+            raise OperatorError(
+                f"{bind}:{port} is taken by another program: give this one another {name} or --port"
+            ) from None
+        raise OperatorError(f"{bind}:{port} cannot be listened on ({e.strerror})") from None
+
+
+def run(app: Any, bind: str, port: int) -> int:
+    """Serve until SIGTERM or SIGINT; requests that are under way are answered."""
+    config = uvicorn.Config(app, host=bind, port=port, log_config=None, access_log=False, server_header=False, timeout_keep_alive=30, timeout_graceful_shutdown=30, lifespan="on")  # fmt: skip
+    server = uvicorn.Server(config)
+    # uvicorn stops in order upon SIGTERM, and then sends it again to whom it found there.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    return 0 if server.started else 2
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "t": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
+            "level": record.levelname,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def log_to_stderr(form: str, level: str) -> None:
+    """One line an event, ``console`` or ``json``."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for noisy in ("httpx", "litestar"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def from_environment(names: Mapping[str, type], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Values of settings by their variables, each also with ``MULTITASKAIS_`` before it, which goes first; a wrong one is one line."""
+    values: dict[str, Any] = {}
+    for name, kind in names.items():
+        text = environ.get(f"MULTITASKAIS_{name.upper()}", environ.get(name.upper()))
+        if text is None:
+            continue
+        try:
+            values[name] = kind(text)
+        except ValueError:
+            meant = {int: "a whole number", float: "a number"}.get(kind, "text")
+            raise ConfigError(f"{name.upper()}={text!r}: must be {meant}") from None
+    return values
