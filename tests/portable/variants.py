@@ -13,10 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from multitaskais.config import Region
+from multitaskais.config import Region, TrackRules
+from multitaskais.encounters.patterns import learn
 from multitaskais.model.samples import load_reports
 from multitaskais.simulate import SimulationSettings, simulate
 from multitaskais.simulate.archive import write_archive
+from multitaskais.tracks.quality import screen
 
 ROOT = Path(__file__).resolve().parents[2]
 START = 1_767_225_600.0  # 2026-01-01
@@ -31,6 +33,15 @@ KERNELS = {
     "Nehalem": ("sse4_2",),
     "Prescott": ("sse3", "pni"),
 }
+# Over the middle of the simulated traffic.
+_BOX = [[[-5.6, 47.9], [-4.9, 47.9], [-4.9, 48.9], [-5.6, 48.9], [-5.6, 47.9]]]
+ZONES = [
+    {"type": "Feature", "properties": properties, "geometry": {"type": "Polygon", "coordinates": _BOX}}
+    for properties in (
+        {"name": "reserve", "rule": "enter"},
+        {"name": "slow water", "rule": "slower", "speed_knots": 12.0},
+    )
+]
 
 
 class Variant(NamedTuple):
@@ -111,7 +122,10 @@ def make_logs(folder: Path, vessels: int, abnormal: int, day: Path | None = None
         Region.load("brittany"), SimulationSettings(START, 1, vessels, abnormal), np.random.default_rng(5)
     )
     write_archive(traffic, folder / "archive")
-    np.save(folder / "log.npy", traffic.reports[np.argsort(traffic.reports["t"], kind="stable")])
+    log = traffic.reports[np.argsort(traffic.reports["t"], kind="stable")]
+    np.save(folder / "log.npy", log)
+    learn(log[screen(log, Region.load("brittany"), TrackRules()) == 0]).save(folder / "encounters.npz")
+    (folder / "zones.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": ZONES}))
     if day is not None:
         reports, _ = load_reports([str(day)], Region.load("gulf"), None)
         mine = np.unique(reports["mmsi"])[::every]

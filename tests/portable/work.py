@@ -7,6 +7,7 @@ LOGS holds ``archive/`` (NMEA lines of a simulated day), ``log.npy`` (its report
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import os
@@ -25,11 +26,13 @@ from threadpoolctl import threadpool_info
 from multitaskais.ais.vectorized.block import compiled_kernel
 from multitaskais.cli import main
 from multitaskais.detection import checks
+from multitaskais.encounters.patterns import Patterns
 from multitaskais.engine import batch
 from multitaskais.engine.engine import PartitionEngine
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.folder import Model
 from multitaskais.model.samples import load_reports, samples_of
+from multitaskais.zones.zone import read_zones_file
 
 SIMULATED, REAL = "brittany", "gulf"
 CUTS = 7
@@ -89,6 +92,14 @@ def fold(model: Model, log: NDArray[np.void], out: Path, name: str) -> tuple[int
     return write_lines(out / f"{name}.alerts.jsonl", [a.as_dict() for a in told]), len(states)
 
 
+def encounters(model: Model, logs: Path, out: Path, log: NDArray[np.void]) -> int:
+    """Meetings, silences and zones over the log: (revisions)."""
+    usual = dataclasses.replace(model, patterns=Patterns.load(logs / "encounters.npz"))
+    zones = read_zones_file(logs / "zones.geojson")
+    alerts = batch.run_fleet(usual, log, zones).alerts
+    return write_lines(out / "encounters.alerts.jsonl", [a.as_dict() for a in alerts])
+
+
 def contract(model: Model, log: NDArray[np.void], out: Path) -> int:
     """All checks of every detector of the panel, and the bytes of its scores and states."""
     samples, _, _ = samples_of(log, model.region, model.track_rules, model.detection_rules, all_tracks=True)
@@ -113,7 +124,8 @@ def run(logs: Path, out: Path) -> dict[str, Any]:
     (out / "reports.txt").write_text(hashlib.sha256(reports.tobytes()).hexdigest() + "\n")
     log, model = np.load(logs / "log.npy"), modelfolder.load(SIMULATED)
     told, states = fold(model, log, out, "fold")
-    found = {"revisions": told + detect(logs, out), "states": states, "detectors": contract(model, log, out)}
+    told += detect(logs, out) + encounters(model, logs, out, log)
+    found = {"revisions": told, "states": states, "detectors": contract(model, log, out)}
     if (logs / "real.npy").exists():
         real = np.load(logs / "real.npy")
         gulf = modelfolder.load(REAL)
