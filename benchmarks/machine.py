@@ -60,7 +60,16 @@ def _processor() -> str:
 
 def sgemm_peak() -> float:
     """Greatest float32 multiplication rate of one core, FLOP/s, best of some tries."""
-    a = np.random.default_rng(0).standard_normal((PEAK_SIZE, PEAK_SIZE)).astype(np.float32)
+    return _peak(np.dtype(np.float32))
+
+
+def dgemm_peak() -> float:
+    """The same of float64."""
+    return _peak(np.dtype(np.float64))
+
+
+def _peak(dtype: np.dtype) -> float:
+    a = np.random.default_rng(0).standard_normal((PEAK_SIZE, PEAK_SIZE)).astype(dtype)
     b, out = a.T.copy(), np.empty_like(a)
     best = 0.0
     with threadpool_limits(1, "blas"):

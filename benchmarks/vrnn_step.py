@@ -1,7 +1,8 @@
 """Claim: a VRNN step runs at 45 % of the machine's greatest multiplication rate, and beside it: how often as fast as the dense graph in TensorFlow.
 
-The peak is measured in the same run. Work counted: the multiplications and additions that the step really does in matrix products
-(folded weights, gathered four-hot), so what is spent on exponentials, copies and Python is loss.
+The peak is that of float64, in which the products are exact; it is measured in the same run. Work counted: the multiplications and
+additions that the step really does in matrix products (folded weights, gathered four-hot), so what is spent on look-ups, copies and
+Python is loss.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from multitaskais.networks.scorer import NumpyScorer
 from multitaskais.networks.weights import Sizes, VrnnWeights
 
 from .harness import Result, compare, require, seconds
-from .machine import sgemm_peak
+from .machine import dgemm_peak
 from .reference import vrnn_dense
 from .workload import region
 
 BATCHES, SAMPLES, ROUNDS = (64, 1024, 4096), (1, 16, 0), 5
 SHARE_GOAL = 0.45
-SAME = 2e-3  # nats of some tens; float32 in another order of sums
+SAME = 2e-3  # nats of some tens; the graph computes in float32
 
 LIMITS = {
-    name: "the rest of the time goes into exponentials, logarithms and element-wise passes of a 602-wide emission, and at 64 vessels into one block's copies of states and calls."
+    name: "the rest of the time goes into look-ups and element-wise passes of a 602-wide emission, and at 64 vessels into one block's copies of states and calls."
     for name in [f"vrnn_step/peak S={s} n={n}" for s in (1, 16) for n in (64, 1024, 4096)]
 }
 
@@ -122,14 +123,14 @@ def _share(name: str, work: Callable[[], None], n: int, samples: int, sizes: Siz
     pairs = []
     for _ in range(rounds):
         rate = n / seconds(work)
-        pairs.append((rate * flops(sizes, samples), sgemm_peak()))
+        pairs.append((rate * flops(sizes, samples), dgemm_peak()))
     shares = sorted(a / b for a, b in pairs)
     share, peak = shares[len(shares) // 2], sorted(b for _, b in pairs)[len(pairs) // 2]
     us = flops(sizes, samples) / (share * peak) * 1e6
     return Result(
         name,
         f"one step of {n:,} vessels, " + (f"S = {samples}" if samples else "posterior mean (S = 0)"),
-        "greatest float32 matrix multiplication rate",
+        "greatest float64 matrix multiplication rate",
         "GFLOP/s",
         share * peak / 1e9,
         peak / 1e9,

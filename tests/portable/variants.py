@@ -53,7 +53,8 @@ class Variant(NamedTuple):
     @property
     def name(self) -> str:
         numba = "numba" if self.numba else "no numba"
-        return f"{self.kernel or 'kernel as set'}, {self.simd}, {self.threads} threads, {numba}"
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.kernel or 'kernel as set'}, {self.simd}, {threads}, {numba}"
 
     def processor(self) -> dict[str, str]:
         """The environment that makes a process run as on such a processor."""
