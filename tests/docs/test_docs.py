@@ -224,6 +224,32 @@ def test_the_walk_of_a_report_names_functions_where_they_are():
         assert not missing, f"{file} has no {function}"
 
 
+def identifiers() -> set[str]:
+    """Every class, function, method and module-level constant of the product."""
+    found: set[str] = set()
+    for file in sources():
+        for n in ast.walk(ast.parse(file.read_text())):
+            if isinstance(n, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+                found.add(n.name)
+            elif isinstance(n, ast.Assign | ast.AnnAssign):
+                targets = n.targets if isinstance(n, ast.Assign) else [n.target]
+                found |= {t.id for t in targets if isinstance(t, ast.Name)}
+    return found
+
+
+def test_each_row_of_the_glossary_names_an_identifier_that_exists():
+    rows = re.findall(r"^\| (?!term |---)(.*) \|$", (ROOT / "docs" / "glossary.md").read_text(), re.M)
+    assert len(rows) >= 25
+    known = identifiers()
+    for row in rows:
+        term, _, _, code = row.split(" | ")
+        named = _CODE.findall(code)
+        assert named, f"{term} names no identifier"
+        assert set(named) <= known, f"{term}: there is no {set(named) - known}"
+    terms = [row.split(" | ")[0] for row in rows]
+    assert len(set(terms)) == len(terms)
+
+
 def test_the_architecture_lists_every_decision():
     text = (ROOT / "docs" / "architecture.md").read_text()
     for page in (ROOT / "docs" / "adr").glob("*.md"):
