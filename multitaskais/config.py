@@ -119,6 +119,7 @@ class TrackRules(_Json):
     cut_s: float = 86400.0  # a track is cut at 24 h
     lateness_s: float = 120.0  # reports are put in order over this span of the vessel's own time
     duplicate_s: float = 10.0  # equal reports within this count once
+    copy_s: float = 30.0  # the same of a ship that moves: it never is at one place twice, so this is one transmission heard later again
     side_reports: int = 5  # contract: two tracks when both sides go on for this many reports each ...
     side_window_s: float = 1800.0  # ... within this time
     side_switches: int = 4  # interleaved: at least so many changes between the sides in that time
@@ -137,6 +138,8 @@ class TrackRules(_Json):
         for f in dataclasses.fields(self):
             if not getattr(self, f.name) > 0:
                 raise ConfigError(f"TrackRules: {f.name} must be greater than 0")
+        if self.copy_s < self.duplicate_s:
+            raise ConfigError("TrackRules: copy_s must not be smaller than duplicate_s")
         if self.lateness_s >= self.gap_max_s:
             raise ConfigError("TrackRules: lateness_s must be smaller than gap_max_s")
 

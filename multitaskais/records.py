@@ -91,6 +91,9 @@ class Reason(StrEnum):
     FUTURE = "future"  # ahead of its partition's clock and not confirmed
     BEHIND = "behind"  # hours behind its partition's clock (a broken station clock)
     DISPLACED = "displaced"  # needs an impossible speed; left out of the track, kept as evidence
+    STATION_CLOCK = (
+        "station_clock"  # on the ship's own course, whole hours ahead or behind: its station's clock is wrong
+    )
     # live records only
     BAD_JSON = "bad_json"
     BAD_VALUE = "bad_value"

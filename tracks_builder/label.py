@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from multitaskais.config import TrackRules
 from multitaskais.records import REPORT_DTYPE, Reason
+from multitaskais.tracks.quality import REASONS
 
 from .decode import OTHER_YEAR, task_number
 from .schemas import HOUR_S, KEY_MMSI_SHIFT, PACKED, PACKED_DTYPE, TRACKS_ARROW, WRITTEN_TO
@@ -170,7 +171,8 @@ class LabelTask:
         keep = labels.rows["code"] == 0
         evidence = labels.rows["code"] == DISPLACED
         wanted = keep | evidence
-        counts["rejected", "duplicate"] += int((~wanted).sum())
+        for code, n in zip(*np.unique(labels.rows["code"][~wanted], return_counts=True), strict=True):
+            counts["rejected", str(REASONS[code])] += int(n)
         years = _years(labels.rows["start"])
         if self._year is not None:
             mine = years == self._year

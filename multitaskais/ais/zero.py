@@ -29,7 +29,7 @@ _REMEDY: dict[Reason, str] = {
     Reason.NO_POSITION: "their positions are not available or no numbers of degrees; for a table say which columns they are with --columns lat=...,lon=...",
     Reason.OUT_OF_REGION: "all lie outside of the region: give another --model or profile",
     Reason.SOG_NOT_AVAILABLE: "their speed is not available; for a table say which column it is with --columns sog=...",
-    Reason.TOO_FAST: "all are faster than 30 kn, which is not judged (see Limits in README.md)",
+    Reason.TOO_FAST: "all are faster than 30 kn, which is not judged (docs/limits.md)",
 }
 
 

@@ -30,8 +30,15 @@ COARSE_DECIMALS, COARSE_STEP_DEG = (
 TYPE_27_STEP_DEG = 0.1 / 60.0
 # Latitude and longitude are sent in 1/10000 minute; bits whose flip moves a ship by more than 1 km: 13 (0.8 nautical miles) to 27.
 FLIP_DEG = tuple((1 << bit) / 600_000.0 for bit in range(13, 28))
+COPY_KNOTS = 1.0  # at this speed a ship passes several steps of 1/10000 minute in a second
+COPY_GRID = 1000.0  # positions on a grid of 0.001 deg (111 m) may be equal though the ship moves
 TURN_DEG = 20.0  # course and heading of a ship do not both change by more between two reports, nearly always
 MAKES_WAY_KNOTS = 2.0
+# A clock in another zone (``is_station_clock``): how alike the two reports must be.
+HALF_HOUR_S, HALF_HOURS_MAX = 1800.0, 28
+SAME_COURSE_DEG, SAME_SPEED_KNOTS = 10.0, 1.0
+CLOCK_ACROSS_M, CLOCK_ACROSS_SHARE = 300.0, 0.02
+CLOCK_SPARE_S, CLOCK_SPARE_SHARE = 60.0, 0.01
 _T, _LAT, _LON, _SOG, _COG, _HEADING, _TYPE = 1, 2, 3, 4, 5, 6, 8  # places in a report's tuple
 
 
@@ -49,6 +56,14 @@ def is_jump(before: tuple, after: tuple, rules: TrackRules) -> bool:
         return False
     step_m = resolution_m(before, after)
     return made_m > reach_m + step_m and not _is_stamp_error(before, after, made_m, rules, step_m)
+
+
+def is_copy(report: tuple) -> bool:
+    """Whether a report equal to this one can only be the same transmission: the ship moves and its position is fine."""
+    if report[_SOG] < COPY_KNOTS:
+        return False
+    lat, lon = report[_LAT] * COPY_GRID, report[_LON] * COPY_GRID
+    return abs(lat - round(lat)) > 1e-6 or abs(lon - round(lon)) > 1e-6
 
 
 def resolution_m(before: tuple, after: tuple) -> float:
@@ -84,6 +99,37 @@ def _is_stamp_error(before: tuple, after: tuple, made_m: float, rules: TrackRule
     across = abs(dx * north - dy * east) / length
     beyond = max(0.0, along - speed * (dt + rules.stamp_error_s), speed * (dt - rules.stamp_error_s) - along)
     return scalars.hypot(across, beyond) <= spare_m
+
+
+def is_station_clock(before: tuple, after: tuple, rules: TrackRules) -> bool:
+    """Whether a displaced report lies where the ship was, or will be, whole half hours ago or ahead: a station's clock is in another zone, and
+    the ship is where it should be. Same speed, same course, on the line of it; narrow, so that hardly any real displacement looks like it."""
+    turned = _turn(before[_COG], after[_COG])
+    speed_knots = 0.5 * (before[_SOG] + after[_SOG])
+    if (
+        not turned <= SAME_COURSE_DEG
+        or abs(before[_SOG] - after[_SOG]) > SAME_SPEED_KNOTS
+        or speed_knots < MAKES_WAY_KNOTS
+    ):
+        return False
+    along, across = _along_and_across(before, after)
+    if across > CLOCK_ACROSS_M + CLOCK_ACROSS_SHARE * abs(along):
+        return False
+    offset_s = along / (speed_knots * KNOT_MPS) - (after[_T] - before[_T])
+    zones = round(offset_s / HALF_HOUR_S)
+    spare_s = CLOCK_SPARE_S + CLOCK_SPARE_SHARE * abs(offset_s)
+    return 0 < abs(zones) <= HALF_HOURS_MAX and abs(offset_s - zones * HALF_HOUR_S) <= spare_s
+
+
+def _along_and_across(before: tuple, after: tuple) -> tuple[float, float]:
+    """Metres along the mean course of the two and (unsigned) across it; both have a course."""
+    east = math.sin(math.radians(before[_COG])) + math.sin(math.radians(after[_COG]))
+    north = math.cos(math.radians(before[_COG])) + math.cos(math.radians(after[_COG]))
+    length = math.hypot(east, north)
+    cosine = math.cos(math.radians(0.5 * (before[_LAT] + after[_LAT])))
+    dx = math.remainder(after[_LON] - before[_LON], 360.0) * M_PER_DEG * cosine
+    dy = (after[_LAT] - before[_LAT]) * M_PER_DEG
+    return (dx * east + dy * north) / length, abs(dx * north - dy * east) / length
 
 
 def may_be_garbled(before: tuple, after: tuple, rules: TrackRules) -> bool:

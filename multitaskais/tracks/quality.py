@@ -24,6 +24,7 @@ REASONS: tuple[Reason, ...] = (
     Reason.LATE,
     Reason.DUPLICATE,
     Reason.DISPLACED,
+    Reason.STATION_CLOCK,
 )
 CODE: dict[Reason, int] = {reason: i for i, reason in enumerate(REASONS) if i}
 

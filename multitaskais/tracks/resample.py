@@ -282,7 +282,7 @@ def _pairs(nodes: _Floats) -> tuple[_Floats, NDArray[np.bool_]]:
 
 
 def _apart(t: _Floats) -> NDArray[np.int64]:
-    """Chain of reports more than 2 s apart: each the first that is so after the one before."""
+    """Chain of reports more than ``PAIR_MIN_S`` apart: each the first that is so after the one before."""
     # The sampler compares differences; a sum may round to the other side, so look at the neighbours again.
     following = np.searchsorted(t, t + PAIR_DT_S[0], side="right").tolist()
     times = t.tolist()

@@ -16,8 +16,9 @@ from ..config import STEP_S
 from .geometry import COS_TABLE, SIN_TABLE, TABLE_PER_DEG
 from .tracker import Report
 
-# A pair of reports says something about velocity when it lies further apart than the one, within the other.
-PAIR_DT_S = PAIR_MIN_S, PAIR_MAX_S = 2.0, 600.0
+# A pair of reports says something about velocity when it lies further apart than the one, within the other. Stamps are some seconds
+# wrong on every real feed: over 10 s they make a straight ship contradict itself by 10 kn and more, over 50 s by 1 or 2.
+PAIR_DT_S = PAIR_MIN_S, PAIR_MAX_S = 50.0, 600.0
 KNOTS_PER_DEG_S = 60.0 * 3600.0  # 1 deg of latitude = 60 nautical miles
 PAIRS_MAX = 64  # of one slot kept for the median; a slot with more is thinned evenly
 
@@ -43,7 +44,7 @@ def median(values: list[float]) -> float:
 class SlotSampler(msgspec.Struct, array_like=True):
     """State of one line's grid; moves by ``feed``.
 
-    Pairs: each report and the last one before it that is more than 2 s older (at 2 s reporting, two intervals), where that is within
+    Pairs: each report and the last one before it that is more than 50 s older, where that is within
     600 s and both have a course. A pair belongs to the slot in which its second report came. Its mismatch is |velocity made good -
     mean of the reported velocities|, knots, on a flat chart at the middle latitude.
     """

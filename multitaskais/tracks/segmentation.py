@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..config import KNOT_MPS, Region, TrackRules
 from ..records import Reason
+from .displacement import COPY_GRID, COPY_KNOTS
 from .geometry import great_circles_m
 from .quality import CODE, screen
 from .tracker import Accepted, Rejected, VesselTracker, track_name
@@ -110,10 +111,12 @@ def _look(r: NDArray[np.void], rules: TrackRules) -> tuple[NDArray[np.bool_], ND
     certain = np.zeros(n, bool)  # equal to one that is itself counted
     pairs = []
     for k in range(1, n):
-        near = np.flatnonzero((mmsi[k:] == mmsi[:-k]) & (t[k:] - t[:-k] <= rules.duplicate_s))
+        dt = t[k:] - t[:-k]
+        near = np.flatnonzero((mmsi[k:] == mmsi[:-k]) & (dt <= rules.copy_s))
         if not len(near):
             break
         near = near[(lat[near + k] == lat[near]) & (lon[near + k] == lon[near])]
+        near = near[(dt[near] <= rules.duplicate_s) | _are_copies(lat[near], lon[near], sog[near])]
         for name in _CONTENT[2:]:
             x, y = r[name][near + k], r[name][near]
             same = x == y
@@ -139,6 +142,12 @@ def _look(r: NDArray[np.void], rules: TrackRules) -> tuple[NDArray[np.bool_], ND
     special = np.zeros(vessel[-1] + 1, bool)
     special[vessel[doubtful]] = True
     return ~special[vessel], matched
+
+
+def _are_copies(lat: NDArray[np.float64], lon: NDArray[np.float64], sog: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """``displacement.is_copy`` of (n,) reports."""
+    y, x = lat * COPY_GRID, lon * COPY_GRID
+    return (sog >= COPY_KNOTS) & ((np.abs(y - np.rint(y)) > 1e-6) | (np.abs(x - np.rint(x)) > 1e-6))
 
 
 def _segment_ordinary(

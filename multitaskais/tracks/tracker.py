@@ -9,7 +9,7 @@ comes later than that is ``late``. Held reports are bounded by ``BUFFERED_MAX``;
 (none does) has its oldest released early.
 
 **Duplicates.** A released report equal in position, sog, cog, heading, status and type to one that was counted within the last
-``duplicate_s`` is a duplicate.
+``duplicate_s`` is a duplicate; of a ship that moves within ``copy_s``.
 
 **Lines.** A report continues the nearest line from whose last report it needs no jump: with dt > 2 s no more than ``jump_excess_knots``
 above its own speed, else no more than ``jump_min_m``. One that continues no line is *displaced*: always a ``Jump`` event, and it
@@ -34,7 +34,7 @@ import msgspec
 
 from ..config import KNOT_MPS, TrackRules
 from ..records import Reason
-from .displacement import is_jump, may_be_garbled
+from .displacement import is_copy, is_jump, is_station_clock, may_be_garbled
 from .geometry import great_circle_m
 
 BUFFERED_MAX = 4096
@@ -212,15 +212,20 @@ class VesselTracker(msgspec.Struct, array_like=True):
     def _release(self, r: Any, rules: TrackRules, events: list[TrackEvent]) -> None:
         t = r[1]
         recent = self.recent
-        if recent and t - recent[-1][1] <= rules.duplicate_s:
+        if recent and t - recent[-1][1] <= rules.copy_s:
             for q in reversed(recent):
-                if t - q[1] > rules.duplicate_s:
+                if t - q[1] > rules.copy_s:
                     break
-                if q[2] == r[2] and q[3] == r[3] and same_content(q, r):
+                if (
+                    q[2] == r[2]
+                    and q[3] == r[3]
+                    and same_content(q, r)
+                    and (t - q[1] <= rules.duplicate_s or is_copy(r))
+                ):
                     events.append(Rejected(Reason.DUPLICATE, r))
                     return
-            if t - recent[0][1] > rules.duplicate_s:
-                self.recent = recent = [q for q in recent if t - q[1] <= rules.duplicate_s]
+            if t - recent[0][1] > rules.copy_s:
+                self.recent = recent = [q for q in recent if t - q[1] <= rules.copy_s]
             recent.append(r)
         else:
             self.recent = [r]
@@ -267,6 +272,9 @@ class VesselTracker(msgspec.Struct, array_like=True):
     def _displace(self, r: Any, rules: TrackRules, events: list[TrackEvent]) -> None:
         excess = [(needed_knots(target.last, r, rules.jump_min_dt_s) - r[4], target) for target in self.targets]
         least, target = min(excess, key=lambda pair: pair[0])
+        if any(is_station_clock(other.last, r, rules) for other in self.targets):
+            events.append(Rejected(Reason.STATION_CLOCK, r))
+            return
         tentative: TentativeTrack | None = None
         side_m = math.inf
         for s in self.tentative_tracks:

@@ -44,6 +44,21 @@ def jumps(p, q, rules):
     return abs(way - nearest) > spare
 
 
+def other_zone(p, q):
+    """The place of the ship some half hours ago or ahead, by dead reckoning."""
+    speed = (p.sog + q.sog) / 2
+    if not (abs((p.cog - q.cog + 180) % 360 - 180) <= 10 and abs(p.sog - q.sog) <= 1 and speed >= 2):
+        return False
+    course = cmath.rect(1, math.radians(p.cog)) + cmath.rect(1, math.radians(q.cog))
+    east = ((q.lon - p.lon + 180) % 360 - 180) * math.cos(math.radians((p.lat + q.lat) / 2))
+    way = (q.lat - p.lat + 1j * east) * 111_195.08 * course.conjugate() / abs(course)
+    off = way.real / (speed * KNOT) - (q.t - p.t)
+    nearest = min(range(-28, 29), key=lambda k: abs(off - 1800 * k))
+    return (
+        bool(nearest) and abs(off - 1800 * nearest) <= 60 + abs(off) / 100 and abs(way.imag) <= 300 + abs(way.real) / 50
+    )
+
+
 def name(r):
     return f"{r.mmsi:09d}-{dt.datetime.fromtimestamp(int(r.t), dt.UTC):%Y%m%dT%H%M%SZ}"
 
@@ -126,7 +141,9 @@ def oracle(reports, rules):
                 split(tentative)
 
     for r in reports:
-        if any(r.t - q.t <= rules.duplicate_s and str(q[2:9]) == str(r[2:9]) for q in kept):
+        moves = r.sog >= 1.0 and any(f"{x:.6f}"[-3:] != "000" for x in (r.lat, r.lon))
+        window = rules.copy_s if moves else rules.duplicate_s
+        if any(r.t - q.t <= window and str(q[2:9]) == str(r[2:9]) for q in kept):
             fate[id(r)] = ("duplicate", -1, "")
             continue
         kept.append(r)

@@ -276,7 +276,33 @@ def test_one_report_with_a_flipped_bit_is_left_out_without_a_word(bit, field):
     track[field][30] += (1 << bit) / 600_000 * (-1 if track[field][30] > 0 else 1)
     events = run(track)
     assert not of(events, Jump)
-    assert [(e.reason, e.report[1]) for e in of(events, Rejected)] == [(Reason.DISPLACED, T0 + 1800)]
+    (rejected,) = of(events, Rejected)
+    assert rejected.report[1] == T0 + 1800
+    assert rejected.reason in (Reason.DISPLACED, Reason.STATION_CLOCK)  # a place on the course may be either
+
+
+@pytest.mark.parametrize("hours", [-12.0, -5.5, -1.0, 0.5, 1.0, 9.0])
+def test_a_second_station_whose_clock_is_whole_hours_wrong_makes_no_jump_and_no_second_ship(hours):
+    heard = sail(400)
+    again = sail(400)[7::20]
+    again["t"] += hours * 3600
+    events = run(merged(heard, again)[: 400 + len(again)])
+    assert not of(events, Jump)
+    assert not of(events, IdentityConflict)
+    inside = [r for r in again.tolist() if T0 < r[1] < heard["t"][-1]]
+    clock = [e.report for e in of(events, Rejected) if e.reason is Reason.STATION_CLOCK]
+    assert len(clock) >= 0.95 * len(inside)
+
+
+def test_a_copy_of_a_moving_ships_report_up_to_30_s_late_counts_once_and_a_lying_ships_are_two():
+    for late_s, copies in ((12.0, 1), (30.0, 1), (31.0, 0)):
+        first = report(T0, 48.00013)
+        events = fold([first, first._replace(t=T0 + late_s), report(T0 + 60, 48.0029)])
+        assert [e.reason for e in of(events, Rejected)] == [Reason.DUPLICATE] * copies
+    still = report(T0, 48.00013, sog=0.0)
+    assert not of(fold([still, still._replace(t=T0 + 12)]), Rejected)
+    coarse = report(T0, 48.001)  # a table of three decimals: the ship may have moved
+    assert not of(fold([coarse, coarse._replace(t=T0 + 12)]), Rejected)
 
 
 def test_a_report_with_the_rest_of_another_ships_message_is_left_out_but_a_second_one_is_a_jump():

@@ -1,0 +1,288 @@
+"""What the world really sends: cases from public reports, each tried on the product and judged.
+
+    python -m tests.cases                  # the table; exit code 1 when one of them is wrong
+    python -m tests.cases DIR              # inputs from another folder
+
+Inputs stand beside the checkout (``../shared/cases/input``); a case whose input is absent says so. Each case says what is right and why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from multitaskais.ais.archives import list_files, read_reports
+from multitaskais.cli import main as multitaskais
+from multitaskais.errors import InputError
+from multitaskais.records import REPORT_DTYPE, Counts
+from multitaskais.times import read_time
+
+NOON = 1_714_564_800.0  # 2024-05-01 12:00:00 UTC, when most of the inputs begin
+
+
+class Outcome(NamedTuple):
+    right: bool
+    seen: str
+
+
+class Case(NamedTuple):
+    number: str
+    input: str | None  # name in the folder of inputs
+    why: str  # what is right
+    check: Callable[[Path], Outcome]
+
+
+CASES: list[Case] = []
+
+
+def case(number: str, name: str | None, why: str) -> Callable[[Callable[[Path], Outcome]], Callable[[Path], Outcome]]:
+    def add(check: Callable[[Path], Outcome]) -> Callable[[Path], Outcome]:
+        CASES.append(Case(number, name, why, check))
+        return check
+
+    return add
+
+
+def read(path: Path, **options: object) -> tuple[np.ndarray, Counts]:
+    counts, parts = Counts(), [np.zeros(0, REPORT_DTYPE)]
+    for reports, of_batch in read_reports(path, **options):  # type: ignore[arg-type]
+        parts.append(reports)
+        counts.add(of_batch)
+    return np.concatenate(parts), counts
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    """(exit code, standard output, standard error) of a command of the package."""
+    out, err = io.TextIOWrapper(io.BytesIO()), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            code = multitaskais(list(arguments))
+        except SystemExit as e:
+            code = int(e.code or 0)
+    out.flush()
+    return code, out.buffer.getvalue().decode(), err.getvalue()  # type: ignore[attr-defined]
+
+
+def detect(path: Path) -> tuple[int, dict, str]:
+    with tempfile.TemporaryDirectory() as folder:
+        code, out, err = run("detect", str(path), "--model", "anywhere", "--json", "--out", folder)
+    return code, json.loads(out) if out.strip() else {}, err
+
+
+def one_line_refusal(code: int, err: str, *words: str) -> Outcome:
+    lines = [line for line in err.splitlines() if line.strip()]
+    fine = code == 2 and bool(lines) and all(w in lines[-1] for w in words)
+    fine &= not any(w in err for w in ("Traceback", "Reason.", "java.", "NoneType"))
+    return Outcome(fine, lines[-1][:110] if lines else f"exit {code}, no word")
+
+
+def times_are(reports: np.ndarray, first: float, n: int) -> Outcome:
+    t = reports["t"]
+    return Outcome(
+        len(t) == n and abs(t.min() - first) < 1.0, f"{len(t)} of {n} dated, first {t.min() if len(t) else 'none'}"
+    )
+
+
+def dated(number: str, name: str, n: int, why: str, first: float = NOON) -> None:
+    case(number, name, why)(lambda path: times_are(read(path)[0], first, n))
+
+
+for _number, _name, _n, _why in (
+    ("1", "a02_bracket_ms.log", 3, "ISO 8601 in brackets"),
+    ("2", "a01_iso_space.log", 3, "ISO 8601 before the sentence"),
+    ("2b", "a03_epoch_before.log", 3, "seconds before the sentence"),
+    ("3", "a05_opencpn_vdr.csv", 3, "OpenCPN's recording: time of the column"),
+    ("4", "a04_signalk.log", 3, "SignalK's log: milliseconds"),
+    ("5", "a06_aiscatcher_text.log", 3, "AIS-catcher's text: timestamp behind"),
+    ("5b", "a07_aiscatcher.jsonl", 3, "AIS-catcher's JSON: rxuxtime"),
+    ("6", "a09_tag_microseconds.nm4", 3, "16 digits are microseconds"),
+    ("6b", "a10_tag_fraction.nm4", 3, "a fraction in the tag block"),
+    ("17", "a11_rmc_between.log", 3, "a boat's log is dated by its own RMC"),
+    ("29", "d02_ais-2024-05-01.csv.zst", 30, "zstd; longitude before latitude; a blank in the time"),
+    ("31", "c01_one_quote.csv", 30, "a quotation mark costs one row at most"),
+    ("33", "c03_statsat_semicolon.csv", 30, "semicolons, date_time_utc"),
+    ("33b", "d03_month_of_days.zip", 30, "a zip of zips"),
+    ("34", "c04_brest.csv", 30, "Brest's columns"),
+    ("36", "c05_timestamp_iso.csv", 30, "ISO 8601 in a column called timestamp"),
+    ("38", "c08_offset.csv", 30, "an offset is applied"),
+    ("39", "c07_t_unix.csv", 30, "our own columns as CSV"),
+    ("40", "c11_decimal_comma.csv", 30, "decimal commas"),
+    ("41", "c10_speed_course.csv", 30, "speed, course"),
+    ("42", "c12_comment_first.csv", 30, "a comment before the header"),
+    ("46", "d01_rotated", 30, "rotated logs are read"),
+    ("47", "d04_names", 30, "brackets in a name"),
+    ("47b", "d05_colon", 30, "a colon in a name"),
+    ("50", "d07_utf16.cdv", 30, "UTF-16"),
+    ("50b", "d08_cr_only.csv", 30, "line ends of old Macs"),
+    ("51", "d09.csv.lz4", 30, "lz4"),
+):
+    dated(_number, _name, _n, _why)
+
+
+@case("2c", None, "the year 0123 is no year of AIS")
+def _(path: Path) -> Outcome:
+    return Outcome(read_time("0123-05-01 12:00:00") != read_time("0123-05-01 12:00:00"), "no time")
+
+
+@case("10", "b01_sample_counter.log", "a counter of samples is no time")
+def _(path: Path) -> Outcome:
+    code, _, err = detect(path)
+    return one_line_refusal(code, err, "they are no times")
+
+
+@case("15", "e01_group_on_first_part_only.nm4", "parts joined by channel and sequence id")
+def _(path: Path) -> Outcome:
+    code, out, err = run("decode", "--quiet", str(path))
+    return Outcome(code == 0 and len(out.splitlines()) == 1 and "accepted 2" in err, err.strip())
+
+
+@case("16", None, "a tag block with a wrong checksum: its time is dropped, and that is said")
+def _(path: Path) -> Outcome:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "a.nm4"
+        file.write_bytes(b"\\c:1714564800*00\\!AIVDM,1,1,,A,13HOI:0P1pO`<T0K`k83Q2l1P000,0*13\n")
+        code, out, err = run("decode", "--quiet", str(file))
+    return Outcome(code == 0 and '"time":null' in out and "wrong checksum" in err, err.strip().splitlines()[-1][:110])
+
+
+@case("18, 48", "f04_one_station_1h_ahead.nm4", "one station's clock, not one alert a ship")
+def _(path: Path) -> Outcome:
+    _, said, _ = detect(path)
+    return Outcome(said["alerts"] == 0 and said["rejected"].get("station_clock", 0) > 50, str(said["rejected"]))
+
+
+@case("19", "e02_leap_second.cdv", "a leap second is the next minute's first")
+def _(path: Path) -> Outcome:
+    return times_are(read(path)[0], 1_483_228_800.0, 1)
+
+
+@case(
+    "30",
+    "c14_cog_negative.csv",
+    "a course of 12 bits read as signed: -149.6 is 260.0; the ship is as abnormal as with 0..360",
+)
+def _(path: Path) -> Outcome:
+    plain, signed = (detect(path.parent / n)[1] for n in ("c13_cog.csv", path.name))
+    return Outcome(signed["alerts"] == plain["alerts"] > 0, f"alerts {signed['alerts']}, with 0..360 {plain['alerts']}")
+
+
+@case("37", "c09_month_first.csv", "day or month first cannot be told: refused, and the remedy said")
+def _(path: Path) -> Outcome:
+    code, _, err = detect(path)
+    if not one_line_refusal(code, err, "day or month", "dates=month_first").right:
+        return Outcome(False, err)
+    reports, _ = read(path, columns={"dates": "month_first"})
+    return times_are(reports, NOON, 30)
+
+
+@case("44", None, "GeoParquet with points alone is read")
+def _(path: Path) -> Outcome:
+    from tests.ais.wrappings.wrappings import geoparquet, one_fleet
+
+    with tempfile.TemporaryDirectory() as folder:
+        fleet = one_fleet()
+        reports, _ = read(geoparquet(fleet, Path(folder)))
+    return Outcome(len(reports) == len(fleet), f"{len(reports)} of {len(fleet)}")
+
+
+@case("46b", "d01_rotated", "what a folder holds and is no archive is named")
+def _(path: Path) -> Outcome:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "a.cdv").write_bytes((path / "ais.log").read_bytes())
+        (Path(folder) / "notes.md").write_text("x")
+        told = list_files([folder]).told()
+    return Outcome("notes.md" in told, told)
+
+
+@case("52", None, "a type 27 beside a type 1, 200 m apart, is no jump (1/10 minute)")
+def _(path: Path) -> Outcome:
+    from multitaskais.config import TrackRules
+    from multitaskais.tracks.displacement import is_jump
+    from tests.support.builders import T0, report
+
+    before, after = report(T0, 48.00001), report(T0 + 3, 48.00209, msg_type=27)
+    return Outcome(not is_jump(before, after, TrackRules()), "no jump")
+
+
+@case("53", "f03_stamps_up_to_10s_late.nm4", "jitter of stamps is no jump, no second ship, no contradiction")
+def _(path: Path) -> Outcome:
+    _, said, _ = detect(path)
+    return Outcome(said["alerts"] == 0 and said["tracks"] == 1, f"alerts {said['alerts']}, tracks {said['tracks']}")
+
+
+@case("54", "f01_copy_12s_late.nm4", "one transmission heard again 12 s later is one report")
+def _(path: Path) -> Outcome:
+    _, said, _ = detect(path)
+    return Outcome(said["alerts"] == 0 and said["rejected"].get("duplicate", 0) > 200, str(said["rejected"]))
+
+
+@case("fast", "f05_fast_ferry.cdv", "36 kn is not judged: it is said, with the place where the limits stand")
+def _(path: Path) -> Outcome:
+    code, _, err = detect(path)
+    return one_line_refusal(code, err, "too_fast", "docs/limits.md")
+
+
+@case("live", None, "live, a tag block without a time: the time of arrival")
+def _(path: Path) -> Outcome:
+    try:
+        from stream_operator.commands.feed import live_rows
+    except ImportError:
+        return Outcome(True, "not tried: the operator is not installed")
+    line = b"\\s:2573135*7D\\!AIVDM,1,1,,A,13HOI:0P1pO`<T0K`k83Q2l1P000,0*13\n"
+    rows = list(live_rows([line], None, Counts(), clock=lambda: NOON))
+    return Outcome([r[1] for r in rows] == [NOON], f"{len(rows)} report at its arrival")
+
+
+@case("zero", None, "nothing read is an error with the reason, an example and the remedy")
+def _(path: Path) -> Outcome:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "a.log"
+        file.write_bytes(b"!AIVDM,1,1,,A,13HOI:0P1pO`<T0K`k83Q2l1P000,0*13\n" * 3)
+        code, _, err = detect(file)
+    return one_line_refusal(code, err, "no_time", "it begins '!AIVDM")
+
+
+def folder_of_inputs() -> Path:
+    import os
+
+    shared = os.environ.get("MULTITASKAIS_SHARED")
+    return (Path(shared) if shared else Path(__file__).resolve().parents[2] / "shared") / "cases" / "input"
+
+
+def tried(c: Case, inputs: Path) -> Outcome | None:
+    """None where the input is absent."""
+    path = inputs / (c.input or "")
+    if c.input and not path.exists():
+        return None
+    try:
+        return c.check(path)
+    except InputError as e:
+        return Outcome(False, f"refused: {e}")
+
+
+def main(argv: list[str]) -> int:
+    inputs = Path(argv[0]) if argv else folder_of_inputs()
+    wrong = 0
+    print(f"| case | input | right outcome | seen | verdict |\n|{'---|' * 5}")
+    for c in CASES:
+        outcome = tried(c, inputs)
+        verdict = "absent" if outcome is None else "right" if outcome.right else "WRONG"
+        wrong += verdict == "WRONG"
+        seen = "" if outcome is None else outcome.seen.replace("|", "/")
+        print(f"| {c.number} | {c.input or '-'} | {c.why} | {seen} | {verdict} |")
+    print(f"\n{len(CASES)} cases, {wrong} wrong", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
