@@ -67,7 +67,6 @@ def run(args: argparse.Namespace) -> int:
     from ..ais.tables import parse_columns
     from ..ais.zero import day, notes_of, nothing_read
     from ..engine import batch
-    from ..engine.fleet import FleetEvents
     from ..evaluation.live import geojson
     from ..model import folder as modelfolder
     from ..model.samples import load_reports
@@ -88,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if not counts.accepted:
         raise nothing_read(args.tracks, counts, args.format, named, what="no report of a track")
     verdicts = batch.track_verdicts(result)
-    together = batch.run_fleet(model, reports, zones) if zones or model.patterns else FleetEvents()
+    together = batch.run_fleet(model, reports, zones)
     revisions = [a.as_dict() for a in (*result.alerts, *together.alerts)]
     args.out.mkdir(parents=True, exist_ok=True)
     columns = [[getattr(v, name) for v in verdicts] for name in batch.TrackVerdict._fields]

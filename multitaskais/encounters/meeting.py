@@ -55,7 +55,7 @@ class Pair(msgspec.Struct):
     together: bool  # and together: they had gone side by side before
     at: tuple[float, float] = (0.0, 0.0)  # last place
     began: tuple[float, float] = (0.0, 0.0)  # first place
-    score: float = 0.0  # how rare it is; 1 or more is told
+    score: float = 0.0  # how rare it is, once it is a meeting (0 before): 1 or more is told
     told_t: float = 0.0  # slot of the last change that was told; 0 before the first
     revision: int = 0
 
@@ -101,8 +101,9 @@ class MeetingFold:
                     changes.append(self._tell("closed", pair, t))
             elif pair.until == t and pair.until - pair.since >= rules.least_s:
                 if not pair.revision:
-                    if (pair.came or pair.kind == ABREAST) and (value := score(pair)) >= 1.0:
-                        pair.score = value
+                    if not pair.score and (pair.came or pair.kind == ABREAST):
+                        pair.score = score(pair) or -1.0
+                    if pair.score >= 1.0:
                         changes.append(self._tell("raised", pair, t))
                 elif t - pair.told_t >= rules.told_every_s:
                     changes.append(self._tell("updated", pair, t))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import REGIONS, Region
-from ..data.coastline import coastline
+from ..data.coastline import coastline, on_land
 from .metric import M_PER_DEG, cos_latitude, east_degrees
 
 FAR_DEG = 5.0  # shore further away than this in latitude or longitude is not measured
@@ -45,3 +45,9 @@ def distance_from_shore_m(lat: float, lon: float, region: Region | None = None) 
     along = np.minimum(np.maximum(along, 0.0), 1.0)
     x, y = x1 + along * dx, y1 + along * dy
     return float(np.sqrt((x * x + y * y).min())) * M_PER_DEG
+
+
+def is_offshore(lat: float, lon: float, least_m: float, region: Region | None = None) -> bool:
+    """Whether a point lies at sea, so far from shore at least; not on a river or a lake, which the outline counts as land."""
+    region = region or REGIONS["global"]
+    return distance_from_shore_m(lat, lon, region) >= least_m and not bool(on_land(lat, lon, region)[0])

@@ -120,9 +120,12 @@ def run(
 
 
 def run_fleet(
-    model: Model, reports: NDArray[np.void], zones: Sequence[Zone] = (), *, finish: bool = True
+    model: Model, reports: NDArray[np.void], zones: Sequence[Zone] = (), *, complete_until: float = math.inf
 ) -> FleetEvents:
-    """(n,) reports in any order -> alerts of meetings, silences (when the model has ``patterns``) and zones, in order of decision."""
+    """(n,) reports in any order -> alerts of meetings, silences (when the model has ``patterns``) and zones, in order of decision.
+
+    ``complete_until``: nothing older comes after the archive (Unix s); what waits for that is decided.
+    """
     reports = reports[np.lexsort((reports["mmsi"], reports["t"]))]
     fleet = FleetEngine(
         model.version, model.patterns, region=model.region, track_rules=model.track_rules, ordered=True, zones=zones
@@ -131,9 +134,8 @@ def run_fleet(
     for start in range(0, len(reports), RUN_REPORTS):
         fleet.process(reports[start : start + RUN_REPORTS])
         found.add(fleet.decide())
-    if finish:
-        fleet.advance_watermark(math.inf)
-        found.add(fleet.decide())
+    fleet.advance_watermark(complete_until)
+    found.add(fleet.decide())
     return found
 
 

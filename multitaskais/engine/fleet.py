@@ -27,6 +27,7 @@ from ..config import Region, TrackRules
 from ..encounters.fleet import FRESH_S, VESSEL_DTYPE, FleetTable
 from ..encounters.meeting import SLOT_S, MeetingFold, Pair
 from ..encounters.patterns import Patterns
+from ..encounters.shore import is_offshore
 from ..encounters.silence import Outage, Silence, SilenceFold
 from ..errors import StateError
 from ..records import REPORT_DTYPE, Alert, Counts, Reason
@@ -39,6 +40,9 @@ from .state import layout
 
 TICK_S = 60.0
 MAX_KNOTS = 102.3  # a fast ship must be seen in a zone; the rules of tracks leave it out
+OFFSHORE_M = (
+    20_000.0  # where no stopping places are known, ships lie at berths and anchorages nearer to the shore than this
+)
 FORGET_S = 4 * 86400.0  # longer than a silence lives
 FORGET_EVERY_S = 3600.0
 N_BUCKETS = 64  # of vessels in the stored state
@@ -92,7 +96,7 @@ class FleetEngine:
 
     Args:
         model_version: written into the alerts.
-        patterns: what is usual; None looks at zones alone.
+        patterns: what is usual; None: nothing is known, so silences are not looked at, and meetings far from shore alone.
         region: for distances from shore.
         track_rules: lateness and the rules of the clock.
         partitions: numbers of the partitions; a tick waits for all of them.
@@ -114,7 +118,7 @@ class FleetEngine:
         self.model_version = model_version
         self.rules = replace(track_rules or TrackRules(), speed_max_knots=MAX_KNOTS)
         self.patterns = patterns or Patterns()
-        self._all = patterns is not None
+        self._region = region
         self._ordered = ordered
         self._clocks = {p: _Clock(WatermarkGenerator()) for p in partitions}
         self._runs: dict[int, deque[_Run]] = {p: deque() for p in self._clocks}
@@ -178,8 +182,14 @@ class FleetEngine:
             clock.complete = max(clock.complete, complete)
         return out
 
+    def heard_elsewhere(self, t: float, partition: int, token: int = 0) -> None:
+        """Reports of other partitions have come as far as ``t``: one of this partition that is older by more than the lateness is late."""
+        clock = self._clocks[partition]
+        self._runs[partition].append(_Run(token, msgspec.msgpack.encode(clock), -math.inf))
+        clock.complete = max(clock.complete, t - self.rules.lateness_s)
+
     def advance_watermark(self, t: float, partition: int = 0, token: int = 0) -> None:
-        """It was said that no report of the partition older than ``t`` will come."""
+        """It was said that no report of the partition older than ``t`` will come: an archive ended, or a person said so."""
         clock = self._clocks[partition]
         self._runs[partition].append(_Run(token, msgspec.msgpack.encode(clock), -math.inf))
         clock.clock.complete_until(t, self.rules)
@@ -189,6 +199,11 @@ class FleetEngine:
     def complete(self) -> float:
         """All partitions' logs are complete up to here, Unix s."""
         return min(c.complete for c in self._clocks.values())
+
+    @property
+    def newest(self) -> float:
+        """Time of the newest report that any partition believed; -inf before the first."""
+        return max(max(c.clock.now, c.complete) for c in self._clocks.values())
 
     def slowest(self) -> tuple[int, float]:
         """The partition that all others wait for, and how far its log is complete."""
@@ -225,7 +240,7 @@ class FleetEngine:
     def _next_tick(self) -> float:
         """End of the next tick at which something can happen; inf when nothing can without a further report."""
         times = [self._pending[0][0]] if self._pending else []
-        if len(self.fleet) and self._all:
+        if len(self.fleet):
             rows = self.fleet.rows
             times.append(_tick_after(float(rows["deadline"].min())))
             slot = (math.floor(self.decided / SLOT_S) + 1.0) * SLOT_S if math.isfinite(self.decided) else math.inf
@@ -250,16 +265,15 @@ class FleetEngine:
         self._changed.update(np.unique(reports["mmsi"] % N_BUCKETS).tolist())
         for change in self.zones.step(self._with_ship(heard), end):
             events.alerts.append(self._alerts.zone(change))
-        if self._all:
-            due = self.fleet.rows["mmsi"][self.fleet.rows["deadline"] <= end]
-            self._changed.update((due % N_BUCKETS).tolist())
-            changes, outages = self._silences.step(self.fleet, heard, end)
-            events.outages += outages
-            for s in changes:
-                self._changed.add(s.silence.mmsi % N_BUCKETS)
-                events.alerts.append(self._alerts.silence(s, ship_in(self.fleet, s.silence.mmsi)))
-            if end % SLOT_S == 0.0:
-                self._slot(end, events)
+        due = self.fleet.rows["mmsi"][self.fleet.rows["deadline"] <= end]
+        self._changed.update((due % N_BUCKETS).tolist())
+        changes, outages = self._silences.step(self.fleet, heard, end)
+        events.outages += outages
+        for s in changes:
+            self._changed.add(s.silence.mmsi % N_BUCKETS)
+            events.alerts.append(self._alerts.silence(s, ship_in(self.fleet, s.silence.mmsi)))
+        if end % SLOT_S == 0.0:
+            self._slot(end, events)
         if end % FORGET_EVERY_S == 0.0:
             gone = self.fleet.rows["t"] < end - FORGET_S
             self._changed.update((self.fleet.rows["mmsi"][gone] % N_BUCKETS).tolist())
@@ -270,6 +284,8 @@ class FleetEngine:
     def _slot(self, end: float, events: FleetEvents) -> None:
         def score(pair: Pair) -> float:
             a, b = (ship_in(self.fleet, m).ship_type for m in (pair.first, pair.second))
+            if not self.patterns.days and not is_offshore(pair.lat, pair.lon, OFFSHORE_M, self._region):
+                return 0.0
             return self.patterns.score(pair.kind, a, b)
 
         for change in self._meetings.step(end, self.fleet.at(end), score):

@@ -93,3 +93,15 @@ def test_an_alert_keeps_to_its_schema():
     schema = json.loads((Path(__file__).parents[2] / "docs/alert.schema.json").read_text())
     for a in alerts(rendezvous()):
         jsonschema.validate(json.loads(json.dumps(a.as_dict(), allow_nan=False)), schema)
+
+
+def test_where_nothing_was_learnt_a_meeting_is_told_far_from_shore_alone():
+    def found(lat, lon):
+        engine = FleetEngine("m", None, ordered=True)
+        engine.process(rendezvous(lat=lat, lon=lon))
+        engine.advance_watermark(float("inf"))
+        return engine.decide().alerts
+
+    assert found(47.0, -8.0)  # the Bay of Biscay
+    assert not found(48.35, -4.85)  # off Brest
+    assert not found(41.9, 12.5)  # Rome: a river is no sea
