@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..config import DetectionRules, Region, TrackRules
+from ..detection.protocol import traits_of
 from ..detection.threshold import Budget
 from ..encounters import patterns
 from ..errors import ConfigError
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         trained = {}
         for name in names or installed():
             weights = args.model / "detectors" / name
-            if weights.is_dir() and hasattr(modelfolder.detector_class(name), "trained"):
+            if weights.is_dir() and traits_of(modelfolder.detector_class(name)).training != "none":
                 # The model folder is replaced as a whole: what was trained is kept aside meanwhile.
                 trained[name] = Path(shutil.copytree(weights, Path(folder) / name))
         model = fit_model(

@@ -54,7 +54,7 @@ class Calibration:
         return np.clip((score - self.mean[row, cell]) / self.sd[row, cell], -self.limit, self.limit)
 
     def score_of_region(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The score behind z, where the whole region is one cell (``cell_calibrated`` False)."""
+        """The score behind z, where the whole region is one cell (``Traits.calibration`` is ``global``)."""
         return z * self.sd[0, 0] + self.mean[0, 0]
 
     def save(self, file: Path) -> None:

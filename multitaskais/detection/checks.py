@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
-from ..records import AlertType, NotJudged
+from ..records import NotJudged
 from . import offline as replay
-from .panel import Traits
-from .protocol import Detector, Scores
+from .protocol import Detector, Scores, traits_of
 
 Line = NDArray[np.void]
+_PARTS = ("name", "state_dtype", "initial", "step", "fit", "save", "load")
 
 
 def check(detector: Detector, samples: NDArray[np.void], region: Region, rules: DetectionRules) -> None:
@@ -40,11 +40,10 @@ def check(detector: Detector, samples: NDArray[np.void], region: Region, rules: 
 
 
 def check_face(detector: Detector) -> None:
-    assert isinstance(detector, Detector), "a part of the Detector protocol is missing"
+    traits_of(detector)
+    missing = [part for part in _PARTS if not hasattr(detector, part)]
+    assert not missing, f"parts of the Detector protocol are missing: {', '.join(missing)}"
     assert detector.name.isidentifier(), "the name must be an identifier: it names files and fields"
-    AlertType(detector.alert_type)
-    Traits.of(detector)
-    assert detector.warmup_samples >= 0
     assert not detector.state_dtype.hasobject, "the state must be a value: no Python objects"
     assert detector.initial(2).dtype == detector.state_dtype
 
@@ -84,6 +83,7 @@ def check_no_look_ahead(detector: Detector, line: Line) -> None:
 
 def check_abstention(detector: Detector, lines: list[Line]) -> None:
     """A number or a reason, never both, never neither; moored samples are not judged."""
+    warmup = traits_of(detector).warmup_samples
     moored = lines[0].copy()
     moored["moored"], moored["sog"], moored["made_30min"] = True, 0.0, 0.0
     for line in [*lines, moored]:
@@ -95,9 +95,7 @@ def check_abstention(detector: Detector, lines: list[Line]) -> None:
             assert judged == (scores.reason[0] == NotJudged.JUDGED), (
                 f"sample {k}: score {scores.score[0]} with reason {scores.reason[0]}"
             )
-            assert not judged or k >= detector.warmup_samples, (
-                f"sample {k} was judged before the warm-up of {detector.warmup_samples}"
-            )
+            assert not judged or k >= warmup, f"sample {k} was judged before the warm-up of {warmup}"
 
 
 def check_missing_values(detector: Detector, line: Line) -> None:

@@ -42,6 +42,9 @@ _OF_TYPE = {
     AlertType.CONTRADICTION: Cause.CONTRADICTION,
     AlertType.DRIFT: Cause.DRIFT,
     AlertType.LOITERING: Cause.LOITERING,
+    AlertType.MEETING: Cause.MEETING,
+    AlertType.SILENCE: Cause.SILENCE,
+    AlertType.ZONE: Cause.ZONE,
 }
 # Share of its own threshold that a rule must reach to name the cause of an alert that it did not raise itself.
 NEARLY = 0.7

@@ -159,7 +159,7 @@ class AlertLife:
             if steps > 1:
                 back = _since(row["z"][top_contributor][-steps:].tolist())
             else:
-                back = self.panel.traits[top_contributor].span_samples - 1
+                back = self.panel.traits[top_contributor].support_samples - 1
         ring = row["t"]
         back = min(back, int((~np.isnan(ring)).sum()) - 1, len(ring) - 1)
         return (

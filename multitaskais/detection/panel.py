@@ -10,7 +10,6 @@ whatever other lines are in the batch and in what order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,17 +18,16 @@ from numpy.typing import NDArray
 from ..config import STEP_S, DetectionRules
 from ..errors import ConfigError
 from ..exact import functions
-from ..records import AlertType, Cause, NotJudged
+from ..records import AlertType, NotJudged
 from . import acontrario
 from . import rings as windows
 from .calibration import Calibration
 from .grid import CellGrid
-from .protocol import Detector
+from .protocol import Detector, Traits, traits_of
 from .ship_classes import vessel_class
 from .threshold import N_TYPES, TYPE_INDEX, TYPES, TailScores, Thresholds, over_limit
 
 LITTLE_KNOWN_VESSELS = 10  # METHOD 10.6: with fewer other vessels around, a place is little known
-CONTRADICTION_KNOTS = 2.5  # METHOD 10.4; in 5 of 6 slots 0.3 % of clean tracks reach it, and spoofs 7
 PARTS_STEPS = 12.0  # the parts' running mean has the weight of one window
 _RING_FIELDS = ("t", "lat", "lon", "sog", "cog")
 
@@ -45,48 +43,6 @@ class StepResult(NamedTuple):
     score: NDArray[np.float64]  # (n,) the largest of them
     log10_nfa: NDArray[np.float64]  # (n,) best segment that ends now
     parts: NDArray[np.float64]  # (n, 4) shares of lat, lon, sog, cog; sum to 1
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What a detector says of itself beyond the protocol; each is an attribute it may have, with this default.
-
-    Attributes:
-        window_steps: its z are averaged over so many samples (1..12); 1 when its score is a window already.
-        cell_calibrated: False when its score means the same everywhere: the region is one cell then.
-        rests_on_place: abstains as ``little_known`` where fewer than 10 vessels were seen around.
-        report_level: rests on reports, not on the recurrent past: needs no MIN_TIMESPAN.
-        a_contrario: its low steps are counted for the NFA (METHOD 7).
-        span_samples: with a window of its own, the samples that its score rests on; where an alert's segment starts.
-        weight: in the fusion of its alert type: it must be 1 / weight times as rare as a detector of weight 1 to count as much.
-        alert_at: raises an alert at this score, whatever the budget says (only with ``cell_calibrated`` False): for rules that are
-            known to be right far more often than a budget can be measured.
-        cause: of an alert in which it is the loudest, where it asks for one thing alone; None leaves it to the decision list.
-    """
-
-    window_steps: int = windows.RING_STEPS
-    cell_calibrated: bool = True
-    rests_on_place: bool = False
-    report_level: bool = False
-    a_contrario: bool = False
-    span_samples: int = windows.RING_STEPS
-    alert_at: float | None = None
-    weight: float = 1
-    cause: Cause | None = None
-
-    @classmethod
-    def of(cls, detector: Detector) -> Traits:
-        said = {k: getattr(detector, k) for k in cls.__dataclass_fields__ if hasattr(detector, k)}
-        if AlertType(detector.alert_type) is AlertType.CONTRADICTION:
-            said = {"report_level": True, "alert_at": CONTRADICTION_KNOTS, **said}
-        traits = cls(**said)
-        if traits.alert_at is not None and traits.cell_calibrated:
-            raise ConfigError(f"detector {detector.name!r}: alert_at needs a score that means the same everywhere")
-        if not 1 <= traits.window_steps <= windows.RING_STEPS:
-            raise ConfigError(f"detector {detector.name!r}: window_steps must lie between 1 and {windows.RING_STEPS}")
-        if not 0 < traits.weight <= 1:
-            raise ConfigError(f"detector {detector.name!r}: weight must lie between 0 and 1")
-        return traits
 
 
 class _Norms(NamedTuple):
@@ -106,7 +62,7 @@ class _Norms(NamedTuple):
             np.array([c.limit for c in calibrations]),
             np.stack(
                 [
-                    (c.vessels < LITTLE_KNOWN_VESSELS) & t.rests_on_place
+                    (c.vessels < LITTLE_KNOWN_VESSELS) & t.location_based
                     for c, t in zip(calibrations, traits, strict=True)
                 ],
                 axis=1,
@@ -149,11 +105,11 @@ class Panel:
         self.rules = rules
         self.decision = decision
         self.names = tuple(names)
-        self.traits = tuple(Traits.of(d) for d in detectors)
-        self.types = np.array([TYPE_INDEX[AlertType(d.alert_type)] for d in detectors])
+        self.traits = tuple(traits_of(d) for d in detectors)
+        self.types = np.array([TYPE_INDEX[t.alert_type] for t in self.traits])
         self.grid: CellGrid = calibrations[0].grid
-        self.steps = np.array([t.window_steps for t in self.traits])
-        self._warmup = np.array([d.warmup_samples for d in detectors])
+        self.steps = np.array([t.smoothing_samples for t in self.traits])
+        self._warmup = np.array([t.warmup_samples for t in self.traits])
         self._report_level = np.array([t.report_level for t in self.traits])
         self._rule = acontrario.of(rules)
         self._nfa_of = next(
@@ -276,8 +232,8 @@ class Panel:
         common, threshold_offset = self.thresholds.common, self.thresholds.threshold_offset
         ratio = np.maximum((tail_score + (self.log_weight + threshold_offset[self.types])) / common, 0.0)
         for k, traits in enumerate(self.traits):
-            if traits.alert_at is not None:
-                ratio[:, k] = over_limit(self.calibrations[k].score_of_region(said[:, k]), traits.alert_at)
+            if traits.fixed_threshold is not None:
+                ratio[:, k] = over_limit(self.calibrations[k].score_of_region(said[:, k]), traits.fixed_threshold)
         for k, columns in self._columns:
             for column in columns:
                 np.fmax(type_score[:, k], ratio[:, column], out=type_score[:, k])

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
-from ..detection.protocol import Scores
+from ..detection.protocol import Scores, Traits
 from ..errors import ModelCorrupt, WrongRegion
 from ..exact import functions
 from ..records import AlertType, NotJudged
-from .reference import NOBODY, ReferenceSet, velocity
+from .reference import NOBODY, LeaveOneVesselOut, ReferenceSet, velocity
 
 FILE = "cells.npz"
 FORMAT_VERSION = 1
@@ -57,17 +57,10 @@ class Level(NamedTuple):
         return cls(key, count, cell, np.bincount(of, count, len(cell)).astype(np.int64))
 
 
-class CellsDetector:
-    """``leave_own_out``: vessels of the histogram are compared with others only. For calibration, in the process that learned."""
-
+class CellsDetector(LeaveOneVesselOut):
     name = "cells"
-    leave_own_out = False
-    alert_type = AlertType.ABNORMAL
-    warmup_samples = 0
-    rests_on_place = True
-    cell_calibrated = True
-    window_steps = 12
-    weight = 0.1  # adds to what goes the wrong way or too fast, costs where it counts as much as place
+    # The weight adds to what goes the wrong way or too fast, and costs where it counts as much as place.
+    traits = Traits(alert_type=AlertType.ABNORMAL, location_based=True, weight=0.1)
     state_dtype = np.dtype([("seen", "?")])
 
     def __init__(self, region: Region, levels: list[Level]) -> None:
@@ -89,7 +82,7 @@ class CellsDetector:
         score = np.full(len(samples), np.nan)
         if len(use):
             lat, lon, uv = samples["lat"][use], samples["lon"][use], uv[use]
-            if self.leave_own_out and self._traffic is not None:
+            if self.own_excluded and self._traffic is not None:
                 score[use] = self._score(lat, lon, uv, self._traffic.numbers_of(samples["mmsi"][use]))
             else:
                 sog, cog = _bins(uv)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detection.protocol import Scores
+from ..detection.protocol import Scores, Traits
 from ..detection.rings import push
 from ..records import AlertType, NotJudged
 from .stateless import NothingLearnt
@@ -22,14 +22,17 @@ OF_THEM = 5
 
 class ContradictionDetector(NothingLearnt):
     name = "contradiction"
-    report_level = True
-    alert_at = 2.5  # knots, METHOD 10.4: less is tide, interpolation and clocks
-    span_samples = SLOTS
-    alert_type = AlertType.CONTRADICTION
-    warmup_samples = OF_THEM - 1
-    rests_on_place = False
-    cell_calibrated = False  # knots mean the same everywhere
-    window_steps = 1
+    traits = Traits(
+        alert_type=AlertType.CONTRADICTION,
+        report_level=True,
+        # knots: less is tide, interpolation and clocks. In 5 of 6 slots 0.3 % of clean tracks reach it, and spoofs 7
+        # (docs/method.md, section 10.4).
+        fixed_threshold=2.5,
+        support_samples=SLOTS,
+        warmup_samples=OF_THEM - 1,
+        calibration="global",  # knots mean the same everywhere
+        smoothing_samples=1,
+    )
     state_dtype = np.dtype([("seen", "i4"), ("mismatch", "f8", (SLOTS,))])
 
     def initial(self, n: int) -> NDArray[np.void]:
@@ -40,6 +43,4 @@ class ContradictionDetector(NothingLearnt):
         new["mismatch"] = push(state["mismatch"], np.nan_to_num(samples["mismatch"]))
         new["seen"] = np.minimum(state["seen"] + 1, SLOTS)
         score = np.sort(new["mismatch"], axis=1)[:, SLOTS - OF_THEM]
-        early = state["seen"] < self.warmup_samples
-        reason = np.where(early, NotJudged.TOO_SHORT, 0).astype(np.uint8)
-        return new, Scores(np.where(early, np.nan, score), reason)
+        return new, Scores.where(score, {NotJudged.TOO_SHORT: state["seen"] < self.traits.warmup_samples})

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detection.protocol import Scores
+from ..detection.protocol import Scores, Traits
 from ..detection.rings import push
 from ..exact import functions
 from ..records import AlertType, NotJudged
@@ -32,12 +32,13 @@ PRIOR_STEPS, PRIOR_SHARE = 6.0, 0.05
 
 class DriftDetector(NothingLearnt):
     name = "drift"
-    alert_type = AlertType.DRIFT
-    warmup_samples = STEPS - 1
-    rests_on_place = False
-    cell_calibrated = False
-    window_steps = 1
-    span_samples = STEPS
+    traits = Traits(
+        alert_type=AlertType.DRIFT,
+        warmup_samples=STEPS - 1,
+        calibration="global",
+        smoothing_samples=1,
+        support_samples=STEPS,
+    )
     state_dtype = np.dtype(
         [
             ("seen", "i4"),
@@ -73,8 +74,11 @@ class DriftDetector(NothingLearnt):
         east = (samples["lon"] - new["lon"][:, 0]) * KM_PER_DEG * functions.cos(samples["lat"])
         carried = CARRIED_PER_KM * np.minimum(functions.hypot(east, north), CARRIED_MAX_KM)
         score = share / STEPS * (1.0 + np.nan_to_num(carried)) + TIE * speed / STEPS - HABIT * past
-        reason = np.zeros(len(samples), np.uint8)
-        reason[np.isnan(sog)] = NotJudged.NO_DATA
-        reason[state["seen"] < self.warmup_samples] = NotJudged.TOO_SHORT
-        reason[samples["moored"]] = NotJudged.MOORED
-        return new, Scores(np.where(reason == 0, score, np.nan), reason)
+        return new, Scores.where(
+            score,
+            {
+                NotJudged.NO_DATA: np.isnan(sog),
+                NotJudged.TOO_SHORT: state["seen"] < self.traits.warmup_samples,
+                NotJudged.MOORED: samples["moored"],
+            },
+        )

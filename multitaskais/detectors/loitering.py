@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detection.protocol import Scores
+from ..detection.protocol import Scores, Traits
 from ..detection.rings import push
 from ..exact import functions
 from ..records import AlertType, NotJudged
@@ -28,12 +28,13 @@ STEADY_KNOTS = 2.0
 
 class LoiteringDetector(NothingLearnt):
     name = "loitering"
-    alert_type = AlertType.LOITERING
-    warmup_samples = STEPS
-    rests_on_place = False
-    cell_calibrated = False
-    window_steps = 1
-    span_samples = STEPS
+    traits = Traits(
+        alert_type=AlertType.LOITERING,
+        warmup_samples=STEPS,
+        calibration="global",
+        smoothing_samples=1,
+        support_samples=STEPS,
+    )
     state_dtype = np.dtype(
         [
             ("seen", "i4"),
@@ -60,8 +61,11 @@ class LoiteringDetector(NothingLearnt):
         extent = functions.hypot(east.max(axis=1) - east.min(axis=1), north.max(axis=1) - north.min(axis=1))
         steady = np.minimum(np.fmin.reduce(new["sog"].astype(np.float64), axis=1), STEADY_KNOTS) / STEADY_KNOTS
         score = functions.log((way + SOFTEN_KM) / (extent + SOFTEN_KM)) * steady
-        reason = np.zeros(len(samples), np.uint8)
-        reason[np.isnan(score)] = NotJudged.NO_DATA
-        reason[state["seen"] < self.warmup_samples] = NotJudged.TOO_SHORT
-        reason[new["moored"].any(axis=1)] = NotJudged.MOORED
-        return new, Scores(np.where(reason == 0, score, np.nan), reason)
+        return new, Scores.where(
+            score,
+            {
+                NotJudged.NO_DATA: np.isnan(score),
+                NotJudged.TOO_SHORT: state["seen"] < self.traits.warmup_samples,
+                NotJudged.MOORED: np.logical_or.reduce(new["moored"], axis=1),
+            },
+        )

@@ -21,12 +21,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
-from ..detection.protocol import Scores
+from ..detection.protocol import Scores, Traits
 from ..detection.rings import push
 from ..exact import functions
 from ..records import AlertType, NotJudged
 from .lanes import Lanes, course_of
-from .reference import NOBODY, ReferenceSet, mean_of, nearest_other, nearest_others, tree_of, velocity
+from .reference import (
+    NOBODY,
+    LeaveOneVesselOut,
+    ReferenceSet,
+    mean_of,
+    nearest_other,
+    nearest_others,
+    tree_of,
+    velocity,
+)
 
 FILE = "place.npz"
 KM_PER_KNOT = 0.25
@@ -39,16 +48,9 @@ HABIT_PRIOR_STEPS = 6.0  # so many samples of nothing strange are taken for gran
 UNIT = 1e-3  # of the stored logarithms
 
 
-class PlaceDetector:
-    """``leave_own_out``: vessels of the memory are compared with others only. For calibration, in the process that learned."""
-
+class PlaceDetector(LeaveOneVesselOut):
     name = "place"
-    leave_own_out = False
-    alert_type = AlertType.ABNORMAL
-    warmup_samples = 0
-    rests_on_place = True
-    cell_calibrated = True
-    window_steps = 12
+    traits = Traits(alert_type=AlertType.ABNORMAL, location_based=True)
     state_dtype = np.dtype([("recent", "f8", (RECENT_STEPS,)), ("sum", "f8"), ("count", "f8")])
 
     def __init__(
@@ -88,8 +90,7 @@ class PlaceDetector:
         new["count"] = state["count"] + past
         new["recent"] = push(state["recent"], raw)
         score = raw - new["sum"] / (new["count"] + HABIT_PRIOR_STEPS)
-        reason = np.where(samples["moored"], NotJudged.MOORED, np.where(np.isnan(raw), NotJudged.NO_DATA, 0))
-        return new, Scores(score, reason.astype(np.uint8))
+        return new, Scores.where(score, {NotJudged.NO_DATA: np.isnan(raw), NotJudged.MOORED: samples["moored"]})
 
     def raw(self, samples: NDArray[np.void]) -> NDArray[np.float64]:
         """(n,) ``raw`` of the module's text; NaN for moored samples and where position or velocity is missing."""
@@ -104,7 +105,7 @@ class PlaceDetector:
         uv = velocity(samples["sog"], samples["cog"])
         use = np.flatnonzero(~samples["moored"] & np.isfinite(uv).all(axis=1) & np.isfinite(xy).all(axis=1))
         own = (
-            self.traffic.numbers_of(samples["mmsi"][use]) if self.leave_own_out else np.full(len(use), NOBODY, np.int32)
+            self.traffic.numbers_of(samples["mmsi"][use]) if self.own_excluded else np.full(len(use), NOBODY, np.int32)
         )
         far, way = np.full(len(samples), np.nan), np.full(len(samples), np.nan)
         if len(use):
@@ -114,7 +115,7 @@ class PlaceDetector:
 
     def _far(self, xy: NDArray[np.float64], uv: NDArray[np.float64], own: NDArray[np.int32]) -> NDArray[np.float64]:
         far = _log(nearest_other(self._tree, self.traffic.vessel, _scaled(xy, uv), own))
-        if not self.leave_own_out:
+        if not self.own_excluded:
             return far - self._context[self._around.query(xy)[1]]
         context, number = self._around_of(xy, own)
         return np.where(number > 0, far - context, np.nan)
@@ -133,9 +134,8 @@ class PlaceDetector:
         far = _log(nearest_other(tree_of(points), traffic.vessel, points, traffic.vessel))
         usual = np.round(np.clip(far, -32.0, 32.0) / UNIT).astype(np.int16)
         made = cls(traffic, usual, 0.0, 0.0)
-        made.leave_own_out = True
-        made.typical, made.typical_way = (_mean(term) for term in made._terms(samples))
-        made.leave_own_out = False
+        with made.excluding_own():
+            made.typical, made.typical_way = (_mean(term) for term in made._terms(samples))
         return made
 
     def save(self, folder: Path) -> None:

@@ -8,6 +8,8 @@ calibrated) and never written.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,24 @@ MAX_POINTS = 150_000  # the searches stay near the caches; more are left out eve
 FIRST_NEIGHBOURS = 16  # asked for at first when a vessel's own points must be passed over
 LEAF_POINTS = 24  # of a search tree; the fastest of 8 to 32, by little
 FORMAT_VERSION = 1
+
+
+class LeaveOneVesselOut:
+    """A detector that compares vessels with those that it remembers: ``detection.protocol.SupportsLeaveOut``.
+
+    ``own_excluded``: vessels that it learned from are compared with others only. It works in the process that learned, as no file
+    names vessels.
+    """
+
+    own_excluded = False
+
+    @contextmanager
+    def excluding_own(self) -> Iterator[None]:
+        before, self.own_excluded = self.own_excluded, True
+        try:
+            yield
+        finally:
+            self.own_excluded = before
 
 
 class Plane:

@@ -11,6 +11,7 @@ abstain and still move the state.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
 from ..detection import offline
-from ..detection.protocol import Scores
+from ..detection.protocol import Scores, Traits
 from ..detection.ship_classes import vessel_class
 from ..errors import ConfigError
 from ..networks.motion import EXPECTED_DTYPE, ResidualScorer, ResidualWeights
@@ -35,28 +36,37 @@ WARMUP_SAMPLES = 3  # the first motions tell what kind of ship it is
 
 class ResidualDetector:
     name = "residual"
-    alert_type = AlertType.ABNORMAL
-    warmup_samples = WARMUP_SAMPLES
-    weight = 0.1  # of 1, 0.3 and 0.1 the last is best on vessels left out: alone it finds less than place (docs/studies/panel.md)
-    window_steps = 6  # on development vessels AUROC 0.66 / 0.68 / 0.66 with 3 / 6 / 12
-    # A net this small knows no vessel by heart: 2.81 nats on vessels of the training, 2.74 on others (Gulf). Both may calibrate it.
-    leave_own_out = False
+    traits = Traits(
+        alert_type=AlertType.ABNORMAL,
+        warmup_samples=WARMUP_SAMPLES,
+        # of 1, 0.3 and 0.1 the last is best on vessels left out: alone it finds less than place (docs/studies/panel.md)
+        weight=0.1,
+        smoothing_samples=6,  # on development vessels AUROC 0.66 / 0.68 / 0.66 with 3 / 6 / 12
+        training="optional",
+    )
 
     def __init__(self, weights: ResidualWeights) -> None:
         self.weights = weights
         self._scorer = ResidualScorer(weights)
         self.state_dtype: np.dtype = self._scorer.state_dtype
 
+    def excluding_own(self) -> AbstractContextManager[None]:
+        """A net this small knows no vessel by heart: 2.81 nats on vessels of the training, 2.74 on others (Gulf). Both may calibrate it."""
+        return nullcontext()
+
     def initial(self, n: int) -> NDArray[np.void]:
         return self._scorer.initial(n)
 
     def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
         new, score = self._scorer.step(state, samples, vessel_class(samples["ship_type"]))
-        reason = np.zeros(len(samples), np.uint8)
-        reason[np.isnan(score)] = NotJudged.NO_DATA
-        reason[state["seen"] < self.warmup_samples] = NotJudged.TOO_SHORT
-        reason[samples["moored"]] = NotJudged.MOORED
-        return new, Scores(np.where(reason == 0, score, np.nan), reason)
+        return new, Scores.where(
+            score,
+            {
+                NotJudged.NO_DATA: np.isnan(score),
+                NotJudged.TOO_SHORT: state["seen"] < self.traits.warmup_samples,
+                NotJudged.MOORED: samples["moored"],
+            },
+        )
 
     def expected(self, samples: NDArray[np.void]) -> NDArray[np.void]:
         """(m,) samples sorted by track and time -> (m,) ``lat``, ``lon``, ``sog``, ``cog`` that were expected of each from those
@@ -65,7 +75,7 @@ class ResidualDetector:
         rows = self.initial(len(offline.lines_of(samples)[0]))
         for lines, at in offline.batches(samples):
             here = samples[at]
-            warm = (rows["seen"][lines] >= self.warmup_samples) & ~here["moored"]
+            warm = (rows["seen"][lines] >= self.traits.warmup_samples) & ~here["moored"]
             out[at[warm]] = self._scorer.expected(rows[lines][warm], here["t"][warm])
             rows[lines], _ = self._scorer.step(rows[lines], here, vessel_class(here["ship_type"]))
         return out

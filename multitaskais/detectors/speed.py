@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
-from ..detection.protocol import Scores
+from ..detection.protocol import Scores, Traits
 from ..detection.rings import push
 from ..exact import functions, scalars
 from ..records import AlertType, NotJudged
-from .reference import NOBODY, ReferenceSet, mean_of, nearest_others, tree_of, velocity
+from .reference import NOBODY, LeaveOneVesselOut, ReferenceSet, mean_of, nearest_others, tree_of, velocity
 
 FILE = "speed.npz"
 NEAR_KM = 3.0
@@ -53,17 +53,16 @@ class Around(NamedTuple):
         return Around(np.round(self.mean / UNIT) * UNIT, np.round(self.sd / UNIT) * UNIT, self.n)
 
 
-class SpeedDetector:
-    """``leave_own_out``: vessels of the memory are compared with others only. For calibration, in the process that learned."""
-
+class SpeedDetector(LeaveOneVesselOut):
     name = "speed"
-    leave_own_out = False
-    alert_type = AlertType.SPEED
-    warmup_samples = STEPS
-    rests_on_place = True
-    cell_calibrated = False
-    window_steps = 1
-    span_samples = STEPS
+    traits = Traits(
+        alert_type=AlertType.SPEED,
+        warmup_samples=STEPS,
+        location_based=True,
+        calibration="global",
+        smoothing_samples=1,
+        support_samples=STEPS,
+    )
     state_dtype = np.dtype(
         [
             ("seen", "i4"),
@@ -117,12 +116,15 @@ class SpeedDetector:
             total += np.where(there, new["signed"][:, k], 0.0)
             number += there
         score = np.abs(total) / STEPS
-        reason = np.zeros(len(samples), np.uint8)
-        reason[(number < STEPS_MIN) | np.isnan(signed)] = NotJudged.LITTLE_KNOWN
-        reason[np.isnan(sog)] = NotJudged.NO_DATA
-        reason[state["seen"] < self.warmup_samples] = NotJudged.TOO_SHORT
-        reason[samples["moored"]] = NotJudged.MOORED
-        return new, Scores(np.where(reason == 0, score, np.nan), reason)
+        return new, Scores.where(
+            score,
+            {
+                NotJudged.LITTLE_KNOWN: (number < STEPS_MIN) | np.isnan(signed),
+                NotJudged.NO_DATA: np.isnan(sog),
+                NotJudged.TOO_SHORT: state["seen"] < self.traits.warmup_samples,
+                NotJudged.MOORED: samples["moored"],
+            },
+        )
 
     def _against_neighbours(self, samples: NDArray[np.void], log: NDArray[np.float64]) -> NDArray[np.float64]:
         xy = self.traffic.plane.xy(samples["lat"], samples["lon"])
@@ -132,7 +134,7 @@ class SpeedDetector:
         if not len(use):
             return out
         points = _features(xy[use], uv[use], functions.hypot(uv[use, 0], uv[use, 1]))
-        if self.leave_own_out:
+        if self.own_excluded:
             around = self._others(points, self.traffic.numbers_of(samples["mmsi"][use]))
         else:
             distance, nearest = self._tree.query(points, distance_upper_bound=WITHIN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Self
 
@@ -14,7 +15,9 @@ from ..config import DetectionRules, Region
 class NothingLearnt:
     """``fit`` and ``load`` give the same detector; ``save`` writes nothing."""
 
-    leave_own_out = False  # no vessel's data are in it: its scores of any vessel may calibrate it
+    def excluding_own(self) -> AbstractContextManager[None]:
+        """No vessel's data are in it: its scores of any vessel may calibrate it."""
+        return nullcontext()
 
     @classmethod
     def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules) -> Self:

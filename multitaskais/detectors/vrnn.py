@@ -10,6 +10,7 @@ settles (METHOD 7). ``parts`` are -log p(x_t|z_t,.) by lat, lon, sog, cog.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
-from ..detection.protocol import Scores
+from ..detection.protocol import Scores, Traits
 from ..errors import ConfigError, InputError, ModelCorrupt, StateError, WrongRegion
 from ..networks.dataset import Dataset
 from ..networks.scorer import NumpyScorer, Scorer
@@ -42,10 +43,13 @@ class VrnnDetector:
     """``samples`` S of the score: 1, more, or 0 for the posterior's mean (``model.scorer``). ``seed`` makes the noise."""
 
     name = "vrnn"
-    alert_type = AlertType.ABNORMAL
-    needs_training = True  # `calibrate` takes it from the folder that `train` wrote
-    weight = 0.3  # alone it finds less than place on unseen vessels; 0.3 to 1 are alike on development vessels
-    a_contrario = True  # METHOD 7: its low steps are counted
+    traits = Traits(
+        alert_type=AlertType.ABNORMAL,
+        training="required",
+        weight=0.3,  # alone it finds less than place on unseen vessels; 0.3 to 1 are alike on development vessels
+        a_contrario=True,
+        scorers=SCORERS,
+    )
 
     def __init__(
         self,
@@ -68,7 +72,7 @@ class VrnnDetector:
         self.sizes = Sizes.of(region, latent, hidden)
         self.samples = samples
         self.seed = seed
-        self.warmup_samples = rules.warmup_samples
+        self.traits = replace(self.traits, warmup_samples=rules.warmup_samples)
         self._scorer = _scorer(scorer, weights, self.sizes, samples, seed)
         self.state_dtype: np.dtype = self._scorer.state_dtype
 
@@ -81,18 +85,21 @@ class VrnnDetector:
                 "the state is of another scorer or another number of latent samples: start from an empty state"
             )
         after, found = self._scorer.step(state, fourhot.bins(samples, self.region))
-        reason = np.zeros(len(samples), np.uint8)
-        reason[state["k"] < self.warmup_samples] = NotJudged.TOO_SHORT
-        reason[samples["moored"]] = NotJudged.MOORED
         if self.score == "position":
             at = np.minimum(found.parts[:, :2], PART_MAX_NATS).astype(np.float64)
             raw = at[:, 0] + at[:, 1]
         else:
             raw = -found.log_weight.astype(np.float64)
-        score = np.where(reason == 0, raw, np.nan)
+        scores = Scores.where(
+            raw,
+            {
+                NotJudged.TOO_SHORT: state["k"] < self.traits.warmup_samples,
+                NotJudged.MOORED: samples["moored"],
+            },
+        )
         bins_missing = np.stack([~np.isfinite(samples[f]) for f in ("lat", "lon", "sog", "cog")], axis=1)
-        parts = np.where(bins_missing | (reason != 0)[:, None], np.nan, found.parts.astype(np.float64))
-        return after, Scores(score, reason, parts)
+        parts = np.where(bins_missing | (scores.reason != 0)[:, None], np.nan, found.parts.astype(np.float64))
+        return after, scores._replace(parts=parts)
 
     # ------------------------------------------------------------------ learning
 

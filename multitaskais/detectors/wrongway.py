@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
-from ..detection.protocol import Scores
+from ..detection.protocol import Scores, Traits
 from ..exact import functions
 from ..records import AlertType, Cause, NotJudged
 from .lanes import UNDER_WAY_KNOTS, Lanes, course_of
-from .reference import NOBODY, ReferenceSet, velocity
+from .reference import NOBODY, LeaveOneVesselOut, ReferenceSet, velocity
 
 FILE = "wrongway.npz"
 VESSELS = 3  # one alone may have been on the wrong side itself
@@ -30,18 +30,14 @@ SOFTEN_KM = 0.05
 MOST = 2.0  # seven times as far: more says only that few ships pass here
 
 
-class WrongwayDetector:
-    """``leave_own_out``: vessels of the memory are compared with others only. For calibration, in the process that learned."""
-
+class WrongwayDetector(LeaveOneVesselOut):
     name = "wrongway"
-    leave_own_out = False
-    alert_type = AlertType.ABNORMAL
-    warmup_samples = 0
-    rests_on_place = True
-    cell_calibrated = True
-    window_steps = 12
-    weight = 0.2  # of 0.05 to 0.3: finds the reversed, costs the others nothing
-    cause = Cause.COURSE
+    traits = Traits(
+        alert_type=AlertType.ABNORMAL,
+        location_based=True,
+        weight=0.2,  # of 0.05 to 0.3: finds the reversed, costs the others nothing
+        cause=Cause.COURSE,
+    )
     state_dtype = np.dtype([("seen", "?")])
 
     def __init__(self, traffic: ReferenceSet) -> None:
@@ -61,15 +57,14 @@ class WrongwayDetector:
             xy = self.traffic.plane.xy(samples["lat"][use], samples["lon"][use])
             own = (
                 self.traffic.numbers_of(samples["mmsi"][use])
-                if self.leave_own_out
+                if self.own_excluded
                 else np.full(len(use), NOBODY, np.int32)
             )
             there, back = course[use], (course[use] + 180.0) % 360.0
             # Both at once: a search costs little more for two.
             log = self._log(np.concatenate([xy, xy]), np.concatenate([there, back]), np.concatenate([own, own]))
             score[use] = np.clip(log[: len(use)] - log[len(use) :], -MOST, MOST)
-        reason = np.where(samples["moored"], NotJudged.MOORED, np.where(np.isnan(score), NotJudged.NO_DATA, 0))
-        return new, Scores(score, reason.astype(np.uint8))
+        return new, Scores.where(score, {NotJudged.NO_DATA: np.isnan(score), NotJudged.MOORED: samples["moored"]})
 
     def _log(self, xy: NDArray[np.float64], course: NDArray[np.float64], own: NDArray[np.int32]) -> NDArray[np.float64]:
         """(n,) ``same`` of the module's text."""

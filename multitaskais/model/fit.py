@@ -2,7 +2,7 @@
 
 Vessels stand in three groups that never mix: *train* teaches the detectors, *dev* says what their scores are like on ships they
 have not seen and sets the thresholds, *test* is looked at once, by ``evaluate``. A detector that can leave a vessel's own data out
-(``leave_own_out``) learns from all tracks of train and dev and is calibrated on both: more vessels, and each as if it had not been
+(``SupportsLeaveOut``) learns from all tracks of train and dev and is calibrated on both: more vessels, and each as if it had not been
 seen.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,8 @@ from ..detection import calibration
 from ..detection import offline as replay
 from ..detection.calibration import Calibration
 from ..detection.grid import LEVELS, CellGrid, distinct_vessels
-from ..detection.panel import LITTLE_KNOWN_VESSELS, Panel, Traits
-from ..detection.protocol import Detector
+from ..detection.panel import LITTLE_KNOWN_VESSELS, Panel
+from ..detection.protocol import Detector, excluding_own, leave_out, traits_of
 from ..detection.rings import window_mean
 from ..detection.ship_classes import vessel_class
 from ..detection.threshold import N_TYPES, TYPE_INDEX, Budget, DevelopmentScores, TailScore, Thresholds, choose
@@ -97,7 +97,7 @@ def fit_model(
     panel = Panel(panel_detectors, calibrations, None, rules)
     # A detector that cannot leave a vessel out (a trained network) is too calm on the train tracks: its share rests on dev alone,
     # and what it says of train tracks counts for its type as the little that it is.
-    first = [0 if _honest(d) else len(train) for d in panel_detectors]
+    first = [0 if leave_out(d) else len(train) for d in panel_detectors]
     thresholds = _choose(panel, both, _windowed(panel, both, z), budget, first)
     tell(f"thresholds: {thresholds.flagged:.1%} of {thresholds.n_tracks} normal tracks flagged")
     facts = {
@@ -143,8 +143,8 @@ def _check(train: NDArray[np.void], dev: NDArray[np.void]) -> None:
 
 
 def _quick(name: str) -> bool:
-    """False for a detector whose ``fit`` trains a network; such a class says ``needs_training = True``."""
-    return not getattr(detector_class(name), "needs_training", False)
+    """False for a detector that must be trained before (``Traits.training``)."""
+    return traits_of(detector_class(name)).training != "required"
 
 
 def _detector(
@@ -158,13 +158,8 @@ def _detector(
     """Ready, or learnt from the train tracks; from all there is when it can leave a vessel out while it is calibrated."""
     cls = detector_class(name)
     if ready is None:
-        return cls.fit(memory if _honest(cls) else train, region, rules)
+        return cls.fit(memory if leave_out(cls) else train, region, rules)
     return cls.load(ready, region, rules) if isinstance(ready, Path) else ready
-
-
-def _honest(detector: Detector | type[Detector]) -> bool:
-    """Whether its scores of the vessels it learned from are as of vessels it has not seen, when asked to leave them out."""
-    return hasattr(detector, "leave_own_out")
 
 
 def _calibrate(
@@ -180,24 +175,21 @@ def _calibrate(
     A detector that cannot leave a vessel out is calibrated on dev alone; its z of the train vessels are too calm, by what it has
     overfitted.
     """
-    traits, honest = Traits.of(detector), _honest(detector)
-    if honest:
-        cast(Any, detector).leave_own_out = True
-    score, _ = replay.run_detector(detector, both)
-    if honest:
-        cast(Any, detector).leave_own_out = False
+    traits, cross_fitted = traits_of(detector), leave_out(detector)
+    with excluding_own(detector):
+        score, _ = replay.run_detector(detector, both)
     score[both["moored"]] = np.nan
     low = rules.low_quantile if traits.a_contrario else None
-    first = 0 if honest else n_train
+    first = 0 if cross_fitted else n_train
     cal, part = calibration.fit(
-        score[first:], both[first:], grid, cell_calibrated=traits.cell_calibrated, low_quantile=low
+        score[first:], both[first:], grid, cell_calibrated=traits.calibration == "per_cell", low_quantile=low
     )
     cell = grid.index(both["lat"], both["lon"])
     z = cal.z(np.where(cell >= 0, score, np.nan), np.maximum(cell, 0), vessel_class(both["ship_type"]) + 1)
     z[first:] = part
-    if traits.rests_on_place:
+    if traits.location_based:
         # Vessels around are counted on what the detector remembers.
-        cal = replace(cal, vessels=_around(memory if honest else both[:n_train], grid))
+        cal = replace(cal, vessels=_around(memory if cross_fitted else both[:n_train], grid))
         z[cal.vessels[np.maximum(cell, 0)] < LITTLE_KNOWN_VESSELS] = np.nan
     return cal, z
 
@@ -239,7 +231,7 @@ def _choose(
 
     by_type = np.full((len(samples), N_TYPES), np.nan)
     for k, (t, traits) in enumerate(zip(panel.types, panel.traits, strict=True)):
-        if traits.alert_at is None:
+        if traits.fixed_threshold is None:
             by_type[:, t] = np.fmax(by_type[:, t], tail_score[k](windowed[:, k]) + panel.log_weight[k])
     scores = DevelopmentScores(by_type, track, n_tracks, hours)
     limits = choose(scores, budget)

@@ -14,7 +14,6 @@ Shipped models lie in ``multitaskais/models/NAME``. Nothing in a folder names a 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import re
 import shutil
@@ -28,7 +27,7 @@ from ..config import DetectionRules, Region, TrackRules
 from ..detection.calibration import Calibration
 from ..detection.lifecycle import AlertLife
 from ..detection.panel import Panel
-from ..detection.protocol import Detector
+from ..detection.protocol import Detector, traits_of
 from ..detection.threshold import Budget, Thresholds
 from ..detection.traffic_patterns import CellStatistics
 from ..encounters.patterns import Patterns
@@ -265,7 +264,7 @@ def load(name_or_folder: str | Path, region: Region | None = None, scorer: str =
 
 def _load_detector(name: str, folder: Path, region: Region, rules: DetectionRules, scorer: str) -> Detector:
     cls = detector_class(name)
-    more = {"scorer": scorer} if "scorer" in inspect.signature(cls.load).parameters else {}
+    more: dict[str, Any] = {"scorer": scorer} if traits_of(cls).scorers else {}
     return cls.load(folder, region, rules, **more)
 
 

@@ -19,7 +19,7 @@ def model() -> modelfolder.Model:
 
 def test_no_detector_of_it_knows_a_place(model):
     assert set(model.panel.names) == {"residual", "contradiction", "drift", "loitering"}
-    assert not any(t.rests_on_place for t in model.panel.traits)
+    assert not any(t.location_based for t in model.panel.traits)
 
 
 def test_a_real_drift_in_the_baltic_is_drift_and_nothing_else(model, shared):

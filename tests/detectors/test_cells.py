@@ -56,10 +56,10 @@ def test_the_score_is_the_histogram_with_back_off():
 def test_a_vessel_s_own_counts_can_be_left_out():
     samples = lane(5)
     fitted = CellsDetector.fit(samples, REGION, RULES, seed=0)
-    fitted.leave_own_out = True
     sample = samples[40:41]
     number = int(fitted._traffic.numbers_of(sample["mmsi"])[0])
-    _, scores = fitted.step(fitted.initial(1), sample)
+    with fitted.excluding_own():
+        _, scores = fitted.step(fitted.initial(1), sample)
     s = sample[0]
     assert np.isclose(scores.score[0], oracle(fitted._traffic, s["lat"], s["lon"], s["sog"], s["cog"], number))
 

@@ -11,7 +11,7 @@ import pytest
 
 from multitaskais.config import DetectionRules
 from multitaskais.detection import checks as contract
-from multitaskais.detection.protocol import Scores
+from multitaskais.detection.protocol import Scores, Traits
 from multitaskais.detectors.vrnn import VrnnDetector
 from multitaskais.model.folder import ENTRY_POINTS, detector_class
 from multitaskais.networks.weights import Sizes, VrnnWeights
@@ -45,8 +45,7 @@ class _State(NamedTuple):
     """A detector of 20 lines: knots above the fastest so far."""
 
     name: str = "faster"
-    alert_type: AlertType = AlertType.ABNORMAL
-    warmup_samples: int = 0
+    traits: Traits = Traits(alert_type=AlertType.ABNORMAL)
     state_dtype: np.dtype = np.dtype([("top", "f8")])
 
     def initial(self, n):

@@ -39,8 +39,8 @@ def test_its_own_past_does_not_make_a_vessel_normal():
     alone = sail(7, lat=48.4)
     fitted = PlaceDetector.fit(np.concatenate([lane(), alone]), REGION, RULES)
     known = fitted.raw(alone)
-    fitted.leave_own_out = True
-    unknown = fitted.raw(alone)
+    with fitted.excluding_own():
+        unknown = fitted.raw(alone)
     assert np.all(unknown > known + 2.0)
 
 

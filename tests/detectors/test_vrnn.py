@@ -50,7 +50,11 @@ def walk(detector: VrnnDetector, samples: np.ndarray):
 def test_it_is_a_detector():
     detector = make()
     assert isinstance(detector, Detector)
-    assert (detector.name, detector.alert_type, detector.warmup_samples) == ("vrnn", AlertType.ABNORMAL, 12)
+    assert (detector.name, detector.traits.alert_type, detector.traits.warmup_samples) == (
+        "vrnn",
+        AlertType.ABNORMAL,
+        12,
+    )
 
 
 @pytest.mark.parametrize("samples", [0, 1, 16])

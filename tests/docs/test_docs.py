@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import MISSING
 from pathlib import Path
 
 import jsonschema
@@ -332,12 +333,12 @@ def test_detectors_in_the_docs_are_those_that_are_installed():
 
 
 def test_traits_in_the_docs_are_those_of_the_panel():
-    from multitaskais.detection.panel import Traits
+    from multitaskais.detection.protocol import Traits
 
     table = (ROOT / "docs" / "detectors.md").read_text().split("## What a detector may say")[1]
-    said = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", table, re.M))
-    for trait, default in Traits.__dataclass_fields__.items():
-        assert said[trait] == str(default.default)
+    said = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", table, re.M))
+    for trait, field in Traits.__dataclass_fields__.items():
+        assert said[trait] == ("required" if field.default is MISSING else f"`{field.default!r}`")
 
 
 def sources() -> list[Path]:
