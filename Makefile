@@ -45,11 +45,12 @@ test: $(READY)  ## lint, types, import contracts, and every test but the slow on
 test-fast: $(READY)  ## no broker, no Spark, no slow ones: what to run while writing
 	@$(BIN)/pytest -m "not slow and not broker and not spark"
 
-lint: $(READY)  ## ruff, mypy and the import contracts
+lint: $(READY)  ## ruff, mypy, the import contracts and the words
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python .ci/words.py
 
 bench: $(READY)  ## every speed claim as a ratio against a named reference
 	@$(BIN)/python -m benchmarks

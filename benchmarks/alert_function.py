@@ -62,7 +62,7 @@ def vrnn_alone(samples: int) -> tuple[Panel, dict[int, NDArray[np.float64]]]:
 def _behind(
     calibration: Calibration, grid: CellGrid, score: NDArray[np.float64], samples: NDArray[np.void]
 ) -> dict[int, NDArray[np.float64]]:
-    """The smallest larger cell with two different values counts for a cell (METHOD 10: back-off)."""
+    """The smallest larger cell with two different values counts for a cell (docs/method.md#measured-decisions: back-off)."""
     cell = grid.index(samples["lat"], samples["lon"])
     use = np.isfinite(score) & (cell >= 0)
     out: dict[int, NDArray[np.float64]] = {}

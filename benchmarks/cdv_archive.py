@@ -18,7 +18,7 @@ from multitaskais.records import REPORT_DTYPE
 
 METRES_PER_DEG = 111_195.0
 KNOT_MPS = 1852.0 / 3600.0
-LAT_MIN, LAT_MAX, LON_MIN, LON_MAX = 47.6, 49.4, -6.9, -4.1  # inside METHOD 4's box
+LAT_MIN, LAT_MAX, LON_MIN, LON_MAX = 47.6, 49.4, -6.9, -4.1  # inside the box of the published model
 
 
 class Archive(NamedTuple):

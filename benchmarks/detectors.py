@@ -97,12 +97,12 @@ def baselines(
 def published(
     model: Model, dev: NDArray[np.void], judged: NDArray[np.void], row: NDArray[np.int64], tracks: int
 ) -> dict[str, NDArray[np.float64]]:
-    """Track scores of METHOD 5 to 7 with the model's own network: -log10 of the least NFA, over 10 (1 flags at eps 1e-10)."""
+    """Track scores of docs/method.md#the-network to #a-contrario-decision with the model's own network: -log10 of the least NFA, over 10 (1 flags at eps 1e-10)."""
     vrnn: Any = model.panel.detectors[model.panel.names.index("vrnn")]
     before = getattr(vrnn, "score", None)
     try:
         if before is not None:
-            vrnn.score = "all"  # l_t itself, METHOD 5
+            vrnn.score = "all"  # l_t itself, docs/method.md#the-network
         normal, likelihood = (-replay.run_detector(vrnn, s)[0] for s in (dev, judged))
     finally:
         if before is not None:

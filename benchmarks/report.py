@@ -12,7 +12,7 @@ from .harness import Result
 
 _HEAD = ("what", "reference in the same run", "ours", "reference", "ratio", "min-max", "goal", "")
 
-# METHOD 9: what the earlier operator's authors published, and where the same stands in ``alert_function_archive``'s summary.
+# docs/method.md#published-figures: what the earlier operator's authors published, and where the same stands in ``alert_function_archive``'s summary.
 EARLIER = (
     ("alert function, a track on one core", "mean 2.08 s, min 1.49, max 3.75"),
     ("tracks per second and core", "0.5"),

@@ -24,4 +24,4 @@ class CommandParser(argparse.ArgumentParser):
         return "\n".join(filter(None, [text, example and example.strip() + "\n", self._exit_codes + "\n"]))
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` tells more\n")
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` shows more\n")

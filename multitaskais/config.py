@@ -11,7 +11,7 @@ from typing import Any, Self
 from .errors import ConfigError
 
 KNOT_MPS = 1852.0 / 3600.0
-STEP_S = 600.0  # METHOD 3: one sample each 10 minutes
+STEP_S = 600.0  # docs/method.md#samples: one sample each 10 minutes
 
 
 class _Json:
@@ -48,7 +48,7 @@ class Region(_Json):
     sog_bin_knots: float = 1.0
     cog_bin_deg: float = 5.0
     sog_max_knots: float = 30.0
-    cell_deg: float = 0.1  # METHOD 6
+    cell_deg: float = 0.1  # side of a calibration cell (docs/method.md#calibration)
 
     def __post_init__(self) -> None:
         if not (-90 <= self.lat_min < self.lat_max <= 90 and -180 <= self.lon_min < self.lon_max <= 180):
@@ -100,7 +100,7 @@ class Region(_Json):
 
 
 REGIONS: dict[str, Region] = {
-    "brittany": Region("brittany", 47.5, 49.5, -7.0, -4.0),  # METHOD 4: D = 602
+    "brittany": Region("brittany", 47.5, 49.5, -7.0, -4.0),  # 602 bins (docs/method.md#four-hot-vector)
     "gulf": Region("gulf", 28.0, 31.0, -95.0, -88.0, lat_bin_deg=0.02, lon_bin_deg=0.02),
     "global": Region("global", -90.0, 90.0, -180.0, 180.0, lat_bin_deg=1.0, lon_bin_deg=1.0, cell_deg=1.0),
 }
@@ -108,13 +108,13 @@ REGIONS: dict[str, Region] = {
 
 @dataclass(frozen=True, slots=True)
 class TrackRules(_Json):
-    """METHOD 2 and the contract's "Time" and "Tracks". Defaults are the contract's."""
+    """How reports become tracks (docs/method.md#tracks). Defaults are those of docs/contract.md#time."""
 
     gap_max_s: float = 7200.0  # a longer silence ends the track (INTERVAL_MAX)
     speed_max_knots: float = 30.0  # faster reports are left out (SPEED_MAX)
-    jump_excess_knots: float = 30.0  # contract "Jump": more than it says by this
+    jump_excess_knots: float = 30.0  # above the reported speed (docs/contract.md#tracks-samples-verdicts)
     jump_min_dt_s: float = 2.0  # an excess speed is counted over at least this time
-    jump_min_m: float = 1000.0  # contract "Jump": what the uncertainty of positions explains, at least
+    jump_min_m: float = 1000.0  # what the uncertainty of positions explains, at least
     stamp_error_s: float = 300.0  # and how far a station's stamp may lie from the moment of the fix
     cut_s: float = 86400.0  # a track is cut at 24 h
     lateness_s: float = 120.0  # reports are put in order over this span of the vessel's own time
@@ -146,13 +146,13 @@ class TrackRules(_Json):
 
 @dataclass(frozen=True, slots=True)
 class DetectionRules(_Json):
-    """METHOD 6-7 and 10; the contract's "Tracks, samples, verdicts"."""
+    """When a sample is judged (docs/method.md#calibration; docs/contract.md#tracks-samples-verdicts)."""
 
-    warmup_samples: int = 12  # METHOD 7: the recurrent state starts from zeros
+    warmup_samples: int = 12  # docs/method.md#a-contrario-decision: the recurrent state starts from zeros
     min_timespan_s: float = 7200.0  # MIN_TIMESPAN: least time before a track may be judged
-    window_steps: int = 24  # METHOD 7: 4 h
-    low_quantile: float = 0.1  # METHOD 6
-    moored_sog_knots: float = 0.5  # METHOD 10.2
+    window_steps: int = 24  # 4 h, the longest segment (docs/method.md#a-contrario-decision)
+    low_quantile: float = 0.1  # a step below it is low (docs/method.md#calibration)
+    moored_sog_knots: float = 0.5  # slower may be moored (docs/method.md#moored)
     moored_made_m: float = 150.0
     update_every_s: float = 3600.0  # an alert is updated at most so often, unless its score grows by update_growth
     update_growth: float = 1.25

@@ -1,4 +1,4 @@
-"""What flows through the house: reports, samples, rejections, verdicts, alerts.
+"""The types that flow through the package: reports, samples, rejections, verdicts, alerts.
 
 Many of a kind travel as one NumPy structured array (``REPORT_DTYPE``, ``SAMPLE_DTYPE``); one of a kind is a
 NamedTuple with the same fields in the same order (``PositionReport(*row)`` with ``row`` of ``array.tolist()``).
@@ -63,7 +63,7 @@ SAMPLE_DTYPE = np.dtype(
         ("made_30min", "f8"),  # m made good in the last 3 slots (or since the start, when shorter)
         ("nav_status", "i1"),  # of the report before the sample
         ("ship_type", "i2"),
-        ("moored", "?"),  # METHOD 10.2 or navigational status 1 or 5
+        ("moored", "?"),  # under 0.5 kn and 150 m in 30 minutes, or navigational status 1 or 5 (docs/method.md#moored)
     ]
 )
 
@@ -213,7 +213,7 @@ ALERT_NAMESPACE = uuid.UUID("6f6c1f52-8a0e-5c9e-9d0b-3f1f6a7f1a15")
 
 
 def alert_id(mmsi: int, t_first: float, alert_type: AlertType, with_what: str = "") -> str:
-    """UUIDv5 of (mmsi, time of the sample at which the alert was first raised, alert type); contract, "Alerts".
+    """UUIDv5 of (mmsi, time of the sample at which the alert was first raised, alert type); docs/contract.md#alerts.
 
     ``with_what``: partner or zone, where a ship can have several alerts of one type at one time.
     """

@@ -1,7 +1,7 @@
 """The operator's commands: ``python -m stream_operator COMMAND --help``.
 
 worker    judge reports as they come (the Faust worker)
-topics    create the topics, check and mend them
+topics    create the topics, check and repair them
 feed      send an archive, standard input or a TCP stream to the source topic
 alerts    read alerts as a table, JSON lines, GeoJSON or for kepler.gl
 model     let another model take over from a moment on, without a restart
@@ -55,7 +55,7 @@ def worker(argv: list[str], opener: Callable[[Settings], OpenEngine] | None = No
         "python -m stream_operator worker",
         description="Judge reports as they come. Settings: environment and TOML file.",
         epilog="example: BOOTSTRAP_SERVERS=127.0.0.1:9092 MODEL=gulf python -m stream_operator worker",
-        exit_codes="exit codes: 0 left in order, 2 settings, topics, model or state are wrong (the last line says what to do),"
+        exit_codes="exit codes: 0 stopped cleanly, 2 settings, topics, model or state are wrong (the last line says what to do),"
         "\n70 an error in the program, 75 start it again: the broker is away, or a checkpoint's outcome unknown (docs/operator.md)",
     )
     parser.add_argument("--settings", type=Path, help="TOML file of settings")

@@ -2,8 +2,8 @@
 
 | code | meaning | what to do |
 |---|---|---|
-| 0 | left in order (SIGTERM, SIGINT) | nothing |
-| 2 | settings, topics, model or state are wrong | read the last line, mend it, start again |
+| 0 | stopped cleanly (SIGTERM, SIGINT) | nothing |
+| 2 | settings, topics, model or state are wrong | read the last line, repair it, start again |
 | 70 | an error in the program | start again, and report the traceback; the record it stands at is in the log |
 | 75 | no broker answers at the start, the outcome of a checkpoint is unknown, or a call hung | start again (let the supervisor do it) |
 """

@@ -34,7 +34,7 @@ def set_up(form: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonForm() if form == "json" else ConsoleForm())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # Faust's services log under the module of their class; librdkafka tells each reconnection at INFO.
+    # Faust's services log under the module of their class; librdkafka logs each reconnection at INFO.
     for name in (
         "faust",
         "mode",

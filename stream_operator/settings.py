@@ -45,7 +45,7 @@ class Settings:
     )
     lost_model: str = _field(
         "stop",
-        "When the model that the stored state names cannot be found: `stop`, or `replace` it with MODEL (its lines begin anew, standing alerts are told no further).",
+        "When the model that the stored state names cannot be found: `stop`, or `replace` it with MODEL (its tracks start again, open alerts receive no further updates).",
         choices=("stop", "replace"),
     )
     store_url: str = _field("", "Model store for `store:NAME`: a folder, or `s3://BUCKET/PREFIX`.")

@@ -60,7 +60,7 @@ def decoded(
     for kind, paths in groups.items():
         try:
             first = _first_file(spark, paths)
-            if kind == "text":  # a folder, or a pattern that says nothing: its first file tells
+            if kind == "text":  # a folder, or a pattern that says nothing: its first file decides
                 kind = _kind(first)
             parts.append(_read(spark, kind, paths, first, archive_format, columns, screening, report))
         except AnalysisException as e:

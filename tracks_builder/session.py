@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-# They print the trace of a failure that ends the job; the job's own error tells it once more.
+# They print the trace of a failure that ends the job; the job's own error reports it once more.
 TWICE_TOLD = (
     "org.apache.spark.executor.Executor",
     "org.apache.spark.scheduler.TaskSetManager",

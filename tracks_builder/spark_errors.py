@@ -1,4 +1,4 @@
-"""A failure of Spark as the one line that the operator needs, where it is theirs to mend: a file, a folder, a disk, a right."""
+"""A failure of Spark as the one line that the operator needs, where it is theirs to repair: a file, a folder, a disk, a right."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def told(error: Exception) -> Exception:
 
 @contextmanager
 def telling() -> Iterator[None]:
-    """Errors of the block, or of the function that it decorates, as ``told`` tells them."""
+    """Errors of the block, or of the function that it decorates, as ``told`` words them."""
     try:
         yield
     except Exception as e:

@@ -1,6 +1,6 @@
 """Counts that come back from the tasks exactly once, and a bounded sample of what was rejected.
 
-A Spark accumulator counts a task again when its stage is computed anew (a lost worker). Here every task reports under its own
+A Spark accumulator counts a task again when its stage is computed again (a lost worker). Here every task reports under its own
 key (step, partition; steps have different names, since Spark may run the parts of a union in one partition), and a second report replaces the first: equal partitions give equal counts, so nothing counts twice.
 What reaches the driver is some numbers per task, as Spark's own bookkeeping of tasks is; samples are cut when they are joined.
 """

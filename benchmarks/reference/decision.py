@@ -1,4 +1,4 @@
-"""Calibration test and a-contrario decision as one writes them first: a KDE a cell, a loop over segments. Written from METHOD 6 and 7."""
+"""Calibration test and a-contrario decision as one writes them first: a KDE a cell, a loop over segments. Written from docs/method.md#calibration and #a-contrario-decision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Cells = Mapping[int, NDArray[np.float64]]  # cell -> log-likelihoods that were s
 
 
 def is_low(log_likelihood: float, values: NDArray[np.float64]) -> bool | None:
-    """P_kde(l <= l_t) < 0.1 in the cell; None where fewer than two different values are known (METHOD 8.5: abstain)."""
+    """P_kde(l <= l_t) < 0.1 in the cell; None where fewer than two different values are known (docs/method.md#departures-from-the-prototype: abstain)."""
     if len(values) < 2 or np.ptp(values) == 0:
         return None
     return bool(gaussian_kde(values).integrate_box_1d(-np.inf, log_likelihood) < QUANTILE)

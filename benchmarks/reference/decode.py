@@ -1,4 +1,4 @@
-"""``.cdv`` lines to reports as one writes it first: one line after the other through pyais. Written from METHOD 1."""
+"""``.cdv`` lines to reports as one writes it first: one line after the other through pyais. Written from docs/method.md#input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The decision of METHOD 6 and 7 as published, over scores that are there: cells of 0.1 degree, KDE quantile, binomial, eps 1e-10.
+"""The decision of docs/method.md#calibration and #a-contrario-decision as published, over scores that are there: cells of 0.1 degree, KDE quantile, binomial, eps 1e-10.
 
 What the panel does otherwise (larger cells around, moored samples left out, thresholds from a budget) is left out on purpose.
 """

@@ -1,6 +1,6 @@
 """Archive -> Parquet tracks as one writes it first: an RDD of lines, pyais on each, groupByKey, a loop over each vessel.
 
-Written from METHOD 1-2 for lines of the ``.cdv`` format; plain and slow. It knows no identity conflicts and no ship that is followed after
+Written from docs/method.md#input to #tracks for lines of the ``.cdv`` format; plain and slow. It knows no identity conflicts and no ship that is followed after
 a jump: use it on archives without them. A whole vessel must fit into the memory of one task.
 """
 

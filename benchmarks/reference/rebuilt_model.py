@@ -1,6 +1,6 @@
 """The alert function as the earlier operator had it: each call builds the graph, restores the weights and unpickles the map of cells.
 
-Written from METHOD 3 to 8.1; its parts are the other references of this folder. It judges one whole track.
+Written from docs/method.md#samples to #departures-from-the-prototype; its parts are the other references of this folder. It judges one whole track.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from multitaskais.networks.weights import Sizes, VrnnWeights
 
 from . import decision, resample, vrnn_dense
 
-WARMUP = 12  # METHOD 7: the recurrent state starts from zeros
+WARMUP = 12  # docs/method.md#a-contrario-decision: the recurrent state starts from zeros
 
 
 def cell_of(lat: float, lon: float, region: Region) -> int:

@@ -1,4 +1,4 @@
-"""One track resampled as one writes it first: a loop over the fixes, pyproj for each. Written from METHOD 3 and 10.4."""
+"""One track resampled as one writes it first: a loop over the fixes, pyproj for each. Written from docs/method.md#samples and #jump-and-contradiction."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One training step as one writes it first: a ``while_loop`` over the steps, the decoder inside, the four-hot dense; autodiff through it all.
 
-Written from METHOD 5: the IWAE bound of S samples a track, per sample of the track, and Adam.
+Written from docs/method.md#the-network: the IWAE bound of S samples a track, per sample of the track, and Adam.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The VRNN as a dense TensorFlow graph: the four-hot as a D-wide vector, one matrix product a layer, nothing shared or folded.
 
-Written from METHOD 5. Whole batches step together; weights come by name from ``VrnnWeights``.
+Written from docs/method.md#the-network. Whole batches step together; weights come by name from ``VrnnWeights``.
 """
 
 from __future__ import annotations

@@ -181,7 +181,7 @@ _JSON_STATIONS = ("station", "station_id", "source", "receiver")
 
 
 def json_time(fields: dict) -> float:
-    """The moment that a receiver's JSON object tells, Unix s; NaN where it tells none."""
+    """The moment that a receiver's JSON object gives, Unix s; NaN where it gives none."""
     for key in _JSON_TIMES:
         value = fields.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool):

@@ -300,7 +300,7 @@ def csv_reports(
 
 
 def _settled(blocks: Iterable[bytes], layout: Layout, path: str) -> tuple[Iterable[bytes], Layout]:
-    """The same blocks, with the order of day and month as the first row that tells it has it; None where no row needs it."""
+    """The same blocks, with the order of day and month as the first row that decides it has it; None where no row needs it."""
     waiting: list[bytes] = []
     rest = iter(blocks)
     at = layout.names.index(layout.fields["t"])

@@ -37,7 +37,7 @@ def add_parser(subparsers: Any) -> None:
     )  # fmt: skip
     p.add_argument("tracks", nargs="+", metavar="TRACKS", help="Parquet of tracks, or an archive, a folder, a pattern")
     p.add_argument("--region", required=True, help="a preset's name, or a JSON file")
-    p.add_argument("--model", required=True, type=Path, help="model folder; written anew")
+    p.add_argument("--model", required=True, type=Path, help="model folder; written again")
     p.add_argument("--name", help="of the model (default: the folder's name)")
     p.add_argument("--format", metavar="F", help="of an archive; recognised by itself")
     p.add_argument(

@@ -24,7 +24,7 @@ from ..networks.dataset import Dataset
 from ..networks.settings import BOUNDS, TrainSettings
 from ..tracks import fourhot
 
-PHASES = 4  # grids of different phase that training draws from (METHOD 10.5: random phase)
+PHASES = 4  # grids of different phase that training draws from (docs/method.md#dead-latent: random phase)
 
 
 def add_parser(subparsers: Any) -> None:

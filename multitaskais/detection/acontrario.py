@@ -1,4 +1,4 @@
-"""A contrario decision on low steps (METHOD 7), in its incremental form.
+"""A contrario decision on low steps (docs/method.md#a-contrario-decision), in its incremental form.
 
 Over the last 24 grid steps, a segment with n judged steps of which k are low has
 
@@ -6,7 +6,7 @@ Over the last 24 grid steps, a segment with n judged steps of which k are low ha
 
 and is meaningful when NFA < eps (Nguyen et al., GeoTrackNet, IEEE T-ITS 2021, equations 11-13). Segments that end at one
 step are looked at when that step comes, so each segment of a track is looked at once; the union of the meaningful ones is the
-abnormal part. Two departures from the prototype: steps that abstain count neither in n nor in k (contract, "Segments"), and
+abnormal part. Two departures from the prototype: steps that abstain count neither in n nor in k (docs/contract.md#tracks-samples-verdicts), and
 eps is no expected number of false alarms here, because low steps come in runs; it is set by a budget (``threshold``).
 """
 

@@ -1,4 +1,4 @@
-"""What score is normal here: a detector's scores, cell by cell, turned into z (METHOD 6, 8.5 and 10.1).
+"""What score is normal here: a detector's scores, cell by cell, turned into z (docs/method.md#calibration, #departures-from-the-prototype and #one-panel).
 
 Each cell has a mean and a standard deviation, pulled towards those of the larger cell around it (0.1 -> 0.3 -> 1 degree ->
 region) with the weight of ``SHRINK`` samples; so an empty cell has its surroundings' figures and none is without. Vessel
@@ -200,7 +200,7 @@ def _low_scores(
 def kde_quantile(values: NDArray[np.float64], quantile: float) -> float:
     """The quantile of ``scipy.stats.gaussian_kde(values)`` (Scott's bandwidth); NaN for fewer than two different values.
 
-    The KDE's cdf is monotone, so a step is below the quantile exactly when its cdf is below it (METHOD 6).
+    The KDE's cdf is monotone, so a step is below the quantile exactly when its cdf is below it (docs/method.md#calibration).
     """
     n = len(values)
     if n > KDE_MAX_VALUES:  # evenly over the ordered values: the same shape

@@ -1,4 +1,4 @@
-"""Why, in words: the cause by a decision list over the alarm window, and one sentence for a watch officer (METHOD 10.8).
+"""Why, in words: the cause by a decision list over the alarm window, and one sentence for a watch officer (docs/method.md#causes).
 
 The four-hot parts of a likelihood say "position" for nearly everything; an ordered list of plain questions does better:
 
@@ -52,7 +52,7 @@ FAINTLY = 0.3  # and that loitering must reach where the place is usual: 60 of 6
 LAST_HOUR = 6  # samples
 TURNING = 9  # samples, as in the loitering rule
 STRAIGHT = 0.6  # made good / path; a ship on passage is above 0.9, one that turns back and forth below
-SLOW_KNOTS = 2.5  # METHOD 10.7
+SLOW_KNOTS = 2.5  # slower is adrift, not under way (docs/method.md#rules-of-motion)
 NOT_MOORED_KNOTS = 0.5
 SLOW_SHARE = 0.8  # five of the last hour's six
 CONTRADICTS_KNOTS = 7.0  # in both newest steps; 9 of 10 injected false velocities do, loops 6.3 at most, the others 5.7

@@ -1,4 +1,4 @@
-"""The calibration cells of a region, and groups of cells at coarser levels (METHOD 6 and 8.5: cells back off to larger ones)."""
+"""The calibration cells of a region, and groups of cells at coarser levels (docs/method.md#calibration and #departures-from-the-prototype: cells back off to larger ones)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 from ..config import Region
 
-LEVELS = (1, 3, 10)  # METHOD 10: 0.1 -> 0.3 -> 1 degree, in cells of 0.1 degree; the region comes last
+LEVELS = (
+    1,
+    3,
+    10,
+)  # docs/method.md#measured-decisions: 0.1 -> 0.3 -> 1 degree, in cells of 0.1 degree; the region comes last
 
 
 @dataclass(frozen=True)

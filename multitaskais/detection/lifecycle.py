@@ -1,4 +1,4 @@
-"""The life of an alert: raised, updated, closed (contract, "Alerts").
+"""The life of an alert: raised, updated, closed (docs/contract.md#alerts).
 
 Per line and alert type at most one alert stands. It is raised at the first sample whose score / threshold reaches 1; updated when
 its score grows by ``update_growth``, or its segment grows and ``update_every_s`` of event time have passed; closed after

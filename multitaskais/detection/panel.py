@@ -1,4 +1,4 @@
-"""The panel: all detectors of a model side by side, calibrated alike, joined to one verdict a line and sample (METHOD 10.1).
+"""The panel: all detectors of a model side by side, calibrated alike, joined to one verdict a line and sample (docs/method.md#one-panel).
 
     sample -> each detector's score -> z in its cell -> mean over its window -> tail_score -> largest of each alert type / threshold
 
@@ -27,7 +27,7 @@ from .protocol import Detector, Traits, traits_of
 from .ship_classes import vessel_class
 from .threshold import N_TYPES, TYPE_INDEX, TYPES, TailScores, Thresholds, over_limit
 
-LITTLE_KNOWN_VESSELS = 10  # METHOD 10.6: with fewer other vessels around, a place is little known
+LITTLE_KNOWN_VESSELS = 10  # docs/method.md#low-coverage: with fewer other vessels around, a place is little known
 PARTS_STEPS = 12.0  # the parts' running mean has the weight of one window
 _RING_FIELDS = ("t", "lat", "lon", "sog", "cog")
 
@@ -257,7 +257,7 @@ def _shares(parts: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _alert_dtype(n_detectors: int) -> np.dtype:
-    """What a line remembers of one alert type; ``open`` tells whether an alert stands."""
+    """What a line remembers of one alert type; ``open``: whether an alert is open."""
     return np.dtype(
         [
             ("open", "?"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-RING_STEPS = 12  # METHOD 10: the mean of 12 samples (2 h) was the best of those tried
+RING_STEPS = 12  # docs/method.md#measured-decisions: the mean of 12 samples (2 h) was the best of those tried
 MIN_SHARE = 10 / 12  # of a window that must be judged: the mean of a few is strange too often (half: AUROC 0.01 less)
 
 

@@ -1,7 +1,7 @@
 """From a budget of false alarms to thresholds, on development tracks, after fusion.
 
 The user sets what he can feel: the share of normal tracks that may be flagged, or alerts per vessel-day. Each alert type takes its
-share of the budget. METHOD 10.3 saw unseen vessels flagged up to twice as often as development vessels. Two things are done
+share of the budget. In docs/method.md#budget unseen vessels are flagged up to twice as often as development vessels. Two things are done
 against it: each vessel is left out of the cells that calibrate it and, where the detector can, of what the detector learned; so
 thresholds may rest on all normal tracks there are, not on the few development tracks alone; and the default budget of 4 %
 leaves room below 5 to 8 %.
@@ -112,7 +112,7 @@ class Budget:
         track_share: share of development tracks that may be flagged. Unseen vessels show up to twice of it.
         alerts_per_vessel_day: used instead when given.
         weights: of the alert types that are decided by a learnt score, chosen on vessels left out in turn (docs/studies/panel.md).
-            Jumps, identity conflicts and contradictions follow fixed rules (METHOD 10.4) and take none.
+            Jumps, identity conflicts and contradictions follow fixed rules (docs/method.md#jump-and-contradiction) and take none.
     """
 
     track_share: float = 0.04

@@ -1,4 +1,4 @@
-"""How usual are this speed and course in this cell? A histogram of SOG x COG with back-off (METHOD 10).
+"""How usual are this speed and course in this cell? A histogram of SOG x COG with back-off (docs/method.md#measured-decisions).
 
     p_level = (n(cell, bin) + 20 p_larger) / (n(cell) + 20),   score = -ln p at the smallest cell
 
@@ -29,7 +29,7 @@ N_SOG, SOG_BIN_KNOTS = 30, 1.0
 N_COG = 24
 N_BINS = N_SOG * N_COG
 BACK_OFF = 20.0  # vessels that the larger cell counts for
-# (SOG bins, COG bins, weight): a speed of 9.9 kn is no stranger than 10.1
+# (SOG bins, COG bins, weight): a speed of 9.9 kn is no more anomalous than 10.1
 SMEAR = (
     (0, 0, 0.4),
     (1, 0, 0.1),
@@ -93,7 +93,7 @@ class CellsDetector(LeaveOneVesselOut):
     def _score(
         self, lat: NDArray[np.float64], lon: NDArray[np.float64], uv: NDArray[np.float64], own: NDArray[np.int32] | None
     ) -> NDArray[np.float64]:
-        """What the tables say, reckoned from the counts; vessels may be left out."""
+        """What the tables say, computed from the counts; vessels may be left out."""
         sog, cog = _bins(uv)
         p = np.full(len(lat), 1.0 / N_BINS)
         for k, level in enumerate(self.levels):
@@ -155,7 +155,7 @@ class CellsDetector(LeaveOneVesselOut):
         except (OSError, ValueError, KeyError, EOFError) as e:
             raise ModelCorrupt(f"{file} cannot be read ({e}): copy the whole model folder again") from None
         if version != FORMAT_VERSION:
-            raise ModelCorrupt(f"{file} has format {version}, this version reads {FORMAT_VERSION}: train it anew")
+            raise ModelCorrupt(f"{file} has format {version}, this version reads {FORMAT_VERSION}: train it again")
         if box != [region.lat_min, region.lat_max, region.lon_min, region.lon_max, region.cell_deg]:
             raise WrongRegion(f"{file} has cells of {box}, not of region {region.name!r}: use its own model")
         return cls(region, levels)

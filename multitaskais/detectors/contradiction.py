@@ -1,7 +1,7 @@
-"""The velocity that is reported against the velocity that is made good (METHOD 10.4).
+"""The velocity that is reported against the velocity that is made good (docs/method.md#jump-and-contradiction).
 
 Each sample carries the median difference of the two over the report pairs of its 10-minute slot. The score is the fifth
-largest of the last six, in knots: above 2.5 exactly when five slots of an hour contradict by more than 2.5 kn. METHOD asks for
+largest of the last six, in knots: above 2.5 exactly when five slots of an hour contradict by more than 2.5 kn. docs/method.md#jump-and-contradiction asks for
 four; that took twice as many clean tracks, crew boats between platforms and clocks gone wrong for half an hour.
 Slots without report pairs count as no contradiction.
 """

@@ -1,12 +1,12 @@
-"""Moving, but hardly: the share of the last 90 minutes below 2.5 kn and not at rest (METHOD 10.7).
+"""Moving, but hardly: the share of the last 90 minutes below 2.5 kn and not at rest (docs/method.md#rules-of-motion).
 
     slow  0.4 kn < SOG < 2.5 kn and not moored
     score share of the last 9 samples that were slow + 0.01 x their mean speed in knots - 0.5 x share of all before them
           + 0.05 x km made good in two hours, at most 5, x that share
 
-The second term orders tracks with equal shares: of two, the one that is carried off faster is the stranger. The third is
+The second term orders tracks with equal shares: of two, the one that is carried off faster is the more anomalous. The third is
 the vessel's own habit: who has been slow all day works there. Before it has a past, 5 % are taken for granted with the
-weight of an hour. The last tells a ship that is carried off from one that waits for a lock or works on the spot, and keeps
+weight of an hour. The last separates a ship that is carried off from one that waits for a lock or works on the spot, and keeps
 scores apart that would else all reach the greatest share. A ship at anchor swings below 0.4 kn.
 """
 

@@ -1,4 +1,4 @@
-"""Going round and round: a long way made in a small space (METHOD 10.7).
+"""Going round and round: a long way made in a small space (docs/method.md#rules-of-motion).
 
     way    sum of the distances between the last samples, km, over 90 min
     extent diagonal of the box around them, km

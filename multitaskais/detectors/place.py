@@ -6,7 +6,7 @@
     raw   (far + way / 2) / 1.5, each less its mean; far alone where a ship is too slow to have a course
     score raw - what this vessel's own past (more than an hour ago) has made usual for it
 
-The first line is METHOD 10's place detector; the second is a local outlier factor (Breunig et al., SIGMOD 2000) with the
+The first line is the distance to other vessels (docs/method.md#measured-decisions); the second is a local outlier factor (Breunig et al., SIGMOD 2000) with the
 context taken in position only; the third sees a ship beside its lane, where d is mostly the spread of speeds; the last keeps
 a ship that always works off the lanes from being strange for ever.
 Choices were made on development vessels (``docs/studies/panel.md``).
@@ -44,7 +44,7 @@ WAY_SOFTEN_KM = 0.05
 WAY_WEIGHT = 0.5  # of `way` beside `far`; 0.5 to 1 are alike, 2 is worse
 NEIGHBOURS = 20  # of the context
 RECENT_STEPS = 6  # the last hour is not yet the vessel's past
-HABIT_PRIOR_STEPS = 6.0  # so many samples of nothing strange are taken for granted before a past speaks
+HABIT_PRIOR_STEPS = 6.0  # so many samples of nothing strange are taken for granted before a past counts
 UNIT = 1e-3  # of the stored logarithms
 
 
@@ -63,7 +63,7 @@ class PlaceDetector(LeaveOneVesselOut):
     ) -> None:
         """usual: (m,) ln distance of each memory point to the nearest of another vessel, in ``UNIT``; typical: means of ``far`` and ``way``.
 
-        context: (m,) mean ``usual`` around each point, which is that of all samples whose nearest point it is; reckoned where it is not given.
+        context: (m,) mean ``usual`` around each point, which is that of all samples whose nearest point it is; computed where it is not given.
         """
         self.traffic, self.usual, self.typical, self.typical_way = traffic, usual, typical, typical_way
         self._lanes = Lanes(traffic.xy, traffic.uv, traffic.vessel)

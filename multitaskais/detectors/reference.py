@@ -151,7 +151,7 @@ class ReferenceSet:
         except (OSError, ValueError, KeyError, EOFError) as e:
             raise ModelCorrupt(f"{file} cannot be read ({e}): copy the whole model folder again") from None
         if int(version) != FORMAT_VERSION:
-            raise ModelCorrupt(f"{file} has format {int(version)}, this version reads {FORMAT_VERSION}: train it anew")
+            raise ModelCorrupt(f"{file} has format {int(version)}, this version reads {FORMAT_VERSION}: train it again")
         if box.tolist() != [region.lat_min, region.lat_max, region.lon_min, region.lon_max]:
             raise WrongRegion(
                 f"{file} remembers the box {box.tolist()}, not that of region {region.name!r}: use its own model"

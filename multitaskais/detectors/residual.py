@@ -1,7 +1,7 @@
 """Does the ship move as ships move on? Adapter of ``model.residual`` to the ``Detector`` protocol.
 
 score = -log p of the motion since the last sample, in the ship's own frame (dead reckoning's error along and across, change of
-SOG and COG), given all before it; nats, higher = stranger. It knows no place, so it serves regions without a model.
+SOG and COG), given all before it; nats, higher = more anomalous. It knows no place, so it serves regions without a model.
 
 The weights in this package learnt on all US waters (MarineCadastre, 2020-01-01, vessels of the train split); ``fit`` takes them, and
 ``multitaskais train --detector residual`` makes others. Moored samples and those without motion (no speed or course on either side)

@@ -1,4 +1,4 @@
-"""Faster or slower than the ships around on the same course, and than the vessel itself has been (METHOD 10.7).
+"""Faster or slower than the ships around on the same course, and than the vessel itself has been (docs/method.md#rules-of-motion).
 
     l      ln(SOG + 1 kn)
     zn     (l - mean of neighbours) / sd of neighbours: remembered points of other vessels within 3 km and 40 degrees of course.
@@ -75,7 +75,7 @@ class SpeedDetector(LeaveOneVesselOut):
     )
 
     def __init__(self, traffic: ReferenceSet, around: Around | None = None) -> None:
-        """around: of each memory point; reckoned where it is not given."""
+        """around: of each memory point; computed where it is not given."""
         self.traffic = traffic
         speed = functions.hypot(traffic.uv[:, 0], traffic.uv[:, 1])
         self._tree = tree_of(_features(traffic.xy, traffic.uv, speed))

@@ -1,10 +1,10 @@
 """The VRNN as a detector: how unlikely is this sample after all before it? Adapter of ``model`` to the ``Detector`` protocol.
 
-score = min(-log p(lat_t|z_t,.), 8) + min(-log p(lon_t|z_t,.), 8), nats; higher = stranger. METHOD 5's score, -l_t, is kept as
+score = min(-log p(lat_t|z_t,.), 8) + min(-log p(lon_t|z_t,.), 8), nats; higher = more anomalous. The whole score, -l_t (docs/method.md#the-network), is kept as
 ``score="all"``. Speed and course are as noisy as they are telling, and have detectors of their own; one missed bin says as much as
 20 nats do. On development vessels of the Gulf AUROC / R5 0.76 / 0.33 in place of 0.73 / 0.20 (docs/studies/latent.md).
-Moored samples abstain (METHOD 10.2) and still move the state, as do the first ``warmup_samples``, while the recurrent state
-settles (METHOD 7). ``parts`` are -log p(x_t|z_t,.) by lat, lon, sog, cog.
+Moored samples abstain (docs/method.md#moored) and still move the state, as do the first ``warmup_samples``, while the recurrent state
+settles (docs/method.md#a-contrario-decision). ``parts`` are -log p(x_t|z_t,.) by lat, lon, sog, cog.
 """
 
 from __future__ import annotations
@@ -190,11 +190,11 @@ class VrnnDetector:
             score = str(values.get("score", "all"))  # of older folders
             numbers = {k: int(values[k]) for k in ("latent", "hidden", "samples", "seed")}
         except FileNotFoundError:
-            raise ModelCorrupt(f"{path} is missing: copy the whole model folder again, or train it anew") from None
+            raise ModelCorrupt(f"{path} is missing: copy the whole model folder again, or train it again") from None
         except (ValueError, KeyError, TypeError) as e:
             raise ModelCorrupt(f"{path} cannot be read ({e}): copy the whole model folder again") from None
         if version != FORMAT_VERSION:
-            raise ModelCorrupt(f"{path} has format {version}, this version reads {FORMAT_VERSION}: train it anew")
+            raise ModelCorrupt(f"{path} has format {version}, this version reads {FORMAT_VERSION}: train it again")
         sizes = Sizes.of(region, numbers["latent"], numbers["hidden"])
         if blocks != sizes.blocks or values.get("region") != region.name:
             raise WrongRegion(

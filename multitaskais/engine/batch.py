@@ -83,7 +83,7 @@ def run(
         by_vessel: also count each vessel's rejected reports.
         finish: nothing comes after the archive: judge what is held back for the lateness and close what is open. False stands
             where a live operator would stand after the same reports.
-        then: successors, each with the time from which it speaks (``succession.py``), as if announced before the first report. The trace
+        then: successors, each with its activation time (``rollout.py``), as if announced before the first report. The trace
             leaves out those that have other detectors.
         progress: called with (reports done, of all).
     """

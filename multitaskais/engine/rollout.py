@@ -1,13 +1,10 @@
-"""Which model speaks of which sample, when one takes over from another (ADR 0011).
+"""Event-time rollout of models: which model scores which sample (ADR 0011).
 
-A successor is announced with the moment from which it speaks, a time of the reports. It takes a line over with the line's first
-sample at or after that moment, so who speaks is a function of the vessel's own time: the same in every partition, in every
-order of arrival, in batch. For ``WARM_UP_S`` before it steps beside the old model and says nothing, so that its recurrent states
-and windows are warm. A row that has not seen the line's sample before begins as that of a new line, and is not judged before
-the model's own warm-up.
-
-An alert belongs to the watch officer and not to the model: those that stand go over to the successor with id, revision and
-segment, and live on by what it says. So nothing is closed or raised by the change itself.
+A rollout names an activation time T in event time. Each target switches at its first sample with t >= T, so the choice of
+model depends on that target's event time alone and is the same in every partition, arrival order and in batch. For
+``WARM_UP_S`` before T the staged model runs without emitting, to fill its recurrent states and windows; a target that it has
+not seen before starts with the model's own warm-up. Open alerts are handed over with id, revision and segment; activation
+itself opens and closes none.
 """
 
 from __future__ import annotations
@@ -25,8 +22,8 @@ from ..errors import ModelError, WrongRegion
 from ..model.folder import Model
 from .state import ModelActivation, StoredRow, StoredTarget, layout, read_row
 
-WARM_UP_S = 24 * STEP_S  # the longest of the panel's windows (METHOD 7: 4 h)
-_CHALLENGER = "challenger "  # its row is stored under its version, so prefixed: the same model may speak, too
+WARM_UP_S = 24 * STEP_S  # the longest of the panel's windows (docs/method.md#a-contrario-decision: 4 h)
+_CHALLENGER = "challenger "  # its row is stored under its version, so prefixed: the same model may be active, too
 _MOORED_RULES = ("moored_sog_knots", "moored_made_m")  # the samples themselves rest on these
 
 FindModel = Callable[[str, str], Model]
@@ -69,11 +66,11 @@ class Assignment(NamedTuple):
 
 
 class ModelRollout:
-    """The models that speak, in the order in which they were announced. Of those whose time has come, the last announced one speaks.
+    """The activations, in the order in which they were announced. Of those whose time has come, the last announced is active.
 
     Args:
         place: name or folder of ``model``; kept in the state beside its version.
-        challenger: speaks of no sample; tells its own alerts, marked.
+        challenger: decides no sample; emits its own alerts, marked.
         capacity: rows.
     """
 
@@ -104,11 +101,11 @@ class ModelRollout:
             runner.rows[slot] = runner.fresh
 
     def emitters(self, owner: str) -> list[ModelRunner]:
-        """Who tells of what happens between the samples of a line that model ``owner`` has."""
+        """Who emits what happens between the samples of a line that model ``owner`` has."""
         return [self.runners[owner], *([self._challenger] if self._challenger else ())]
 
     def roles(self, now: float) -> list[tuple[Model, str]]:
-        """The models in use: which ``speaks`` at this time, which is ``next``, which was ``before``, the ``challenger``."""
+        """The models in use: which is ``active`` at this time, which is ``staged``, which is ``retiring``, the ``challenger``."""
         versions = [r.version for r in self.activations]
         active = self.active_version(now)
         roles = {v: "retiring" if i < versions.index(active) else "staged" for i, v in enumerate(versions)} | {
@@ -118,7 +115,7 @@ class ModelRollout:
         return found + ([(self._challenger.model, "challenger")] if self._challenger else [])
 
     def active_version(self, t: float) -> str:
-        """Version of the model that speaks of a sample of this time."""
+        """Version of the model that scores a sample of this time."""
         return self.activations[int(self._active_at(np.array([t]))[0])].version
 
     def _active_at(self, t: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -130,7 +127,7 @@ class ModelRollout:
     # ---------------------------------------------------------------- who follows whom
 
     def announce(self, model: Model, source: str, since: float) -> bool:
-        """``model`` speaks from ``since`` on; False when it would without that.
+        """``model`` is active from ``since`` on; False when it would be without that.
 
         Raises:
             WrongRegion, ModelError: it cannot go on with these tracks and samples.
@@ -145,7 +142,7 @@ class ModelRollout:
         return True
 
     def settle(self, watermark: float, rules: TrackRules, owners: Callable[[], Collection[str]]) -> None:
-        """Forget who will not speak any more. ``owners`` gives the versions that have a line.
+        """Drop the models that will not be active again. ``owners`` gives the versions that have a line.
 
         A sample is due when the report after it comes, at most a gap later, and a report is held for the lateness: when the log is
         complete up to two of each past a change, no sample before it can come.
@@ -168,7 +165,7 @@ class ModelRollout:
         self.runners = {r.version: self.runners[r.version] for r in kept}
 
     def restore(self, activations: Sequence[ModelActivation], find: FindModel) -> dict[str, str]:
-        """Take the stored succession; returns the versions that ``find`` replaced by others."""
+        """Restore the stored rollout; returns the versions that ``find`` replaced by others."""
         if not activations:
             return {}
         replaced: dict[str, str] = {}
@@ -246,7 +243,7 @@ class ModelRollout:
 
 
 def check_compatible(running: Model, candidate: Model) -> None:
-    """Raise unless ``heir`` can go on with the tracks and samples of ``running``."""
+    """Raise unless ``candidate`` can go on with the tracks and samples of ``running``."""
     if candidate.region.to_dict() != running.region.to_dict():
         raise WrongRegion(
             f"model {candidate.version} is of region {candidate.region.name!r}, the running one of {running.region.name!r}: give one of that box and its bins"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class RowTable:
-    """A growing table of rows. ``data`` is replaced when it grows, so take it anew after each ``allocate``.
+    """A growing table of rows. ``data`` is replaced when it grows, so take it again after each ``allocate``.
 
     Args:
         dtype: of a row.

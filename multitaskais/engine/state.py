@@ -4,7 +4,7 @@
 |---|---|
 | 1 | tracker; of each line: sampler, ship, row, and the row of each model's panel |
 | 2 | and of each line what was last said of it; the rows carry the digest of their layout |
-| 3 | and of each line the model that has it; of a partition, which models speak from when |
+| 3 | and of each line the model that has it; of a partition, which models are active from when |
 | 4 | the same, written under arithmetic 2 (``multitaskais.exact``) |
 
 **Arithmetic.** A version stands for one arithmetic (``ARITHMETIC_OF``). Numbers of before version 4 came of float32 products and the
@@ -60,7 +60,7 @@ class StoredTarget(msgspec.Struct, array_like=True):
 
 
 class ModelActivation(NamedTuple):
-    """A model speaks of the samples from ``since`` on (Unix s), unless one that was announced later does."""
+    """A model is active for samples from ``since`` on (Unix s), unless one that was announced later is."""
 
     version: str
     source: str  # name or folder from which it was loaded
@@ -177,7 +177,7 @@ def _version(blob: bytes, what: str) -> int:
     version = _decoded(what, lambda: msgspec.msgpack.decode(blob, type=_Head)).version
     if version not in _LOADERS:
         raise StateError(
-            f"the stored state of {what} has version {version}, this program reads {min(_LOADERS)} to {STATE_VERSION}: run the program that wrote it, or start anew under another APP_ID"
+            f"the stored state of {what} has version {version}, this program reads {min(_LOADERS)} to {STATE_VERSION}: run the program that wrote it, or start again under another APP_ID"
         )
     return version
 

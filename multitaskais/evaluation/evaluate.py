@@ -26,7 +26,7 @@ from . import metrics
 from .kinds import right_causes, vessel_class
 from .labelled import CLEAN, Labelled
 
-NEAR_M = 2000.0  # METHOD 10.6: other vessels within 2 km
+NEAR_M = 2000.0  # docs/method.md#low-coverage: other vessels within 2 km
 NEAR_BANDS = ((0, 3, "0-2"), (3, 10, "3-9"), (10, 10**9, "10 or more"))
 EARTH_M = 6371008.8
 
@@ -96,7 +96,7 @@ def outcome(
     told = [(int(np.searchsorted(tracks["key"], a.mmsi)), a) for a in alerts if not a.challenger]
     for i, alert in told:
         fused[i] = max(fused[i], alert.score)
-    # Events at report resolution (jump, two ships on one MMSI) have no column in the trace: their alerts speak for them.
+    # Events at report resolution (jump, two ships on one MMSI) have no column in the trace: their alerts represent them.
     event_names = sorted({str(a.alert_type) for _, a in told} & {"jump", "identity_conflict"} - set(detector_names))
     views = [
         _view(name, per_detector[:, j], tracks, [(i, a) for i, a in told if any(d.name == name for d in a.detectors)])

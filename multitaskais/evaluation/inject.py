@@ -1,4 +1,4 @@
-"""Put anomalies of eleven kinds into clean tracks, so that detectors can be measured on real traffic (METHOD 10).
+"""Put anomalies of eleven kinds into clean tracks, so that detectors can be measured on real traffic (docs/method.md#measured-decisions).
 
 Every kind but two is a change of the ship's own path, written as
 

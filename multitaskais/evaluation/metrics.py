@@ -1,4 +1,4 @@
-"""Figures of merit over track scores. Higher score = stranger; a track that was not judged has score -inf.
+"""Figures of merit over track scores. Higher score = more anomalous; a track that was not judged has score -inf.
 
 ``positives`` are the scores of the abnormal tracks of one kind, ``clean`` those of all clean tracks. Nothing is dropped: a
 track that was not judged stays in every denominator, loses against every judged one and ties with the others.
@@ -99,7 +99,7 @@ def bootstrap(
     draws: int = 200,
     level: float = 0.95,
 ) -> dict[str, Interval]:
-    """Percentile intervals (Efron 1979) of ``figures(indices)``, tracks drawn anew within each group.
+    """Percentile intervals (Efron 1979) of ``figures(indices)``, tracks drawn again within each group.
 
     groups (n,): the kind of each track; each keeps its size. ``figures`` takes the (n,) indices of one draw.
     """

@@ -1,4 +1,4 @@
-"""From samples of normal tracks to a model: detectors, calibrations, thresholds (METHOD 6 and 10).
+"""From samples of normal tracks to a model: detectors, calibrations, thresholds (docs/method.md#calibration and #measured-decisions).
 
 Vessels stand in three groups that never mix: *train* teaches the detectors, *dev* says what their scores are like on ships they
 have not seen and sets the thresholds, *test* is looked at once, by ``evaluate``. A detector that can leave a vessel's own data out
@@ -63,8 +63,8 @@ def fit_model(
 
     Args:
         train, dev: ``SAMPLE_DTYPE`` of normal tracks, each sorted by line (``mmsi``, ``n``); of different vessels.
-        memory: samples of all tracks of these vessels, short ones too: what detectors that can leave a vessel out learn from (METHOD
-            10.6: more vessels help steadily); train and dev when None.
+        memory: samples of all tracks of these vessels, short ones too: what detectors that can leave a vessel out learn from
+            (more vessels help steadily, docs/method.md#low-coverage); train and dev when None.
         detectors: names of entry points, in the panel's order; all installed ones that need no training of their own, and those of
             ``trained``, when None.
         trained: detectors that took hours to train, ready or as the folder they were saved in; they are not fitted again.

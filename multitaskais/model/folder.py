@@ -196,7 +196,7 @@ def shipped() -> list[str]:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The checked manifest; raises ``ModelCorrupt`` when any file of the folder is missing or differs."""
-    again = "copy the whole model folder again, or make it anew with `multitaskais calibrate`"
+    again = "copy the whole model folder again, or make it again with `multitaskais calibrate`"
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         version, files, format_ = manifest["version"], dict(manifest["files"]), manifest["format"]
@@ -204,7 +204,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise ModelCorrupt(f"{folder / 'manifest.json'} cannot be read ({e}): {again}") from None
     if format_ != FORMAT_VERSION:
         raise ModelError(
-            f"{folder} has model format {format_}, this version reads {FORMAT_VERSION}: make the model anew"
+            f"{folder} has model format {format_}, this version reads {FORMAT_VERSION}: make the model again"
         )
     for name, digest in files.items():
         file = folder / name

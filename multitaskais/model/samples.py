@@ -147,7 +147,7 @@ def load_samples(
     phase_s: float = 0.0,
     all_tracks: bool = False,
 ) -> TrainingSamples:
-    """Samples of the chosen tracks (METHOD 2), or of all, of an archive. Raises ``InputError`` when none is left."""
+    """Samples of the chosen tracks (docs/method.md#tracks), or of all, of an archive. Raises ``InputError`` when none is left."""
     reports, counts = load_reports(paths, region, archive_format)
     samples, line, tracks = samples_of(reports, region, track_rules, rules, phase_s, all_tracks)
     if not counts.accepted:

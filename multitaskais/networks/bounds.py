@@ -1,7 +1,7 @@
 """What training maximises: lower bounds of log p(x_1..T) from S samples, one number a track.
 
 IWAE (Burda et al. 2016), the prototype's "elbo": log (1/S) sum_s exp(sum_t w_t^s); the ELBO for S = 1.
-FIVO (Maddison et al. 2017): a particle filter that draws the S samples anew when their effective number falls below
+FIVO (Maddison et al. 2017): a particle filter that draws the S samples again when their effective number falls below
 S / 2. Steps past a track's end count for nothing in either.
 """
 
@@ -14,7 +14,7 @@ import tensorflow as tf
 from . import vrnn
 from .weights import Sizes, VrnnWeights
 
-ESS_SHARE = 0.5  # METHOD 5: resample when ESS < S / 2
+ESS_SHARE = 0.5  # docs/method.md#the-network: resample when ESS < S / 2
 
 
 def mask_of(lengths: Any, t_max: int) -> Any:
@@ -31,7 +31,7 @@ def iwae(log_w: Any, mask: Any) -> Any:
 class Fivo(NamedTuple):
     bound: Any  # (B,)
     kl: Any  # (T, B, S)
-    resampled: Any  # (T, B) 1 where the samples were drawn anew after the step
+    resampled: Any  # (T, B) 1 where the samples were drawn again after the step
 
 
 def fivo(w: VrnnWeights, sizes: Sizes, bins: Any, noise: Any, uniform: Any, mask: Any, beta: Any = 1.0) -> Fivo:

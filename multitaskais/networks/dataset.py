@@ -71,7 +71,7 @@ def longest(tracks: Sequence[Sequence[Bins]], max_steps: int) -> int:
 
 
 def training_batch(tracks: Sequence[Sequence[Bins]], batch: int, t_max: int, seed: int, step: int) -> Batch:
-    """The batch of one step: tracks in an order shuffled anew each epoch, a random phase, a random window of a long one."""
+    """The batch of one step: tracks in an order shuffled again each epoch, a random phase, a random window of a long one."""
     rng = np.random.default_rng([seed, 1, step])
     chosen: list[Bins] = []
     for i in range(step * batch, (step + 1) * batch):

@@ -2,7 +2,7 @@
 
     motion   along, across   error of dead reckoning (SOG x 10 min along the course of the sample before), km
              dsog, dcog      change of speed (kn) and course (deg)
-    score    -log p(motion | all before), of u = asinh(motion / SCALE): an error of 10 km is stranger than one of 1 km, not
+    score    -log p(motion | all before), of u = asinh(motion / SCALE): an error of 10 km is more anomalous than one of 1 km, not
              a hundred times as strange
 
     p(dsog, dcog, along, across) = p(dsog | h) p(dcog | h) p(along | h, dsog, dcog) p(across | h, dsog, dcog)
@@ -166,7 +166,7 @@ class ResidualWeights:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Raises ``ModelCorrupt`` when the file is missing, unreadable, incomplete, not finite or of other shapes."""
-        again = "copy the whole model folder again, or train it anew"
+        again = "copy the whole model folder again, or train it again"
         try:
             with np.load(path, allow_pickle=False) as file:
                 values = {name: np.ascontiguousarray(file[name], np.float32) for name in file.files}

@@ -2,7 +2,7 @@
 
     step(state, bins) -> new state, l_t with its parts
 
-l_t = mean_s w_t^s with w_t = log p(x_t|z_t,.) + log p(z_t|.) - log q(z_t|.) (METHOD 5; lower = stranger), z from a table of
+l_t = mean_s w_t^s with w_t = log p(x_t|z_t,.) + log p(z_t|.) - log q(z_t|.) (docs/method.md#the-network; lower = more anomalous), z from a table of
 noise by step number. With ``samples=0`` z is the posterior's mean and -KL(q || p) in closed form stands for
 log p(z) - log q(z): no noise at all.
 
@@ -35,7 +35,7 @@ Doubles = NDArray[np.float64]
 
 # Rows (lines * samples) of one block: more leave the second-level cache, fewer waste time in Python (measured).
 BLOCK_ROWS = 192
-SIGMA_BIAS = 0.5  # METHOD 5: sigma = softplus(r + 0.5)
+SIGMA_BIAS = 0.5  # docs/method.md#the-network: sigma = softplus(r + 0.5)
 SIGMA_MIN = 1e-4  # as in vrnn.py
 LOGIT_MAX = 80.0  # greater is as sure
 
@@ -57,7 +57,7 @@ _SIGMA = Table([_sigma, lambda r: functions.log(_sigma(r))], -10.0, 81.0, bits=8
 
 
 class StepScores(NamedTuple):
-    log_weight: Floats  # (n,) l_t; lower = stranger
+    log_weight: Floats  # (n,) l_t; lower = more anomalous
     parts: Floats  # (n, 4) -log p(x_t|z_t,.) by lat, lon, sog, cog, mean over the samples; 0 where the block is missing
 
 

@@ -12,7 +12,7 @@ BOUNDS = ("iwae", "fivo")
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings(_Json):
-    """Defaults are METHOD 10.5's: they suffice for some 600 tracks, more steps overfit."""
+    """Defaults suffice for some 600 tracks; more steps overfit (docs/method.md#dead-latent)."""
 
     steps: int = 2000
     learning_rate: float = 1e-3  # Adam; falls to 0 along a half cosine over ``steps``
@@ -32,7 +32,7 @@ class TrainSettings(_Json):
     weight_decay: float = 0.0  # of matrices, decoupled from Adam (Loshchilov and Hutter 2019)
     input_dropout: float = 0.0  # share of the blocks of x_{t-1} that the recurrence does not see
     dropout: float = 0.0  # share of the units of o_t that the emission does not see (iwae only)
-    # Against a dead latent (METHOD 10.5); all off by default
+    # Against a dead latent (docs/method.md#dead-latent); all off by default
     kl_anneal_steps: int = 0  # log p(z) - log q(z) counts t / kl_anneal_steps at step t
     free_bits: float = 0.0  # nats a step below which the KL costs nothing
     decoder_dropout: float = 0.0  # share of steps at which the emission does not see o_t (iwae only)
@@ -57,7 +57,7 @@ class TrainSettings(_Json):
         if self.bound not in BOUNDS:
             raise ConfigError(f"TrainSettings: bound must be one of {', '.join(BOUNDS)}, not {self.bound!r}")
         if self.bound == "fivo" and self.samples < 2:
-            raise ConfigError("TrainSettings: fivo draws samples anew and needs samples >= 2")
+            raise ConfigError("TrainSettings: fivo draws samples again and needs samples >= 2")
         if self.kl_anneal_steps < 0 or self.free_bits < 0 or not 0 <= self.decoder_dropout < 1:
             raise ConfigError("TrainSettings: kl_anneal_steps and free_bits must be >= 0, decoder_dropout in [0, 1)")
         if not (self.weight_decay >= 0 and 0 <= self.input_dropout < 1 and 0 <= self.dropout < 1):

@@ -191,7 +191,7 @@ class _Noise(NamedTuple):
     """Of one step."""
 
     normal: Any  # N(0, 1) (T, B, S, Z)
-    uniform: Any  # U(0, 1) (T, B, S), to draw samples anew
+    uniform: Any  # U(0, 1) (T, B, S), to draw samples again
     step: Any  # of decoder_dropout, U(0, 1) (T, B * S, 1)
     block: Any  # of input_dropout, U(0, 1) (T, B, 4)
     unit: Any  # of dropout, U(0, 1) (T, B * S, H); empty without it
@@ -308,7 +308,7 @@ def _save(path: Path, run: _Run, identity: dict[str, Any]) -> None:
 
 def _load(path: Path, identity: dict[str, Any]) -> _Run | None:
     if not path.is_file():
-        log.info("nothing to resume in %s: starting anew", path.parent)
+        log.info("nothing to resume in %s: starting again", path.parent)
         return None
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -1,4 +1,4 @@
-"""The VRNN in TensorFlow (Chung et al. 2015; Nguyen et al. 2018; METHOD 5): one step, values in and values out, and a
+"""The VRNN in TensorFlow (Chung et al. 2015; Nguyen et al. 2018; docs/method.md#the-network): one step, values in and values out, and a
 whole batch of tracks at once.
 
 Departures from the paper's graph, which change no number:
@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from .weights import Sizes, VrnnWeights
 
-SIGMA_BIAS = 0.5  # METHOD 5: sigma = softplus(r + 0.5)
+SIGMA_BIAS = 0.5  # docs/method.md#the-network: sigma = softplus(r + 0.5)
 SIGMA_MIN = 1e-4  # not in the paper: softplus underflows to 0 in float32, and log sigma with it
 LOG_2PI = float(np.log(2.0 * np.pi))
 

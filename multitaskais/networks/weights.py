@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..config import Region
 from ..errors import ModelCorrupt
 
-# METHOD 5: the emission's bias starts at logit(mean four-hot), the mean clipped to [MEAN_MIN, 1 - MEAN_MIN].
+# docs/method.md#the-network: the emission's bias starts at logit(mean four-hot), the mean clipped to [MEAN_MIN, 1 - MEAN_MIN].
 MEAN_MIN = 1e-4
 # Not in the paper: keeps the LSTM's memory open at the start of training (Jozefowicz et al. 2015).
 FORGET_BIAS = 1.0
@@ -131,7 +131,7 @@ class VrnnWeights:
             with np.load(path, allow_pickle=False) as file:
                 values = {name: file[name] for name in file.files}
         except FileNotFoundError:
-            raise ModelCorrupt(f"{path} is missing: copy the whole model folder again, or train it anew") from None
+            raise ModelCorrupt(f"{path} is missing: copy the whole model folder again, or train it again") from None
         except Exception as e:  # zipfile, zlib and numpy each have their own errors for a broken file
             raise ModelCorrupt(f"{path} cannot be read ({e}): copy the whole model folder again") from None
         shapes = cls.shapes(sizes)

@@ -23,7 +23,7 @@ from .brittany import Complex
 from .motion import DT_S, Motion, wander
 
 HOUR = 3600.0
-FASTEST_KNOTS = 28.5  # faster reports would be left out (METHOD 2)
+FASTEST_KNOTS = 28.5  # faster reports would be left out (docs/method.md#tracks)
 RAMP_S = 1500.0  # a ship leaves its line over about this time
 STOP_S = 600.0  # a ship stops or gets under way over this time
 

@@ -1,4 +1,4 @@
-"""Four-hot vector of a sample: one bin each of lat, lon, SOG, COG. METHOD 4.
+"""Four-hot vector of a sample: one bin each of lat, lon, SOG, COG. docs/method.md#four-hot-vector.
 
 What is kept is four indices, since a matrix times a four-hot is a sum of four columns; ``dense`` is for oracles.
 """

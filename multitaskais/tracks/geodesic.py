@@ -26,7 +26,7 @@ SECOND_ECCENTRICITY_SQUARED = F * (2.0 - F) / ((1.0 - F) * (1.0 - F))
 ROUNDS = 5  # each leaves about a 300th of the error
 FAR_DEG = 90.0
 ROUNDED_DEG, ROUNDED_M = 1e-7, 0.01
-FEW = 24  # legs: so many are sooner reckoned one by one
+FEW = 24  # legs: so many are sooner computed one by one
 
 _Floats = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""Samples from reports: positions along the WGS84 geodesic, speed linear, course along the shorter arc. METHOD 3.
+"""Samples from reports: positions along the WGS84 geodesic, speed linear, course along the shorter arc. docs/method.md#samples.
 
 ``interpolate`` serves the stream (many lines, the samples that are due now), ``resample_track`` a whole line as arrays; both end in
 the same element-wise arithmetic and give the same bits.
@@ -20,7 +20,7 @@ from .geometry import cos_lats, flat_m, velocities
 from .sampler import KNOTS_PER_DEG_S, PAIR_DT_S, PAIRS_MAX, Due
 
 COG_BASE_M = 50.0  # contract: a missing course is derived when the vessel made so much
-RING = 3  # slots of METHOD 10.2's 30 minutes
+RING = 3  # slots of the 30 minutes that moored looks at (docs/method.md#moored)
 MOORED_STATUS = (1, 5)  # ITU-R M.1371: at anchor, moored
 
 # What a line must remember for ``complete``: the positions of its last samples, oldest first, and how many of them there are.

@@ -1,4 +1,4 @@
-"""When a sample is due, and what its slot says about the reported velocity. One ``SlotSampler`` a line; METHOD 3.
+"""When a sample is due, and what its slot says about the reported velocity. One ``SlotSampler`` a line; docs/method.md#samples.
 
 A sample at grid time t stands between the reports a and b with t_a <= t < t_b, so it is due when b comes. The grid starts at the
 track's first report and has a step of 10 min; at a 24 h cut it starts again, while the count n goes on.

@@ -1,4 +1,4 @@
-"""Which whole tracks a model learns from and is calibrated on. METHOD 2; live judgement never waits for these rules."""
+"""Which whole tracks a model learns from and is calibrated on. docs/method.md#tracks; live judgement never waits for these rules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..config import TrackRules
 
 MOORED_STATUS = (1, 5)  # ITU-R M.1371: at anchor, moored
-MOVING_KNOTS = 1.0  # METHOD 2: SOG never reaches it -> moored
+MOVING_KNOTS = 1.0  # docs/method.md#tracks: SOG never reaches it -> moored
 
 
 class Selection(IntEnum):

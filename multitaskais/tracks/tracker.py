@@ -20,7 +20,7 @@ goes to a *side*, a run of displaced reports that follow from each other. Then o
   becomes a line of its own (``IdentityConflict``);
 - neither, within ``side_window_s``: its reports are ``displaced``.
 
-Departures from METHOD 2: outliers are found from the report before alone, since a live rule does not know the report after.
+Departures from docs/method.md#tracks: outliers are found from the report before alone, since a live rule does not know the report after.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class VesselTracker(msgspec.Struct, array_like=True):
         return events
 
     def next_deadline(self, rules: TrackRules) -> float:
-        """``flush`` acts, or ``forgettable`` turns true, for watermarks greater than this and for no others."""
+        """``flush`` acts, or ``evictable`` turns true, for watermarks greater than this and for no others."""
         if self.buffered or self.targets:
             return self.newest + rules.gap_max_s
         return self.newest + rules.forget_after_s

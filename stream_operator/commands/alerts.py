@@ -40,7 +40,7 @@ def read(
         except KafkaException as e:
             raise OperatorError(f"no answer from {settings.bootstrap_servers}: {e.args[0].str()}") from None
         if found.error is not None or not found.partitions:
-            raise OperatorError(f"topic {topic} is missing; to mend it: python -m stream_operator topics")
+            raise OperatorError(f"topic {topic} is missing; to repair it: python -m stream_operator topics")
         parts = [TopicPartition(topic, p, OFFSET_BEGINNING) for p in found.partitions]
         if since_s is not None:
             at = max(0, int((now() - since_s) * 1000))

@@ -1,7 +1,7 @@
 """``python -m stream_operator dead``: what could not be decoded.
 
 --show    one JSON object a line: reason, where it stood, key, value (default)
---replay  send it to the source topic again, each letter once (a group of its own remembers), after what was wrong is mended
+--replay  send it to the source topic again, each letter once (a group of its own remembers), after what was wrong is repaired
 """
 
 from __future__ import annotations

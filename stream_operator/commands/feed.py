@@ -156,7 +156,7 @@ class Feeder:
         self._topic = settings.topic
         self.partitions = Admin(settings).partitions.get(settings.topic, 0)
         if not self.partitions:
-            raise OperatorError(f"topic {settings.topic} is missing; to mend it: python -m stream_operator topics")
+            raise OperatorError(f"topic {settings.topic} is missing; to repair it: python -m stream_operator topics")
         config = kafka.client(
             settings, partitioner=kafka.PARTITIONER, enable_idempotence=True, compression_type="lz4", linger_ms=20
         ) | {
@@ -329,8 +329,8 @@ def _remembered(file: Path | None, paths: list[str]) -> int:
         if note["paths"] == paths:
             return int(note["sent"])
     except (ValueError, KeyError, TypeError):
-        raise ConfigError(f"--resume {file}: not a note of this command; delete it to begin anew") from None
-    raise ConfigError(f"--resume {file}: made for {' '.join(note['paths'])}; delete it to begin anew")
+        raise ConfigError(f"--resume {file}: not a note of this command; delete it to begin again") from None
+    raise ConfigError(f"--resume {file}: made for {' '.join(note['paths'])}; delete it to begin again")
 
 
 def _remember(file: Path, paths: list[str], sent: int) -> None:

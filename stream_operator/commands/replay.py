@@ -163,7 +163,7 @@ def _bounds(consumer: Consumer, settings: Settings, span: Range) -> list[tuple[i
     try:
         found = consumer.list_topics(settings.topic, timeout=CALL_S).topics[settings.topic]
         if found.error is not None or not found.partitions:
-            raise OperatorError(f"topic {settings.topic} is missing; to mend it: python -m stream_operator topics")
+            raise OperatorError(f"topic {settings.topic} is missing; to repair it: python -m stream_operator topics")
         parts = [TopicPartition(settings.topic, n) for n in sorted(found.partitions)]
         ends = [consumer.get_watermark_offsets(p, timeout=CALL_S) for p in parts]
         begins = [low for low, _ in ends]

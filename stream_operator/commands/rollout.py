@@ -4,7 +4,7 @@ MODEL is a shipped model's name, a folder that all workers see at the same place
 The model is checked here (checksums, region, track rules), then announced in every partition of the source topic. The workers load it
 from there (from a store: that version), let it warm up beside the present one, and give each vessel over with its first sample at or after TIME
 (time of the reports, UTC). Announce it at least 4 h of the reports' time before: a model that could not warm up
-does not judge a vessel for its first 2 h. Of those whose time has come, the last announced speaks: to take a change back,
+does not judge a vessel for its first 2 h. Of those whose time has come, the last announced is active: to take a change back,
 announce the present model from an earlier moment.
 """
 
@@ -35,7 +35,7 @@ def announce(settings: Settings, announcement: wire.ModelAnnouncement) -> int:
     """Write ``swap`` to every partition of the source topic; returns how many. Saying it again does no harm."""
     partitions = Admin(settings).partitions.get(settings.topic, 0)
     if not partitions:
-        raise OperatorError(f"topic {settings.topic} is missing; to mend it: {COMMAND}")
+        raise OperatorError(f"topic {settings.topic} is missing; to repair it: {COMMAND}")
     failed: list[str] = []
     said: set[int] = set()
 
@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int:
         "model", metavar="MODEL", help="a shipped model, a folder that all workers see, or store:NAME[@VERSION]"
     )
     parser.add_argument(
-        "--from", dest="since", required=True, metavar="TIME", help="from when it speaks: 2026-01-01T12:00 (UTC)"
+        "--from", dest="since", required=True, metavar="TIME", help="activation time: 2026-01-01T12:00 (UTC)"
     )
     parser.add_argument("--settings", type=Path, help="TOML file of settings")
     args = parser.parse_args(argv)
@@ -79,13 +79,13 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--from {args.since}: give a time between 1970 and 2100")
     settings = Settings.load(file=args.settings)
     source = models.source_of(args.model, settings)
-    heir = models.load(source, settings)
-    check_compatible(models.load(settings.model, settings), heir)
-    partitions = announce(settings, wire.ModelAnnouncement(source, heir.version, since, time.time()))
+    candidate = models.load(source, settings)
+    check_compatible(models.load(settings.model, settings), candidate)
+    partitions = announce(settings, wire.ModelAnnouncement(source, candidate.version, since, time.time()))
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
     print(
-        f"model {heir.version} ({source}) is announced in {partitions} partitions of {settings.topic}: it speaks from {when} on; "
-        'the workers log "speaks from" when they have it, or why they refuse it',
+        f"model {candidate.version} ({source}) is announced in {partitions} partitions of {settings.topic}: it activates at {when}; "
+        'the workers log "model rollout scheduled" when they have it, or why they refuse it',
         file=sys.stderr,
     )
     return 0

@@ -19,7 +19,7 @@ ABORT_ON_LOSS_MS = 120_000  # delivery time-out: longer than the outage to survi
 
 
 class _Calm(logging.Filter):
-    """The same message (numbers aside) at most once in ``QUIET_S``; the next one tells how many were left out."""
+    """The same message (numbers aside) at most once in ``QUIET_S``; the next one counts those that were left out."""
 
     def __init__(self) -> None:
         super().__init__()

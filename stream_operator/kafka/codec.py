@@ -18,7 +18,7 @@ from multitaskais.records import REPORT_DTYPE, Alert, Reason, Verdict
 
 # Control records, one in each partition; no MMSI is like their keys.
 WATERMARK_KEY = b"watermark"  # {"watermark": t}: no report older than t will come
-MODEL_KEY = b"model"  # {"model": name or folder, "version": ..., "from": t}: that model speaks from t on
+MODEL_KEY = b"model"  # {"model": name or folder, "version": ..., "from": t}: that model is active from t on
 T_MAX = 4102444800.0  # 2100-01-01: a greater number is not seconds (milliseconds, most likely)
 NAME_BYTES = 20  # ITU-R M.1371: a ship's name has 20 characters
 
@@ -37,7 +37,7 @@ class ModelAnnouncement(msgspec.Struct, frozen=True):
     model: str  # shipped name or folder, as the workers see it
     version: str
     since: float = msgspec.field(name="from")  # time of reports, Unix s
-    sent: float = 0.0  # Unix s; tells one announcement from its repetition, nothing rests on it
+    sent: float = 0.0  # Unix s; distinguishes an announcement from its repetition; nothing depends on it
 
 
 class Decoded(NamedTuple):
@@ -56,7 +56,7 @@ class Decoded(NamedTuple):
 
 
 class _Report(msgspec.Struct):
-    """METHOD 1 and the contract's "Reports and topics". Integers may come as ``5.0``; other fields are ignored."""
+    """A report as JSON (docs/contract.md#reports-and-topics). Integers may come as ``5.0``; other fields are ignored."""
 
     mmsi: str
     tagblock_timestamp: float | None = None
@@ -143,7 +143,7 @@ def _array(rows: list[_Report]) -> NDArray[np.void]:
     out["t"] = [r.tagblock_timestamp for r in rows]
     lat = np.array([r.y for r in rows], dtype=float)  # None -> NaN
     lon = np.array([r.x for r in rows], dtype=float)
-    nowhere = ~((np.abs(lat) <= 90.0) & (np.abs(lon) <= 180.0))  # 91, 181 (METHOD 1)
+    nowhere = ~((np.abs(lat) <= 90.0) & (np.abs(lon) <= 180.0))  # 91, 181 (docs/method.md#input)
     lat[nowhere] = lon[nowhere] = np.nan
     out["lat"], out["lon"] = lat, lon
     sog = np.array([r.sog for r in rows], dtype=float)

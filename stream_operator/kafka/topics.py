@@ -1,6 +1,6 @@
 """``python -m stream_operator topics``: makes the topics with the right partitions, compaction, retention and sizes, and checks them.
 
-The worker runs the same check at its start and refuses a missing or wrong topic, naming the command that mends it.
+The worker runs the same check at its start and refuses a missing or wrong topic, naming the command that repairs it.
 """
 
 from __future__ import annotations
@@ -89,14 +89,14 @@ class Admin:
         return {name: len(t.partitions) for name, t in found.items()}
 
     def problems(self) -> list[tuple[str, str]]:
-        """(what is wrong, the command that mends it), the worst first."""
+        """(what is wrong, the command that repairs it), the worst first."""
         source = self.partitions.get(self._settings.topic)
         topics = wanted(self._settings, source or self._settings.partitions)
         found = [(f"topic {t.name} is missing", COMMAND) for t in topics if t.name not in self.partitions]
         present = [t for t in topics if t.name in self.partitions]
         for t in present:
             if t.exact_partitions and (n := self.partitions[t.name]) != t.partitions:
-                remedy = f"use another APP_ID, or delete {t.name} (all state is then built anew from {self._settings.topic}) and run {COMMAND}"
+                remedy = f"use another APP_ID, or delete {t.name} (all state is then built again from {self._settings.topic}) and run {COMMAND}"
                 found.append((f"{t.name} has {n} partitions, but {self._settings.topic} has {t.partitions}", remedy))
         for t, config in zip(present, self._configs([t.name for t in present]), strict=True):
             for key in ("cleanup.policy", "max.message.bytes"):
@@ -142,7 +142,7 @@ class Admin:
         self.partitions = found
         return [t.name for t in missing]
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Set the settings of existing topics to what is needed (never their partitions)."""
         resources = []
         for t in wanted(self._settings, self._settings.partitions):
@@ -153,11 +153,11 @@ class Admin:
 
 
 def require(settings: Settings) -> None:
-    """Raise ``OperatorError`` with the first problem and what mends it."""
+    """Raise ``OperatorError`` with the first problem and what repairs it."""
     if found := Admin(settings).problems():
         problem, remedy = found[0]
         raise OperatorError(
-            f"{problem}; to mend it: {remedy}" + (f" ({len(found) - 1} more)" if len(found) > 1 else "")
+            f"{problem}; to repair it: {remedy}" + (f" ({len(found) - 1} more)" if len(found) > 1 else "")
         )
 
 
@@ -176,10 +176,10 @@ def main(argv: list[str]) -> int:
     for name in (created := admin.create()):
         print(f"created {name} ({admin.partitions.get(name, '?')} partitions)")
     if args.mend:
-        admin.mend()
+        admin.repair()
     found = admin.problems()
     for problem, remedy in found:
-        print(f"wrong: {problem}; to mend it: {remedy}")
+        print(f"wrong: {problem}; to repair it: {remedy}")
     if not found:
         there = len(wanted(settings, 1)) - len(created)
         print(

@@ -60,7 +60,7 @@ class AlertBook:
         return sorted(self._entries.values(), key=lambda e: -e.first_decided_at)[:n]
 
     def take(self, alert: AlertRecord) -> list[str]:
-        """One revision. The last in the log holds, whatever its number: a log that is judged anew begins at 1 again.
+        """One revision. The last in the log holds, whatever its number: a log that is judged again begins at 1 again.
 
         Returns the ids of alerts that had to make room.
         """

@@ -101,7 +101,7 @@ class TopicFollower(threading.Thread):
             return
         health.missing_topics = [name for name in self._hours if name not in found]
         if not health.broker:
-            log.info("the brokers %s answer", self._settings.bootstrap_servers)
+            log.info("broker connection restored: %s", self._settings.bootstrap_servers)
         health.broker = True
 
     def _starts(self, consumer: Consumer, new: list[tuple[str, int]]) -> list[TopicPartition]:

@@ -29,7 +29,7 @@ from .untrusted import NAME_CHARS, Answer, AnswerText, Id, plain
 STATIC = Path(__file__).with_name("static")
 TICK_S = 1.0
 PAGES_MAX = 64  # streams at a time
-QUEUE_MAX = 30  # changes that wait for one slow page; then it is let go and starts anew
+QUEUE_MAX = 30  # changes that wait for one slow page; then it is let go and starts again
 BODY_MAX = 4096
 WORD_CHARS = 280
 REPLAY_MAX_S = 4 * 3600.0

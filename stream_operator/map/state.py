@@ -1,7 +1,7 @@
 """The picture of the sea that all browsers share: a fold over the topics, a snapshot, and the changes since.
 
 One thread folds (``source``), another asks (``server``); a lock stands between them. Times are those of the messages; the
-wall clock, an argument, only tells how old the data are.
+wall clock, an argument, only shows how old the data are.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ AROUND_S = 6 * 3600.0  # of the track before and after an alert's segment
 ABNORMAL = incoming.VERDICT_CODE["abnormal"]
 PATH_POINTS = 40  # of the abnormal part of a track on the map; the story has all of them
 LIST_MAX = 2000  # alerts that a page gets
-DELTAS_MAX = 120  # a page that was away for so many seconds is brought up to date, a longer absence starts anew
+DELTAS_MAX = 120  # a page that was away for so many seconds is brought up to date, a longer absence starts again
 FORGET_EVERY = 60  # deltas
 # Without these the judgement does better; a watch officer still wants to see the ship.
 _SHOWN = (CODE[Reason.TOO_FAST], CODE[Reason.SOG_NOT_AVAILABLE])

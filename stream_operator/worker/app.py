@@ -1,9 +1,9 @@
-"""The Faust shell: one agent, fed with runs of records through a channel, and the pages that tell how it is.
+"""The Faust application: one agent, fed with runs of records through a channel, and the pages that show its health.
 
     Kafka -> source (its thread) -> channel of runs -> agent -> Partition.fold (a thread) -> checkpoint (one transaction) -> Kafka
 
 Faust's own Kafka is off (its public switch): stock consumption cost a factor of forty and lost records in each of its usual
-patterns. What stays is the shell: service life, signals, the agent, the web server.
+patterns. What remains of Faust is service life, signals, the agent, the web server.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def build(settings: Settings, open_engine: OpenEngine) -> faust.App:
 
         async def on_stop(self) -> None:
             await asyncio.get_running_loop().run_in_executor(None, source.stop)
-            log.info("worker left in order")
+            log.info("worker stopped cleanly")
 
     @app.page("/health")
     async def health_page(web, request) -> Response:

@@ -203,7 +203,7 @@ class KafkaSource:
         elif partition.position > high:
             raise OperatorError(
                 f"the state of partition {partition.number} stands at offset {partition.position}, but {self._settings.topic} ends at {high}: "
-                f"was the topic made anew? Then use another APP_ID, or delete {self._settings.states} and run `python -m stream_operator topics`"
+                f"was the topic made again? Then use another APP_ID, or delete {self._settings.states} and run `python -m stream_operator topics`"
             )
         source.offset = partition.position if partition.position > 0 else OFFSET_BEGINNING
         return source
@@ -232,15 +232,13 @@ class KafkaSource:
         partition.checkpoint(give_up_at)
         partition.close()
         # What was folded between the two is not durable and was seen by nobody: its next owner folds it again.
-        log.info("partition %d: given up at offset %s", partition.number, partition.durable)
+        log.info("partition %d: revoked; committed offset %s", partition.number, partition.durable)
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
         for p in lost:
             if (partition := self.partitions.pop(p.partition, None)) is not None:
                 partition.close()
-                log.warning(
-                    "partition %d: lost to another worker; what was not durable is folded again there", p.partition
-                )
+                log.warning("partition %d: lost; the new owner reprocesses from the last checkpoint", p.partition)
         consumer.incremental_unassign(lost)
         self._metrics.partitions.set(len(self.partitions))
 

@@ -131,9 +131,11 @@ class Partition:
     def _announced(self, announcement: wire.ModelAnnouncement, error: Exception | None) -> None:
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(announcement.since))
         if error is None:
-            log.info("partition %d: model %s speaks from %s on", self.number, announcement.version, since)
+            log.info(
+                "partition %d: model rollout scheduled: %s activates at %s", self.number, announcement.version, since
+            )
         elif self._metrics.refused(announcement.version, announcement.sent):
-            log.error("model %s is refused, the present one goes on: %s", announcement.version, error)
+            log.error("model rollout rejected; active model unchanged: %s: %s", announcement.version, error)
 
     def _take(self, events: Events) -> None:
         self._metrics.counted(events)

@@ -68,9 +68,9 @@ class Models:
         except ModelNotFound as e:
             if self._settings.lost_model != "replace":
                 raise ModelNotFound(
-                    f"the stored state goes on with a model that is lost: {e}; set MODEL to a folder that has it, or LOST_MODEL=replace"
+                    f"cannot restore: the model named in the stored state was not found: {e}; set MODEL to its folder, or LOST_MODEL=replace"
                 ) from None
-            self._once(f"{e}: {self.first.version} replaces it, its lines begin anew")
+            self._once(f"{e}: {self.first.version} replaces it, its tracks start again")
             return self.first
         if version != self.first.version:
             self._once(

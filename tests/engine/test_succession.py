@@ -1,4 +1,4 @@
-"""A model takes over from another in the midst of the log: who speaks is a function of the vessels' own time, and no alert suffers by it."""
+"""A model takes over from another in the midst of the log: which model is active is a function of the vessels' own time, and no alert suffers by it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The run without faults is the same engine run over each partition's log in one go, in this process, without Kafka: each revision,
 verdict and state must be equal. The product's engine is also held against ``multitaskais.engine.batch`` over all reports in order of time:
-the last revision of each alert and the last verdict of each vessel must be equal (contract, "Equality"); reports that were refused
+the last revision of each alert and the last verdict of each vessel must be equal (docs/contract.md#alerts); reports that were refused
 for their place in the log (late, ahead, behind) are left out there.
 """
 

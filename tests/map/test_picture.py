@@ -127,7 +127,7 @@ def test_all_revisions_are_kept_and_the_last_in_the_log_holds():
     story = json.loads(picture.story("a-1"))
     assert [r["status"] for r in story["revisions"]] == ["raised", "updated", "closed"]
     assert (story["alert"]["status"], story["alert"]["first_decided_at"]) == ("closed", T + 600)
-    # The log is judged anew, into the same topic.
+    # The log is judged again, into the same topic.
     picture.alert(value(replace(ALERT, decided_at=T + 601)))
     story = json.loads(picture.story("a-1"))
     assert [r["revision"] for r in story["revisions"]] == [1]

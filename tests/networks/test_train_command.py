@@ -83,7 +83,7 @@ def test_nothing_in_the_model_names_a_vessel(archive):
         ({"--region": "nowhere"}, "no region 'nowhere'"),
         ({"--region": "gulf"}, "no track is left for training"),
         ({"--steps": "0"}, "steps must be at least 1"),
-        ({"--bound": "fivo"}, "fivo draws samples anew and needs samples >= 2"),
+        ({"--bound": "fivo"}, "fivo draws samples again and needs samples >= 2"),
     ],
 )
 def test_what_cannot_be_trained_is_told_in_one_line(archive, capsys, change, said):

@@ -135,7 +135,7 @@ def test_nothing_past_the_end_of_a_track_counts(sizes, weights, case):
 
 
 def test_fivo_is_the_particle_filter_of_the_paper(sizes):
-    """A track at a time, a particle at a time, by the definitions; weights wild enough that samples are drawn anew."""
+    """A track at a time, a particle at a time, by the definitions; weights wild enough that samples are drawn again."""
     t_max, s_n = 12, 4
     weights = random_weights(sizes, seed=3)
     rng = np.random.default_rng(8)

@@ -1,4 +1,4 @@
-"""What the operator has to mend is said in one line, without Java's trace: files and folders that cannot be read or written."""
+"""What the operator has to repair is said in one line, without Java's trace: files and folders that cannot be read or written."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def are_trips(collection: dict) -> None:
             assert -180 <= lon <= 180
             assert -90 <= lat <= 90
             assert altitude == 0
-            assert len(str(t)) == 10  # seconds: kepler.gl tells them from milliseconds by their digits
+            assert len(str(t)) == 10  # seconds: kepler.gl separates them from milliseconds by their digits
         assert all(a[3] < b[3] for a, b in itertools.pairwise(line))
         assert all(not isinstance(v, dict | list) for v in feature["properties"].values())
 

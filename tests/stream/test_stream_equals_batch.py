@@ -110,7 +110,7 @@ def revisions(emitted: list[dict]) -> dict[str, list[dict]]:
 
 
 def last(emitted: list[dict]) -> dict[str, dict]:
-    """What another order of arrival within the lateness may not change (contract, "Equality")."""
+    """What another order of arrival within the lateness may not change (docs/contract.md#alerts)."""
     return {
         i: {k: v for k, v in rows[-1].items() if k not in ("revision", "decided_at")}
         for i, rows in revisions(emitted).items()

@@ -64,7 +64,7 @@ def test_a_wrong_topic_is_named_with_the_command_that_mends_it(broker):
         f"topic {s.verdict_topic} has cleanup.policy=delete" in p and r.endswith("topics --mend")
         for p, r in found.items()
     )
-    topics.Admin(s).mend()
+    topics.Admin(s).repair()
     assert not any("cleanup.policy" in p for p, _ in topics.Admin(s).problems())
     with pytest.raises(OperatorError, match="has 3 partitions"):
         topics.require(s)

@@ -1,4 +1,4 @@
-"""The VRNN of the papers in plain NumPy, written from METHOD 5 alone: dense four-hot, float64, one loop over the steps."""
+"""The VRNN of the papers in plain NumPy, written from docs/method.md#the-network alone: dense four-hot, float64, one loop over the steps."""
 
 from __future__ import annotations
 

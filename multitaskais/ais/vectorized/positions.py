@@ -9,7 +9,7 @@ one through pyais. What it recognises is one line with one whole sentence of 168
 of types 1, 2, 3 and 18 (reports) or 4 and 11 (no reports). Eight characters are worked on as one 64-bit word
 (SIMD within a register): first character in the lowest byte, as a little-endian load gives it.
 
-``LineKernel`` is the seam: a compiled kernel takes the same arguments and must give the same codes and reports.
+``LineKernel`` is the interface: a compiled kernel takes the same arguments and must give the same codes and reports.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import { shipName } from "./text.js";
 
 const MARGIN = 0.25; // of the window, on each side of a picture
 const BUDGET_MS = 6; // of one frame for pictures
-const SETTLED_MS = 120; // the map stands still for so long before its pictures are drawn anew
+const SETTLED_MS = 120; // the map stands still for so long before its pictures are drawn again
 const TRACKS_EVERY_MS = 3000; // wakes grow
 const MANY = 500; // ships in sight; above, they are small, written as pixels, and glide at half the rate
 const NAMES = 70; // at most on the map at a time

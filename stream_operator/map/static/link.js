@@ -1,4 +1,4 @@
-// The link to the server: a snapshot, then changes, one message a second. It mends itself.
+// The link to the server: a snapshot, then changes, one message a second. It repairs itself.
 
 const QUIET_MS = 6000; // without a message for so long the link counts as lost
 const AGAIN_MS = 2000;

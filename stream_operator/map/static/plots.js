@@ -70,7 +70,7 @@ export function missingSteps(steps) {
   if (steps.length < 2) return null;
   const due = Math.round((steps[steps.length - 1][0] - steps[0][0]) / STEP_S) + 1;
   if (steps.length >= 0.8 * due) return null;
-  return `${steps.length} of ${due} steps are held here. Every step was judged; the operator tells the latest verdict of a ship with each checkpoint, so a fast replay leaves out those between.`;
+  return `${steps.length} of ${due} steps are held here. Every step was judged; the operator publishes the latest verdict of a ship with each checkpoint, so a fast replay leaves out those between.`;
 }
 
 const diamond = (x, y) => `M${x} ${y - 5}L${x + 4} ${y}L${x} ${y + 5}L${x - 4} ${y}Z`;

@@ -1,4 +1,4 @@
-// The panel that tells one alert, or one ship.
+// The panel that shows one alert, or one ship.
 import { $, el } from "./dom.js";
 import { bars, missingSteps, scoreChart } from "./plots.js";
 import { ANSWERS, alertName, cause, course, isOpen, kind, knots, mmsiText, number, position, reason, shipClass, shipName, span, stamp } from "./text.js";
