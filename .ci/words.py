@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 INSTEAD = {
-    "again": "again",
+    "anew": "again",
     "heir": "candidate",
     "heirs": "candidates",
     "reign": "activation",
@@ -22,13 +22,13 @@ INSTEAD = {
     "speaks": "is active",
     "tells": "emits, shows, reports",
     "tellers": "emitters",
-    "repair": "repair",
-    "repairs": "repairs",
-    "repaired": "repaired",
-    "repairing": "repairing",
+    "mend": "repair",
+    "mends": "repairs",
+    "mended": "repaired",
+    "mending": "repairing",
     "reckon": "compute",
     "reckons": "computes",
-    "computed": "computed",
+    "reckoned": "computed",
     "stranger": "more anomalous",
     "strangers": "anomalous tracks",
     "spool": "buffer",

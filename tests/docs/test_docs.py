@@ -369,12 +369,12 @@ def test_every_page_and_anchor_that_the_code_cites_exists():
 
 def test_lint_refuses_words_that_are_not_the_fields(tmp_path):
     lint = [sys.executable, str(ROOT / ".ci" / "words.py")]
-    (tmp_path / "page.md").write_text("The model speaks.\nRun `topics --mend`, which sets what differs.\nMade Again.\n")
+    (tmp_path / "page.md").write_text("The model speaks.\nRun `topics --mend`, which sets what differs.\nMade Anew.\n")
     done = subprocess.run([*lint, str(tmp_path / "page.md")], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert [line.split(": ", 1)[1] for line in done.stdout.splitlines()] == [
         "'speaks': write 'is active'",
-        "'Again': write 'again'",
+        "'Anew': write 'again'",
     ]
     whole = subprocess.run(lint, capture_output=True, text=True, check=False)
     assert whole.returncode == 0, whole.stdout
