@@ -27,6 +27,7 @@ from . import containers
 from .containers import HEAD_BYTES, Forward, Member, readable
 from .decoder import LINE_MAX
 from .framing import LINE_FORMATS, sniff_line_format
+from .json_lines import json_reports, looks_like_messages
 from .positions import StaticMemory
 from .tables import TABLE_FORMATS, Layout, csv_reports, layout_of, parquet_reports
 from .vectorized.block import BlockDecoder
@@ -176,6 +177,7 @@ class Archive:
         self._member = member
         self.layout: Layout | None = None
         self.format: str | None
+        self.is_json = False
         if member.is_parquet:
             self.format = "tracks"
             return
@@ -190,13 +192,15 @@ class Archive:
                 )
         if self.layout is not None:
             self.format = self.layout.format
+        elif archive_format not in LINE_FORMATS and is_json_table(self.head):
+            self.format, self.is_json = "tracks", True
         else:
             lines = self.head.split(b"\n")
             self.format = archive_format or sniff_line_format(lines[:-1] or lines)
 
     @property
     def is_table(self) -> bool:
-        return self.is_parquet or self.layout is not None
+        return self.is_parquet or self.is_json or self.layout is not None
 
     def line_blocks(self, size_bytes: int) -> Iterator[bytes]:
         """Whole lines of about ``size_bytes`` together. Of an enormous line only the first bytes are kept."""
@@ -237,6 +241,10 @@ class Archive:
             for part in csv_reports(self.line_blocks(CSV_BLOCK_BYTES), self.layout, self.path, chunk):
                 yield Batch(*part)
             return
+        if self.is_json:
+            for part in json_reports(self.line_blocks(CSV_BLOCK_BYTES), self.path, self.columns):
+                yield Batch(*part)
+            return
         # Unless a format is asked for, each line may show its time in its own way.
         decoder = BlockDecoder(self.given, at, memory)
         for block in self.line_blocks(chunk * BYTES_PER_LINE):
@@ -244,6 +252,11 @@ class Archive:
             yield Batch(result.reports, result.counts)
         if (rest := decoder.finish()).received:
             yield Batch(result.reports[:0], rest)
+
+
+def is_json_table(head: bytes) -> bool:
+    """Whether the first bytes are decoded messages as JSON, a line each, without their sentences."""
+    return head.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"{") and b"VDM," not in head and looks_like_messages(head)
 
 
 def is_plain_lines(path: str, format: str | None = None, columns: Mapping[str, str] | None = None) -> bool:
@@ -254,6 +267,7 @@ def is_plain_lines(path: str, format: str | None = None, columns: Mapping[str, s
         containers.is_plain_text(head)
         and (format in LINE_FORMATS or layout_of(head, path, format, columns) is None)
         and format not in TABLE_FORMATS
+        and (format in LINE_FORMATS or not is_json_table(head))
     )
 
 

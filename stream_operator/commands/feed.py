@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from multitaskais.ais.archives import expand, read_reports
 from multitaskais.ais.decoder import LINE_MAX
+from multitaskais.ais.json_lines import json_reports
 from multitaskais.ais.positions import StaticMemory
 from multitaskais.ais.vectorized.block import BlockDecoder
 from multitaskais.ais.zero import notes_of, nothing_read
@@ -112,12 +113,24 @@ def live_rows(
         *lines, carry = (carry + block).split(b"\n")
         carry = carry[: LINE_MAX + 1]  # a longer line is none
         if lines:
-            decoder.arrived(clock())
+            now = clock()
+            decoder.arrived(now)
+            # A receiver's JSON without the sentences is decoded already.
+            decoded = [line for line in lines if _is_decoded(line)]
+            if decoded:
+                lines = [line for line in lines if not _is_decoded(line)]
+                for reports, of_lines in json_reports([b"\n".join(decoded) + b"\n"], "live", at=now):
+                    counts.add(of_lines)
+                    yield from reports.tolist()
             result = decoder.decode(b"".join(line + b"\n" for line in lines))
             counts.add(result.counts)
             yield from result.reports.tolist()
         if tell is not None:
             tell(counts)
+
+
+def _is_decoded(line: bytes) -> bool:
+    return line.startswith(b"{") and b"VDM," not in line and b"VDO," not in line
 
 
 class MinuteTeller:

@@ -63,6 +63,18 @@ def test_a_sentence_with_a_time_keeps_it(line):
     assert [r[1] for r in rows(line)] == [1_600_000_000.0]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"class":"AIS","scaled":true,"type":1,"mmsi":227006760,"lat":48.3,"lon":-5.2,"speed":12.0,"course":90.0,"heading":91}',
+        b'{"class":"AIS","type":1,"mmsi":227006760,"lat":28980000,"lon":-3120000,"speed":120,"course":900,"heading":91}',
+    ],
+)
+def test_a_receivers_decoded_message_is_a_report_at_its_arrival(line):
+    (row,) = rows(line)
+    assert row[:7] == (227006760, NOW, 48.3, -5.2, 12.0, 90.0, 91.0)
+
+
 def test_every_line_is_counted_once_whatever_comes():
     counts = Counts()
     lines = [LINE, b"", b"noise", b"{", b'{"nmea":5}', LINE[:-1] + b"3", b"\x00\xff", LINE]

@@ -518,3 +518,90 @@ def sentences_and_a_table_in_one_folder(reports: np.ndarray, folder: Path) -> Pa
     write(folder / "a.nm4", lines(reports[:half], lambda t, s: tag(f"c:{t:.0f}") + s))
     write(folder / "b.csv", table(reports[half:], MARINECADASTRE))
     return folder
+
+
+# ---------------------------------------------------------------- receivers' decoded JSON
+
+
+def json_lines(reports: np.ndarray, of: Callable[[tuple], dict]) -> bytes:
+    rows = zip(*(reports[n].tolist() for n in ("mmsi", "t", "lat", "lon", "sog", "cog", "heading")), strict=True)
+    return "".join(json.dumps(of(row)) + "\n" for row in rows).encode()
+
+
+@wrapping
+def aiscatcher_decoded(reports: np.ndarray, folder: Path) -> Path:
+    def of(r: tuple) -> dict:
+        fields = {
+            "class": "AIS",
+            "device": "AIS-catcher",
+            "scaled": True,
+            "type": 1,
+            "rxtime": f"{moment(r[1]):%Y%m%d%H%M%S}",
+        }
+        return fields | {
+            "mmsi": r[0],
+            "lat": r[2],
+            "lon": r[3],
+            "speed": r[4],
+            "course": r[5],
+            "heading": int(r[6]),
+            "status": 0,
+        }
+
+    return write(folder / "a.jsonl", json_lines(reports, of))
+
+
+@wrapping
+def gpsd_raw(reports: np.ndarray, folder: Path) -> Path:
+    def of(r: tuple) -> dict:
+        fields = {
+            "class": "AIS",
+            "type": 1,
+            "mmsi": r[0],
+            "scaled": False,
+            "timestamp": f"{moment(r[1]):%Y-%m-%dT%H:%M:%SZ}",
+        }
+        raw = {
+            "lat": round(r[2] * 600_000),
+            "lon": round(r[3] * 600_000),
+            "speed": round(r[4] * 10),
+            "course": round(r[5] * 10),
+        }
+        return fields | raw | {"heading": int(r[6])}
+
+    return write(folder / "gpsd.json", json_lines(reports, of))
+
+
+@wrapping
+def aisstream(reports: np.ndarray, folder: Path) -> Path:
+    def of(r: tuple) -> dict:
+        body = {
+            "MessageID": 1,
+            "UserID": r[0],
+            "Latitude": r[2],
+            "Longitude": r[3],
+            "Sog": r[4],
+            "Cog": r[5],
+            "TrueHeading": int(r[6]),
+        }
+        body |= {"Timestamp": int(r[1]) % 60, "NavigationalStatus": 0}
+        meta = {"MMSI": r[0], "time_utc": f"{moment(r[1]):%Y-%m-%d %H:%M:%S}.000000000 +0000 UTC"}
+        return {"MessageType": "PositionReport", "Message": {"PositionReport": body}, "MetaData": meta}
+
+    return write(folder / "a.json", json_lines(reports, of))
+
+
+@wrapping
+def our_own_records(reports: np.ndarray, folder: Path) -> Path:
+    def of(r: tuple) -> dict:
+        return {
+            "mmsi": str(r[0]),
+            "tagblock_timestamp": r[1],
+            "x": r[3],
+            "y": r[2],
+            "sog": r[4],
+            "cog": r[5],
+            "true_heading": r[6],
+        }
+
+    return write(folder / "a.json", json_lines(reports, of))
