@@ -31,6 +31,7 @@ from ..errors import ModelCorrupt
 from ..exact import functions
 from ..exact.products import Grid, on_grid
 from ..exact.tables import Table
+from .threads import OneThread
 from .weights import save_npz
 
 Floats = NDArray[np.float32]
@@ -55,6 +56,8 @@ LOG_T = float(functions.log(0.375))
 INPUT = Grid(bits=18, limit=64.0)
 OUTPUT = Grid(bits=20, limit=1.0)  # of the LSTM
 _TANH = Table([functions.tanh], -10.0, 10.0, bits=9)
+_EXP = Table([functions.exp], -32.0, 5.0, bits=11)  # of what is at most 0, and of the negative log scales
+_LOG = Table([functions.log], 0.5, 1.0 + MIXTURE, bits=11)  # of sums of as many parts, the greatest of them 1
 
 
 EXPECTED_DTYPE = np.dtype([("lat", "f8"), ("lon", "f8"), ("sog", "f8"), ("cog", "f8")])  # deg, deg, kn, deg true
@@ -203,6 +206,7 @@ class ResidualScorer:
         self._extras = on_grid(w["extras_w"], INPUT)
         self._place, self._place_b = on_grid(w["place_w"], INPUT), w["place_b"]
         self._speed, self._speed_b = on_grid(w["speed_w"], INPUT), w["speed_b"]
+        self._one_thread = OneThread()
 
     def initial(self, n: int) -> NDArray[np.void]:
         state = np.zeros(n, self.state_dtype)
@@ -222,9 +226,10 @@ class ResidualScorer:
         x[...] = inputs(found, now, samples["moored"], ship_class)
         INPUT.symmetric(x, x)
         OUTPUT.symmetric(state["h"].astype(np.float64), h)
-        score = self._nll(np.ascontiguousarray(h), found)
+        with self._one_thread():
+            score = self._nll(np.ascontiguousarray(h), found)
+            gates = entering @ self._gates
         c, o = state["c"].astype(np.float64), np.empty((len(state), self.hidden))
-        gates = entering @ self._gates
         gates += self._gates_b
         _lstm(gates, c, o)
 
@@ -254,20 +259,20 @@ class ResidualScorer:
         still = Moved(np.zeros((len(h), 4), np.float32), np.ones(len(h), bool), np.zeros((len(h), EXTRAS), np.float32))
         dsog, turn = self._likeliest(h, still)[2:]
         sog = np.maximum(old["sog"] + dsog, 0.0)
-        ahead = np.radians(turn)
+        sin, cos = functions.sin_cos(turn)
         extras = [
-            np.arcsinh(dsog / SCALE[2]),
-            np.arcsinh(turn / SCALE[3]),
-            0.1 * sog * np.sin(ahead),
-            0.1 * sog * np.cos(ahead),
+            functions.asinh(dsog / SCALE[2]),
+            functions.asinh(turn / SCALE[3]),
+            0.1 * sog * sin,
+            0.1 * sog * cos,
             0.1 * old["sog"],
         ]
         along, across = self._likeliest(h, still._replace(extras=np.stack(extras, axis=1).astype(np.float32)))[:2]
-        course = np.radians(old["cog"])
+        sin, cos = functions.sin_cos(old["cog"])
         along += old["sog"] * (KNOT_KMPS * STEP_S)
-        north = along * np.cos(course) - across * np.sin(course)
-        east = along * np.sin(course) + across * np.cos(course)
-        lon = old["lon"] + east / (KM_PER_DEG * np.cos(np.radians(old["lat"])))
+        north = along * cos - across * sin
+        east = along * sin + across * cos
+        lon = old["lon"] + east / (KM_PER_DEG * functions.cos(old["lat"]))
         found = (old["lat"] + north / KM_PER_DEG, (lon + 180.0) % 360.0 - 180.0, sog, (old["cog"] + turn) % 360.0)
         for name, values in zip(EXPECTED_DTYPE.names or (), found, strict=True):
             out[name][known] = values
@@ -277,7 +282,7 @@ class ResidualScorer:
         """(4, n) motion in the order of COMPONENTS, in its own units: the place of the heaviest part of each mixture."""
         logit, loc, _ = self._mixtures(h, found)
         best = np.take_along_axis(loc, logit.argmax(axis=1)[:, None], axis=1)[:, 0]
-        return np.sinh(best) * SCALE[:, None]
+        return functions.sinh(best) * SCALE[:, None]
 
     def _mixtures(self, h: Doubles, found: Moved) -> tuple[Doubles, Doubles, Doubles]:
         """Logits, places and log scales of the parts, (4, MIXTURE, n) each."""
@@ -296,7 +301,7 @@ class ResidualScorer:
 
     def _nll(self, h: Doubles, found: Moved) -> Doubles:
         logit, loc, log_scale = self._mixtures(h, found)
-        d = (found.u.T.astype(np.float64)[:, None] - loc) * functions.exp(-log_scale)
+        d = (found.u.T.astype(np.float64)[:, None] - loc) * _looked_up(_EXP, -log_scale)
         log_t = LOG_T - log_scale - 0.5 * (T_FREEDOM + 1.0) * functions.log1p(d * d / T_FREEDOM)
         per_component = _log_sum_exp(logit) - _log_sum_exp(logit + log_t)
         total = np.zeros(len(h))
@@ -312,8 +317,14 @@ def _log_sum_exp(x: Doubles) -> Doubles:
         top = np.maximum(top, x[:, k])
     total = np.zeros_like(top)
     for k in range(x.shape[1]):
-        total += functions.exp(x[:, k] - top)
-    return functions.log(total) + top
+        total += _looked_up(_EXP, x[:, k] - top)
+    return _looked_up(_LOG, total) + top
+
+
+def _looked_up(table: Table, x: Doubles) -> Doubles:
+    out = np.empty(x.shape)
+    table(x, out)
+    return out
 
 
 def _lstm(gates: Doubles, c: Doubles, o: Doubles) -> None:

@@ -16,18 +16,17 @@ neither phi_x(x_t) nor phi_z(z_t), 0.8 kB a line in place of 1.6 kB.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from ..exact import functions
 from ..exact.products import Grid, on_grid
 from ..exact.tables import Table
 from .noise import NOISE_STEPS, noise_table
+from .threads import OneThread
 from .weights import Sizes, VrnnWeights
 
 Floats = NDArray[np.float32]
@@ -45,7 +44,7 @@ OUTPUT = Grid(bits=20, limit=1.0)
 PART_UNITS = 30  # -log p of each bin in multiples of 2^-30: their sum is exact
 
 _TANH = Table([functions.tanh], -10.0, 10.0, bits=9)
-_SOFTPLUS = Table([functions.softplus], -24.0, LOGIT_MAX + 1.0, bits=7, units=PART_UNITS)
+_SOFTPLUS = Table([functions.softplus], -24.0, LOGIT_MAX, bits=7, units=PART_UNITS)
 
 
 def _sigma(r: Doubles) -> Doubles:
@@ -157,8 +156,7 @@ class NumpyScorer:
         self.state_dtype = state_dtype(sizes, samples)
         self._noise = noise_table(seed, samples, sizes.latent).astype(np.float64) if samples else None
         self._w = _Folded.of(weights, sizes)
-        self._blas = ThreadpoolController()
-        self._libraries = [library for library in self._blas.lib_controllers if library.user_api == "blas"]
+        self._one_thread = OneThread()
         self._first = self._first_state()
 
     def _first_state(self) -> tuple[Floats, Floats]:
@@ -171,12 +169,6 @@ class NumpyScorer:
         o = np.empty((1, h))
         _lstm(gates, c, o)
         return o.astype(np.float32), c.astype(np.float32)
-
-    def _one_thread(self) -> AbstractContextManager[object]:
-        """A block is too small to share. To set the number costs as much as a vessel-step, to ask for it nearly nothing."""
-        if all(library.num_threads == 1 for library in self._libraries):
-            return nullcontext()
-        return self._blas.limit(limits=1, user_api="blas")
 
     def initial(self, n: int) -> NDArray[np.void]:
         """(n,) rows of lines that have seen nothing."""
@@ -307,7 +299,6 @@ def _block_step(w: _Folded, a: _Work, index: NDArray[np.integer], noise: Doubles
     index_rows = np.repeat(index, s, axis=0) if s > 1 else index
     missing = index_rows == w.logits.shape[1]
     hot = np.minimum(a.logits[a.rows, np.where(missing, 0, index_rows)], LOGIT_MAX)
-    np.minimum(a.logits, LOGIT_MAX, out=a.logits)
     _SOFTPLUS(a.logits, a.logits)
     parts = a.logits @ w.block_of
     parts -= hot

@@ -67,6 +67,7 @@ def test_directions_and_hyperbolic_tangents_are_true():
     assert places(f.atan2(y, x), np.arctan2(long(y), long(x)) / PI * 180) < 8
     v = RNG.uniform(-30, 30, 50_000)
     assert np.abs(long(f.tanh(v)) - np.tanh(long(v))).max() < 3e-16
+    assert (np.abs(long(f.sinh(v)) - np.sinh(long(v))) / np.maximum(1, np.sinh(np.abs(long(v))))).max() < 6e-16
 
 
 def test_quarter_turns_are_exact():
