@@ -12,6 +12,7 @@
     │       └── StoreUnavailable   it does not answer: trying again may help
     ├── StateError             bytes that are not a vessel state of a known version
     └── OperatorError          the live operator cannot start or go on (broker, topics, security)
+        └── TryAgain               nothing that a person must repair: the same command may succeed in a moment (exit code 75)
 
 A report or a line that cannot be used is not an error: it is a counted rejection (``records.Reason``).
 """
@@ -62,4 +63,8 @@ class StateError(MultitaskAISError):
 
 
 class OperatorError(MultitaskAISError):
+    pass
+
+
+class TryAgain(OperatorError):
     pass

@@ -90,6 +90,7 @@ class Reason(StrEnum):
     LATE = "late"  # behind the vessel's newest report by more than the lateness
     FUTURE = "future"  # ahead of its partition's clock and not confirmed
     BEHIND = "behind"  # hours behind its partition's clock (a broken station clock)
+    TOO_MANY = "too_many"  # more from one vessel than a transponder can send; the first of each second count
     DISPLACED = "displaced"  # needs an impossible speed; left out of the track, kept as evidence
     STATION_CLOCK = (
         "station_clock"  # on the ship's own course, whole hours ahead or behind: its station's clock is wrong
@@ -101,6 +102,9 @@ class Reason(StrEnum):
     KEY_MISMATCH = "key_mismatch"
     TOO_LARGE = "too_large"
     TOMBSTONE = "tombstone"
+    STATE_TOO_LARGE = "state_too_large"  # of a vessel: its tracks were ended
+    FRAMED = "framed"  # begins with byte 0: framed for a schema registry, not JSON
+    CONTROL = "control"  # a control record among the reports: commands have a topic of their own
 
 
 class NotJudged(IntEnum):

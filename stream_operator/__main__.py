@@ -6,6 +6,7 @@ feed      send an archive, standard input or a TCP stream to the source topic
 alerts    read alerts as a table, JSON lines, GeoJSON or for kepler.gl
 model     let another model take over from a moment on, without a restart
 replay    judge a time range of the log again, into a file or other topics
+control   what the workers were told (watermarks, models, zones): show it, take it back
 dead      show or replay dead letters
 settings  the table of all settings
 broker    a development Kafka on this machine
@@ -23,7 +24,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multitaskais.command import CommandParser
-from multitaskais.errors import MultitaskAISError, StoreUnavailable
+from multitaskais.errors import MultitaskAISError
+
+from .plain_text import escaped
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -37,6 +40,7 @@ MODULES = {
     "replay": ".commands.replay",
     "broker": ".devbroker.cli",
     "model": ".commands.rollout",
+    "control": ".commands.control",
     "map": ".map",
 }
 
@@ -45,7 +49,6 @@ def worker(argv: list[str], opener: Callable[[Settings], OpenEngine] | None = No
     """Run a worker; ``opener`` makes what opens its engines, in place of the product's (``engines.engine_opener``)."""
     # Until Faust takes the signal over there is nothing to make durable: leave in order at once.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    from . import exit_codes as exits
     from . import logs
     from .kafka import topics
     from .settings import Settings
@@ -65,11 +68,7 @@ def worker(argv: list[str], opener: Callable[[Settings], OpenEngine] | None = No
         logs.log.warning(warning)
     health.require_port(settings)
     open_engine = (opener or engines.engine_opener)(settings)
-    try:
-        topics.require(settings)
-    except topics.BrokerAway as e:
-        print(f"error: {e}", file=sys.stderr)
-        return exits.TEMPFAIL
+    topics.require(settings)
     return app.run(settings, open_engine)
 
 
@@ -101,14 +100,18 @@ def main(argv: list[str] | None = None, opener: Callable[[Settings], OpenEngine]
             print(f"no command {command!r}; there are: worker, settings, {', '.join(MODULES)}", file=sys.stderr)
             return 2
         return importlib.import_module(MODULES[command], __package__).main(rest)
-    except StoreUnavailable as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 75
-    except MultitaskAISError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
     except (KeyboardInterrupt, BrokenPipeError):
         return 130
+    except Exception as e:
+        from . import exit_codes
+        from .kafka.errors import of_a_command
+
+        # A KafkaException that no command has explained is one line, too.
+        error = e if isinstance(e, MultitaskAISError) else of_a_command(e, command)
+        if error is None:
+            raise
+        print(f"error: {escaped(str(error))}", file=sys.stderr)
+        return exit_codes.of(error)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,18 @@ import os
 import sys
 from typing import NoReturn
 
+from multitaskais.errors import MultitaskAISError, StoreUnavailable, TryAgain
+
 USAGE = 2
 SOFTWARE = 70  # EX_SOFTWARE
 TEMPFAIL = 75  # EX_TEMPFAIL
 
 log = logging.getLogger("stream_operator")
+
+
+def of(error: MultitaskAISError) -> int:
+    """The code that a process ends with for this error."""
+    return TEMPFAIL if isinstance(error, TryAgain | StoreUnavailable) else USAGE
 
 
 def end_now(code: int, message: str, error: BaseException | None = None) -> NoReturn:

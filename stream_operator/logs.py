@@ -7,6 +7,8 @@ import logging
 import sys
 import time
 
+from .plain_text import escaped
+
 log = logging.getLogger("stream_operator")
 
 
@@ -28,6 +30,9 @@ class ConsoleForm(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return escaped(super().format(record))
 
 
 def set_up(form: str, level: str) -> None:

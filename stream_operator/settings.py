@@ -93,6 +93,9 @@ class Settings:
     verdict_topic: str = _field("ais.verdicts", "Per vessel its present verdict (compacted).")
     dead_topic: str = _field("ais.dead", "Records that could not be decoded, with reason and origin.")
     feedback_topic: str = _field("ais.feedback", "What watch officers say about alerts.")
+    control_topic: str = _field(
+        "ais.control", "What feeds and persons tell the workers: watermarks, models, zones. Give it rights of its own."
+    )
     state_topic: str = _field("", "Vessel states and source offsets (compacted). Empty: `APP_ID`.state.")
     partitions: int = _field(
         4, "Partitions that `topics` creates. The state topic always has as many as the source.", least=1
@@ -158,10 +161,19 @@ class Settings:
             "verdict_topic",
             "dead_topic",
             "feedback_topic",
+            "control_topic",
         ):
             if not getattr(self, name):
                 raise ConfigError(f"{name.upper()} must not be empty")
-        topics = [self.topic, self.alert_topic, self.verdict_topic, self.dead_topic, self.feedback_topic, self.states]
+        topics = [
+            self.topic,
+            self.alert_topic,
+            self.verdict_topic,
+            self.dead_topic,
+            self.feedback_topic,
+            self.control_topic,
+            self.states,
+        ]
         if len(set(topics)) < len(topics):
             raise ConfigError(
                 f"two of the topics have one name: {', '.join(sorted(t for t in set(topics) if topics.count(t) > 1))}"

@@ -148,6 +148,51 @@ class PartitionEngine:
         self._settle(t)
         return events
 
+    def end_silent(self, t: float, *, reopen: bool = False) -> Events:
+        """The reports elsewhere have come as far as ``t``: whoever was last heard more than the gap before it is silent, and what
+        waited for that is released and closed. Unlike ``advance_watermark`` this refuses nothing that comes later: a wrong ``t``
+        ends tracks and does no more. ``reopen``: an archive ends here, the next report may be of any time."""
+        events = Events()
+        steps: list[Step] = []
+        self.clock.hear(t, self.model.track_rules, reopen=reopen)
+        self._flush_silent(0, max(t, self.clock.watermark), steps, events)
+        self._judge(steps, events)
+        self._settle(self.clock.watermark)
+        return events
+
+    @property
+    def now(self) -> float:
+        """Time (Unix s) of the newest report that was believed; -inf before the first."""
+        return self.clock.latest
+
+    @property
+    def silence_s(self) -> float:
+        """For how long (s) a time may lead ``now`` when nothing is wrong: the gap, the lateness, and what a clock may be ahead."""
+        rules = self.model.track_rules
+        return rules.gap_max_s + rules.lateness_s + rules.future_max_s
+
+    def forget(self, mmsi: int) -> Events:
+        """End a vessel's tracks and drop all that is known of it: its next report begins again."""
+        events = Events()
+        steps: list[Step] = []
+        if (vessel := self._vessels.get(mmsi)) is not None:
+            silent_at = vessel.tracker.silent_at(self.model.track_rules)
+            for target in vessel.tracker.targets:
+                ended = TrackEnded(target.number, target.track_id, target.last[1], silent_at, "gap")
+                self._ingest(vessel, ended, 0, silent_at, steps, events)
+            self._judge(steps, events)
+            del self._vessels[mmsi]
+            self._deadlines = [entry for entry in self._deadlines if entry[1] != mmsi]
+            heapq.heapify(self._deadlines)
+            self._changed.add(mmsi)
+        return events
+
+    def withdraw(self, version: str, since: float) -> bool:
+        """Model ``version`` does not speak from ``since`` on after all; False when that was never announced, or cannot be undone."""
+        undone = self._rollout.withdraw(version, since)
+        self._settle(-math.inf)
+        return undone
+
     def announce(self, version: str, source: str, since: float) -> bool:
         """Schedule a rollout: model ``version`` is active from event time ``since`` on (Unix s).
 

@@ -141,6 +141,15 @@ class ModelRollout:
             self.runners[model.version] = ModelRunner(model, self._capacity, source=source)
         return True
 
+    def withdraw(self, version: str, since: float) -> bool:
+        """Undo ``announce``: who would speak at ``since`` without it is announced from there. False when nobody is left who could."""
+        others = [r for r in self.activations if (r.version, r.since) != (version, since)]
+        before = [r for r in others if r.since <= since]
+        if len(others) == len(self.activations) or not before:
+            return False
+        self.activations.append(before[-1]._replace(since=since))
+        return True
+
     def settle(self, watermark: float, rules: TrackRules, owners: Callable[[], Collection[str]]) -> None:
         """Drop the models that will not be active again. ``owners`` gives the versions that have a line.
 

@@ -25,6 +25,7 @@ REASONS: tuple[Reason, ...] = (
     Reason.DUPLICATE,
     Reason.DISPLACED,
     Reason.STATION_CLOCK,
+    Reason.TOO_MANY,
 )
 CODE: dict[Reason, int] = {reason: i for i, reason in enumerate(REASONS) if i}
 

@@ -16,7 +16,7 @@ from ..records import Reason
 from .displacement import COPY_GRID, COPY_KNOTS
 from .geometry import great_circles_m
 from .quality import CODE, screen
-from .tracker import Accepted, Rejected, VesselTracker, track_name
+from .tracker import RATE_MAX, RATE_S, Accepted, Rejected, VesselTracker, track_name
 
 # One row a report, in the order of the reports.
 LABEL_DTYPE = np.dtype(
@@ -107,12 +107,19 @@ def _look(r: NDArray[np.void], rules: TrackRules) -> tuple[NDArray[np.bool_], ND
     """(ordinary vessel?, duplicate?) of sorted reports; duplicates are certain for ordinary vessels."""
     mmsi, t, lat, lon, sog = (np.ascontiguousarray(r[name]) for name in ("mmsi", "t", "lat", "lon", "sog"))
     n = len(r)
+    vessel = np.cumsum(np.concatenate([[True], np.diff(mmsi) != 0])) - 1
+    # More reports than ``RATE_MAX`` within the minute: which of them count the tracker decides, and no pairs of them are looked at here.
+    special = np.zeros(vessel[-1] + 1, bool)
+    special[vessel[RATE_MAX:][(vessel[RATE_MAX:] == vessel[:-RATE_MAX]) & (t[RATE_MAX:] - t[:-RATE_MAX] < RATE_S)]] = (
+        True
+    )
+    flooded = special[vessel]
     matched = np.zeros(n, bool)  # equal to some report within the time
     certain = np.zeros(n, bool)  # equal to one that is itself counted
     pairs = []
     for k in range(1, n):
         dt = t[k:] - t[:-k]
-        near = np.flatnonzero((mmsi[k:] == mmsi[:-k]) & (dt <= rules.copy_s))
+        near = np.flatnonzero((mmsi[k:] == mmsi[:-k]) & (dt <= rules.copy_s) & ~flooded[k:])
         if not len(near):
             break
         near = near[(lat[near + k] == lat[near]) & (lon[near + k] == lon[near])]
@@ -138,8 +145,6 @@ def _look(r: NDArray[np.void], rules: TrackRules) -> tuple[NDArray[np.bool_], ND
     made_m = great_circles_m(lat[before], lon[before], lat[after], lon[after])
     jumps = same_vessel & (dt <= rules.gap_max_s + 1.0) & (made_m > reach_m * (1.0 - 1e-6))
     doubtful[kept[1:][jumps]] = True
-    vessel = np.cumsum(np.concatenate([[True], np.diff(mmsi) != 0])) - 1
-    special = np.zeros(vessel[-1] + 1, bool)
     special[vessel[doubtful]] = True
     return ~special[vessel], matched
 

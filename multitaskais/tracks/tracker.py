@@ -5,8 +5,8 @@ and moves by ``offer`` and ``flush``. Both are pure folds: the same reports give
 
 **Order.** A report is held until the vessel's own newest time is more than the lateness past it, then *released*: so released
 reports come in event-time order, and equal times in the order of their content, whatever the order of arrival. A report that
-comes later than that is ``late``. Held reports are bounded by ``BUFFERED_MAX``; a vessel that sends more within the lateness
-(none does) has its oldest released early.
+comes later than that is ``late``. Bounds are by number as well as by time: of one minute ``RATE_MAX`` reports are held, those that come
+after them are ``too_many``; and ``BUFFERED_MAX`` in all, of more the oldest are released early.
 
 **Duplicates.** A released report equal in position, sog, cog, heading, status and type to one that was counted within the last
 ``duplicate_s`` is a duplicate; of a ship that moves within ``copy_s``.
@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import Any, NamedTuple
 
 import msgspec
@@ -38,6 +38,12 @@ from .displacement import is_copy, is_jump, is_station_clock, may_be_garbled
 from .geometry import great_circle_m
 
 BUFFERED_MAX = 4096
+# Reports of one vessel in one minute of their own time that wait to be put in order: a transponder sends 30 at most, heard by many
+# stations some hundred, a receiver of 10 Hz 600. More is a stuck multiplexer or an attack; with this many the state stays below 256 kB.
+RATE_MAX = 640
+RATE_S = 60.0
+RECENT_MAX = 256  # released reports that a duplicate is looked for in
+PENDING_MAX = 256  # displaced reports of one tentative track that are kept for the time it may become a target
 TENTATIVE_MAX = 3  # displaced runs followed at a time; the stalest gives way
 TARGETS_MAX = 4  # ships told apart on one MMSI; more stay displaced
 
@@ -160,6 +166,8 @@ class VesselTracker(msgspec.Struct, array_like=True):
         t = report[1]
         buffered: list[Any] = self.buffered
         if t > self.newest:
+            if len(buffered) >= RATE_MAX and self._minute_is_full(t):
+                return [Rejected(Reason.TOO_MANY, report)]
             buffered.append(report)
             self.newest = t
             floor = t - rules.lateness_s
@@ -167,6 +175,8 @@ class VesselTracker(msgspec.Struct, array_like=True):
                 self.floor = floor
         elif t < self.floor:
             return [Rejected(Reason.LATE, report)]
+        elif len(buffered) >= RATE_MAX and self._minute_is_full(t):
+            return [Rejected(Reason.TOO_MANY, report)]
         else:
             _insert(buffered, report)
         if len(buffered) > BUFFERED_MAX:
@@ -177,6 +187,12 @@ class VesselTracker(msgspec.Struct, array_like=True):
         while buffered and (buffered[0][1] < self.floor or len(buffered) > BUFFERED_MAX):
             self._release(buffered.pop(0), rules, events)
         return events
+
+    def _minute_is_full(self, t: float) -> bool:
+        """Whether ``RATE_MAX`` of the buffered reports are of the minute of ``t``."""
+        begin = math.floor(t / RATE_S) * RATE_S
+        first = bisect_left(self.buffered, begin, key=lambda r: r[1])
+        return bisect_left(self.buffered, begin + RATE_S, first, key=lambda r: r[1]) - first >= RATE_MAX
 
     def flush(self, rules: TrackRules, watermark: float) -> list[TrackEvent]:
         """No report older than ``watermark`` will come. Acts when the vessel has been silent for longer than the gap: releases
@@ -227,6 +243,8 @@ class VesselTracker(msgspec.Struct, array_like=True):
             if t - recent[0][1] > rules.copy_s:
                 self.recent = recent = [q for q in recent if t - q[1] <= rules.copy_s]
             recent.append(r)
+            if len(recent) > RECENT_MAX:
+                del recent[0]
         else:
             self.recent = [r]
         targets = self.targets
@@ -298,6 +316,8 @@ class VesselTracker(msgspec.Struct, array_like=True):
         tentative.last = r
         tentative.pending.append(r)
         tentative.run += 1
+        if len(tentative.pending) > PENDING_MAX:
+            events.append(Rejected(Reason.DISPLACED, tentative.pending.pop(0)))
         _note(tentative.own, r[1], rules.side_reports)
         if not tentative.on:
             tentative.on = True

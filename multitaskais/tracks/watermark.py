@@ -90,6 +90,22 @@ class WatermarkGenerator(msgspec.Struct, array_like=True):
         self.is_established = False
         self._forget()
 
+    def hear(self, t: float, rules: TrackRules, *, reopen: bool = False) -> None:
+        """The reports elsewhere have come as far as ``t``. An idle partition's clock goes along, as far as one report could move it;
+        no report becomes ``behind`` that a report of ``t`` would not have made so. ``reopen``: the next may be of any time."""
+        if self.is_established and self.now < t <= self.now + rules.future_max_s:
+            self._advance(t, rules)
+        if reopen:
+            self.is_established = False
+            self._forget()
+
+    @property
+    def latest(self) -> float:
+        """The greatest time that was accepted: of the clock, or while it is open, of the vessels heard lately; -inf before any."""
+        if self.is_established:
+            return self.now
+        return max([self.now, *(vote.last for vote in self.votes.values())])
+
     def _one(self, mmsi: int, t: float, rules: TrackRules) -> int:
         if t < self.watermark:
             return _BEHIND

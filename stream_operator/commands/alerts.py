@@ -23,6 +23,7 @@ from multitaskais.command import CommandParser
 from multitaskais.errors import ConfigError, OperatorError
 
 from ..kafka import client as kafka
+from ..plain_text import plain
 from ..settings import Settings
 
 CALL_S = 15.0
@@ -76,8 +77,8 @@ def iso(t: float) -> str:
 
 def table_line(a: dict[str, Any]) -> str:
     mark = " (challenger)" if a["challenger"] else ""
-    name = f"{a['mmsi']} {a['ship_name'] or ''}".strip()
-    return f"{iso(a['decided_at'])}  {a['status']:<9}  {a['alert_type']:<17}  {name:<30.30}  {a['score']:7.2f}  {a['message']}{mark}"
+    name = plain(f"{a['mmsi']} {a['ship_name'] or ''}")
+    return f"{iso(a['decided_at'])}  {plain(a['status']):<9}  {plain(a['alert_type']):<17}  {name:<30.30}  {a['score']:7.2f}  {plain(a['message'])}{mark}"
 
 
 def last_revisions(alerts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -34,6 +34,8 @@ from multitaskais.records import Counts
 
 from ..kafka import client as kafka
 from ..kafka import codec as wire
+from ..kafka.control import Watermark
+from ..kafka.control_writer import ControlWriter
 from ..kafka.topics import Admin
 from ..settings import Settings
 from ..worker.registry import track_rules
@@ -177,6 +179,8 @@ class Feeder:
             "queue.buffering.max.messages": 200_000,
         }
         self._producer = Producer(config, logger=kafka.log)
+        self._controls = ControlWriter(settings)
+        self._after: dict[int, int] = {}  # per partition the offset behind our last report there
         self._failed: KafkaError | None = None
         self.sent = 0
         self.t_max = 0.0
@@ -193,10 +197,8 @@ class Feeder:
         """Tell every partition that nothing older will come, so that what waits is judged and closed: by the rules of INTERVAL_MAX and MODEL."""
         self.flush()
         rules = track_rules(self._settings)
-        key, value = wire.encode_watermark(self.t_max + rules.gap_max_s + rules.lateness_s + 1.0)
-        for partition in range(self.partitions):
-            self._produce(value, key, partition)
-        self.flush()
+        t = self.t_max + rules.gap_max_s + rules.lateness_s + 1.0
+        self._controls.send(Watermark(t=t, final=True, after=dict(self._after)))
 
     def flush(self) -> None:
         while self._producer.flush(5.0):
@@ -211,6 +213,9 @@ class Feeder:
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failed = error
+        else:
+            number = message.partition()
+            self._after[number] = max(self._after.get(number, 0), message.offset() + 1)
 
     def _check(self) -> None:
         if self._failed is not None:

@@ -22,25 +22,34 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from numpy.typing import NDArray
 
 from multitaskais.command import CommandParser
+from multitaskais.engine.engine import PartitionEngine
+from multitaskais.engine.events import Events
 from multitaskais.errors import ConfigError, OperatorError
 from multitaskais.records import Alert, Counts, Verdict
 
 from .. import logs
 from ..kafka import client as kafka
 from ..kafka import codec as wire
+from ..kafka import control_writer
+from ..kafka.control import Numbered
 from ..kafka.topics import Admin, Topic
 from ..settings import Settings
+from ..worker.checkpoint import Restored, restore
+from ..worker.control_log import ControlLog, planned
 from ..worker.engines import OpenEngine, engine_opener
-from ..worker.partition import process_batch
+from ..worker.partition import follow, process_batch
 from .alerts import CALL_S, seconds
 
 RUN_RECORDS = 10_000  # any other number gives the same
@@ -132,30 +141,58 @@ def replay(settings: Settings, open_engine: OpenEngine, span: Range, sink: Sink)
     """Judge the source topic again, partition after partition; returns the counts of all that was folded, lead-in included."""
     consumer = Consumer(kafka.reader(settings), logger=kafka.log)
     counts = Counts()
+    topic = ControlLog(settings)
+    for at, value in control_writer.read(settings):
+        topic.take(at, value)
+    records_of_control = topic.since(0)
     try:
         for number, begin, end in _bounds(consumer, settings, span):
             fold = open_engine({}.items(), None)
-            for records in _runs(consumer, settings.topic, number, begin, end):
-                decoded = wire.decode(records, settings.record_max_bytes)
-                for _, events in process_batch(fold, decoded, _announced):
-                    counts.add(events.counts)
-                    for alert in events.alerts:
-                        if span.start <= alert.decided_at < span.stop:
-                            sink.alert(alert)
-                    for verdict in events.verdicts:
-                        if span.start <= verdict.t < span.stop:
-                            sink.verdict(verdict)
+            restored = restore(settings, number)
+            acts = deque(planned(restored, records_of_control, number))
+            for run in _runs(consumer, settings.topic, number, begin, end):
+                decoded = wire.decode(run, settings.record_max_bytes)
+                offsets = [run[i].offset for i in decoded.record_of]
+                controls = []
+                while acts and acts[0][0] <= run[-1].offset:
+                    offset, record = acts.popleft()
+                    controls.append((bisect_left(offsets, offset), record))
+                _take(fold, decoded.reports, controls, restored, span, sink, counts)
                 if len(decoded.reports) and np.median(decoded.reports["t"]) > span.stop + PAST_TO_S:
                     break
+            else:
+                nothing = wire.decode([]).reports
+                _take(fold, nothing, [(0, r) for at, r in acts if at <= end], restored, span, sink, counts)
     finally:
         consumer.close()
     return counts
 
 
-def _announced(announcement: wire.ModelAnnouncement, error: Exception | None) -> None:
-    """As live: a model that cannot be had is left out, and here, too, that must be seen."""
-    if error is not None:
-        kafka.log.warning("model %s is left out: %s", announcement.version, error)
+def _take(
+    fold: PartitionEngine,
+    reports: NDArray[np.void],
+    controls: Sequence[tuple[int, Numbered]],
+    restored: Restored,
+    span: Range,
+    sink: Sink,
+    counts: Counts,
+) -> None:
+    def followed(record: Numbered) -> Events | None:
+        events, refused = follow(fold, record, restored.decisions)
+        if refused:  # as live: a model that cannot be had is left out, and here, too, that must be seen
+            kafka.log.warning(
+                "control record %d (%s) is left out: %s", record.number, record.control.summary(), refused
+            )
+        return events
+
+    for _, events in process_batch(fold, reports, controls, followed):
+        counts.add(events.counts)
+        for alert in events.alerts:
+            if span.start <= alert.decided_at < span.stop:
+                sink.alert(alert)
+        for verdict in events.verdicts:
+            if span.start <= verdict.t < span.stop:
+                sink.verdict(verdict)
 
 
 def _bounds(consumer: Consumer, settings: Settings, span: Range) -> list[tuple[int, int, int]]:

@@ -1,62 +1,28 @@
 """``python -m stream_operator model MODEL --from TIME``: another model takes over, without a restart (ADR 0011).
 
 MODEL is a shipped model's name, a folder that all workers see at the same place, or store:NAME[@VERSION] in the model store.
-The model is checked here (checksums, region, track rules), then announced in every partition of the source topic. The workers load it
+The model is checked here (checksums, region, track rules), then announced in the control topic. The workers load it
 from there (from a store: that version), let it warm up beside the present one, and give each vessel over with its first sample at or after TIME
 (time of the reports, UTC). Announce it at least 4 h of the reports' time before: a model that could not warm up
-does not judge a vessel for its first 2 h. Of those whose time has come, the last announced is active: to take a change back,
-announce the present model from an earlier moment.
+does not judge a vessel for its first 2 h. Of those whose time has come, the last announced is active: to take a change back:
+``python -m stream_operator control withdraw NUMBER``.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
-
-from confluent_kafka import KafkaError, Message, Producer
 
 from multitaskais.command import CommandParser
 from multitaskais.engine.rollout import check_compatible
-from multitaskais.errors import ConfigError, OperatorError
+from multitaskais.errors import ConfigError
 
-from ..kafka import client as kafka
-from ..kafka import codec as wire
-from ..kafka.topics import COMMAND, Admin
+from ..kafka import control
+from ..kafka.control_writer import ControlWriter
 from ..settings import Settings
 from ..worker import registry as models
 from .replay import moment
-
-ANSWER_S = 30.0
-
-
-def announce(settings: Settings, announcement: wire.ModelAnnouncement) -> int:
-    """Write ``swap`` to every partition of the source topic; returns how many. Saying it again does no harm."""
-    partitions = Admin(settings).partitions.get(settings.topic, 0)
-    if not partitions:
-        raise OperatorError(f"topic {settings.topic} is missing; to repair it: {COMMAND}")
-    failed: list[str] = []
-    said: set[int] = set()
-
-    def delivered(error: KafkaError | None, message: Message) -> None:
-        if error is not None:
-            failed.append(error.str())
-        else:
-            said.add(message.partition())
-
-    config = kafka.client(settings, enable_idempotence=True) | {"message.timeout.ms": int(ANSWER_S * 1000)}
-    producer = Producer(config, logger=kafka.log)
-    key, value = wire.encode_announcement(announcement)
-    for number in range(partitions):
-        producer.produce(settings.topic, value, key, number, on_delivery=delivered)
-    producer.flush(2 * ANSWER_S)
-    if len(said) < partitions:
-        why = failed[0] if failed else "no answer"
-        raise OperatorError(
-            f"announced in {len(said)} of {partitions} partitions of {settings.topic} ({why}): run the command again, the same line"
-        )
-    return partitions
 
 
 def main(argv: list[str]) -> int:
@@ -75,17 +41,17 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--settings", type=Path, help="TOML file of settings")
     args = parser.parse_args(argv)
     since = moment("--from", args.since)
-    if not 0.0 < since < wire.T_MAX:
+    if not 0.0 < since < control.T_MAX:
         raise ConfigError(f"--from {args.since}: give a time between 1970 and 2100")
     settings = Settings.load(file=args.settings)
     source = models.source_of(args.model, settings)
     candidate = models.load(source, settings)
     check_compatible(models.load(settings.model, settings), candidate)
-    partitions = announce(settings, wire.ModelAnnouncement(source, candidate.version, since, time.time()))
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
+    record = control.ModelRollout(model=source, version=candidate.version, since=since)
+    number = ControlWriter(settings).send(record)
     print(
-        f"model {candidate.version} ({source}) is announced in {partitions} partitions of {settings.topic}: it activates at {when}; "
-        'the workers log "model rollout scheduled" when they have it, or why they refuse it',
+        f"control record {number} announces model {candidate.version} ({source}): it is active from {control.utc(since)} on; "
+        "the workers log when they follow it, or why they refuse it",
         file=sys.stderr,
     )
     return 0

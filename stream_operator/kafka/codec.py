@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from multitaskais.records import REPORT_DTYPE, Alert, Reason, Verdict
 
-# Control records, one in each partition; no MMSI is like their keys.
-WATERMARK_KEY = b"watermark"  # {"watermark": t}: no report older than t will come
-MODEL_KEY = b"model"  # {"model": name or folder, "version": ..., "from": t}: that model is active from t on
+# Keys of control records until they got a topic of their own (kafka/control.py). Who may write reports may not command:
+# here they are refused and counted.
+CONTROL_KEYS = frozenset({b"watermark", b"model"})
 T_MAX = 4102444800.0  # 2100-01-01: a greater number is not seconds (milliseconds, most likely)
+_CONTROLS = bytes([*range(0x20), 0x7F])  # no six-bit character is one; JSON and CSV can carry them
 NAME_BYTES = 20  # ITU-R M.1371: a ship's name has 20 characters
 
 
@@ -31,28 +32,12 @@ class ConsumerRecord(NamedTuple):
     value: bytes | None
 
 
-class ModelAnnouncement(msgspec.Struct, frozen=True):
-    """A model is announced (ADR 0011)."""
-
-    model: str  # shipped name or folder, as the workers see it
-    version: str
-    since: float = msgspec.field(name="from")  # time of reports, Unix s
-    sent: float = 0.0  # Unix s; distinguishes an announcement from its repetition; nothing depends on it
-
-
 class Decoded(NamedTuple):
     """A run, decoded. Indices count the run's records."""
 
     reports: NDArray[np.void]  # (n,) REPORT_DTYPE, in log order
     record_of: NDArray[np.intp]  # (n,) record of each report
     bad: list[tuple[int, Reason]]
-    controls: list[
-        tuple[int, float | ModelAnnouncement]
-    ]  # (number of reports before it, a watermark or a model), in log order
-
-    @property
-    def watermarks(self) -> list[tuple[int, float]]:
-        return [(n, c) for n, c in self.controls if not isinstance(c, ModelAnnouncement)]
 
 
 class _Report(msgspec.Struct):
@@ -71,19 +56,12 @@ class _Report(msgspec.Struct):
     ship_name: str | None = None
 
 
-class _Watermark(msgspec.Struct):
-    watermark: float
-
-
 _report = msgspec.json.Decoder(_Report)
-_watermark = msgspec.json.Decoder(_Watermark)
-_swap = msgspec.json.Decoder(ModelAnnouncement)
 
 
 def decode(records: Sequence[ConsumerRecord], record_max_bytes: int = 65536) -> Decoded:
     """Decode a run of raw records; see ``Decoded``."""
     bad: list[tuple[int, Reason]] = []
-    controls: list[tuple[int, float | ModelAnnouncement]] = []
     good: list[int] = []
     rows: list[_Report] = []
     for i, (_, key, value) in enumerate(records):
@@ -94,33 +72,24 @@ def decode(records: Sequence[ConsumerRecord], record_max_bytes: int = 65536) -> 
             reason = Reason.TOO_LARGE
         elif key is None:
             reason = Reason.NO_KEY
+        elif key in CONTROL_KEYS:
+            reason = Reason.CONTROL
+        elif value[:1] == b"\0":
+            reason = Reason.FRAMED
         else:
             try:
-                if key == WATERMARK_KEY:
-                    t = _watermark.decode(value).watermark
-                    if 0.0 < t < T_MAX:
-                        controls.append((len(good), t))
-                    else:
-                        reason = Reason.BAD_VALUE
-                elif key == MODEL_KEY:
-                    announcement = _swap.decode(value)
-                    if announcement.model and announcement.version and 0.0 < announcement.since < T_MAX:
-                        controls.append((len(good), announcement))
-                    else:
-                        reason = Reason.BAD_VALUE
-                else:
-                    row = _report.decode(value)
-                    reason = _check(row, key)
-                    if reason is None:
-                        good.append(i)
-                        rows.append(row)
+                row = _report.decode(value)
+                reason = _check(row, key)
+                if reason is None:
+                    good.append(i)
+                    rows.append(row)
             except msgspec.ValidationError:
                 reason = Reason.BAD_VALUE
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 reason = Reason.BAD_JSON
         if reason is not None:
             bad.append((i, reason))
-    return Decoded(_array(rows), np.array(good, dtype=np.intp), bad, controls)
+    return Decoded(_array(rows), np.array(good, dtype=np.intp), bad)
 
 
 def _check(row: _Report, key: bytes) -> Reason | None:
@@ -166,7 +135,7 @@ def _array(rows: list[_Report]) -> NDArray[np.void]:
 
 
 def _name(name: str) -> bytes:
-    return name.encode("ascii", "replace").split(b"@")[0].replace(b"\0", b"").strip()[:NAME_BYTES]
+    return name.encode("ascii", "replace").split(b"@")[0].translate(None, _CONTROLS).strip()[:NAME_BYTES]
 
 
 def encode_report(row: tuple) -> tuple[bytes, bytes]:
@@ -183,14 +152,6 @@ def encode_report(row: tuple) -> tuple[bytes, bytes]:
     if name:
         fields["ship_name"] = name.decode("ascii", "replace")
     return key.encode(), msgspec.json.encode(fields)
-
-
-def encode_watermark(t: float) -> tuple[bytes, bytes]:
-    return WATERMARK_KEY, msgspec.json.encode({"watermark": t})
-
-
-def encode_announcement(announcement: ModelAnnouncement) -> tuple[bytes, bytes]:
-    return MODEL_KEY, msgspec.json.encode(announcement)
 
 
 def encode_alert(alert: Alert) -> tuple[bytes, bytes]:

@@ -18,6 +18,7 @@ from multitaskais.errors import OperatorError
 
 from ..settings import Settings
 from . import client as kafka
+from .errors import TryAgain
 
 COMMAND = "python -m stream_operator topics"
 CALL_S = 15.0
@@ -49,6 +50,13 @@ def wanted(settings: Settings, partitions: int) -> list[Topic]:
             {"cleanup.policy": "delete", "retention.ms": retention, "max.message.bytes": largest},
         ),
         Topic(settings.feedback_topic, 1, {"cleanup.policy": "delete", "retention.ms": YEAR_MS}),
+        # One partition: control records have one order. Compacted, and never before the reports that they concern are gone.
+        Topic(
+            settings.control_topic,
+            1,
+            {"cleanup.policy": "compact", "min.compaction.lag.ms": retention, "max.message.bytes": "1048588"},
+            exact_partitions=True,
+        ),
         # As many partitions as the source, always: state partition n belongs to source partition n.
         Topic(
             settings.states,
@@ -59,7 +67,7 @@ def wanted(settings: Settings, partitions: int) -> list[Topic]:
     ]
 
 
-class BrokerAway(OperatorError):
+class BrokerAway(TryAgain):
     """No broker answered, and none refused us: it may be there in a moment."""
 
 

@@ -41,6 +41,7 @@ class TopicFollower(threading.Thread):
             settings.topic: picture.limits.hours,
             settings.alert_topic: 24 * ALERT_DAYS,
             settings.feedback_topic: 24 * ALERT_DAYS,
+            settings.control_topic: picture.limits.hours,
             settings.verdict_topic: None,  # compacted: its beginning is the present
         }
         self.failed: BaseException | None = None
@@ -129,6 +130,8 @@ class TopicFollower(threading.Thread):
                 runs[m.partition()].append(ConsumerRecord(m.offset(), m.key(), m.value()))
             elif topic == s.alert_topic:
                 picture.alert(m.value())
+            elif topic == s.control_topic:
+                picture.control(m.value())
             elif topic == s.verdict_topic:
                 picture.verdict(m.value())
             else:

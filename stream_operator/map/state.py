@@ -26,6 +26,7 @@ from multitaskais.tracks.quality import CODE, REASONS, screen
 from multitaskais.tracks.watermark import WatermarkGenerator
 
 from ..kafka import codec as wire
+from ..kafka import control
 from . import history as replay
 from . import untrusted as incoming
 from .alert_store import AlertBook, Entry
@@ -80,19 +81,21 @@ class MapState:
         with self._lock:
             self._count([reason for _, reason in decoded.bad])
             clock = self._clocks.setdefault(partition, WatermarkGenerator())
-            start = 0
-            for stop in [n for n, _ in decoded.watermarks] + [len(reports)]:
-                part = slice(start, stop)
-                codes[part], _ = clock.admit(reports[part], codes[part], self._rules)
-                if stop < len(reports):  # a feed was declared finished: the next one may be of another time
-                    clock = self._clocks[partition] = WatermarkGenerator()
-                start = stop
+            codes, _ = clock.admit(reports, codes, self._rules)
             self._ships.take(reports[codes == 0])
             bad, counts = np.unique(codes[codes > 0], return_counts=True)
             for code, n in zip(bad.tolist(), counts.tolist(), strict=True):
                 name = str(REASONS[code])
                 self.health.not_shown[name] = self.health.not_shown.get(name, 0) + n
             self._arrived(len(records))
+
+    def control(self, value: bytes | None) -> None:
+        """A control record: where an archive has ended, the next one may be of any time."""
+        record = control.decode(value)
+        if isinstance(record, control.Watermark) and record.final:
+            with self._lock:
+                for clock in self._clocks.values():
+                    clock.hear(record.t, self._rules, reopen=True)
 
     def alert(self, value: bytes | None) -> None:
         self._one(value, incoming.alert, lambda a: self._gone_alerts.extend(self._book.take(a)))

@@ -6,16 +6,13 @@ Ship names come from the air and may hold anything. They are shown as text only;
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from typing import Annotated, Literal
 
 import msgspec
 
+from ..plain_text import plain
+
 NAME_CHARS = 40  # AIS names have 20 characters; other sources may say more
-TEXT_CHARS = 1000  # an alert's sentence has some 300
-_UNWANTED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Mn", "Me", "Zl", "Zp"})
-_SPACES = re.compile(r"\s+")
 
 AlertStatus = Literal["raised", "updated", "closed", "retracted"]
 VerdictText = Literal["not_judged", "normal", "abnormal"]
@@ -25,17 +22,6 @@ VERDICT_CODE: dict[str, int] = {"not_judged": 0, "normal": 1, "abnormal": 2}
 Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
 Mmsi = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}$")]
 Short = Annotated[str, msgspec.Meta(max_length=200)]
-
-
-def plain(text: str | None, chars: int = TEXT_CHARS) -> str:
-    """One line of visible text: composed, without controls, format characters (bidi, zero width), surrogates and loose accents."""
-    if not text:
-        return ""
-    text = unicodedata.normalize("NFC", text[: 4 * chars])
-    kept = "".join(
-        " " if c in "\t\r\n" else c for c in text if c in "\t\r\n" or unicodedata.category(c) not in _UNWANTED
-    )
-    return _SPACES.sub(" ", kept).strip()[:chars]
 
 
 class Place(msgspec.Struct, frozen=True):

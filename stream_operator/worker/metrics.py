@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import resource
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from multitaskais.engine.events import Events
 from multitaskais.model.folder import Model
 from multitaskais.records import Reason
+
+if TYPE_CHECKING:
+    from .partition import Partition
 
 
 class Metrics:
@@ -49,10 +54,31 @@ class Metrics:
             "model_age_seconds", "Since the end of the data that the model learnt from.", ["version", "role"], **prefix
         )
         self._refused = Counter("models_refused", "Announced models that a partition could not take.", **prefix)
-        self._warned: set[tuple[str, float]] = set()
+        self._controls = Counter(
+            "controls", "Control records that partitions decided on.", ["kind", "refused"], **prefix
+        )
         self._states = Counter("states_written", "Vessel states in checkpoints.", **prefix)
-        self.skipped = Counter(
-            "offsets_skipped", "Source offsets that could not be read (retention, or transaction markers).", **prefix
+        self.lost = Counter("records_lost", "Source records that were deleted before they were read.", **prefix)
+        self.without_records = Counter(
+            "offsets_without_records",
+            "Source offsets without a record: markers of transactions, aborted and compacted records. Nothing is lost by them.",
+            **prefix,
+        )
+        self._stalled = Gauge(
+            "stalled_seconds",
+            "How long the position has not moved though there is more to read.",
+            ["partition"],
+            **prefix,
+        )
+        self._held = Gauge(
+            "open_transaction_seconds",
+            "How long an open transaction has held the end of the log back.",
+            ["partition"],
+            **prefix,
+        )
+        self._idle = Gauge("idle_seconds", "Since the last record was folded.", ["partition"], **prefix)
+        self._event_time = Gauge(
+            "event_time_seconds", "Time (Unix s) of the newest report that was believed.", ["partition"], **prefix
         )
         self.partitions = Gauge("partitions", "Partitions that this worker has open.", **prefix)
         self.lag = Gauge(
@@ -86,6 +112,18 @@ class Metrics:
     def rejected(self, reason: Reason) -> None:
         self._rejected.labels(str(reason)).inc()
 
+    def progress(self, partition: Partition, now: float) -> None:
+        """How one partition goes on; ``now`` as ``time.monotonic`` gives it."""
+        n = partition.number
+        ends, position = partition.ends, partition.position
+        if ends is not None and position is not None:
+            self.lag.labels(n).set(ends.high - position)
+        self._stalled.labels(n).set(now - partition.moved_at)
+        self._held.labels(n).set(0.0 if partition.held_since is None else now - partition.held_since)
+        self._idle.labels(n).set(now - partition.heard_at)
+        if math.isfinite(partition.now):
+            self._event_time.labels(n).set(partition.now)
+
     def checkpointed(self, partition: int, seconds: float, states: int) -> None:
         self._checkpoint.observe(seconds)
         self._states.inc(states)
@@ -105,12 +143,11 @@ class Metrics:
             if (learnt_until := model.made_from.get("last_t")) is not None:
                 self._age.labels(model.version, role).set(now - learnt_until)
 
-    def refused(self, version: str, sent: float) -> bool:
-        """An announced model was refused; True when that is told for the first time."""
-        self._refused.inc()
-        first = (version, sent) not in self._warned
-        self._warned.add((version, sent))
-        return first
+    def control(self, kind: str, refused: bool) -> None:
+        """A partition has decided on a control record."""
+        self._controls.labels(kind, str(refused).lower()).inc()
+        if kind == "model" and refused:
+            self._refused.inc()
 
     def text(self) -> bytes:
         self._memory.set(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())

@@ -11,10 +11,16 @@ How a report becomes an alert, and where it becomes durable:
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from multitaskais.engine.events import Events
 from multitaskais.errors import ConfigError, ModelError
@@ -22,10 +28,24 @@ from multitaskais.model.folder import Model
 from multitaskais.records import Reason
 
 from ..kafka import codec as wire
+from ..kafka import control
+from ..kafka.control import ModelRollout, Numbered, Watermark, Withdrawal
+from ..plain_text import plain
 from ..settings import Settings
-from .checkpoint import Checkpointer, CheckpointPayload, Fenced, ProducerRecord, restore
+from .checkpoint import (
+    Checkpointer,
+    CheckpointPayload,
+    ControlPosition,
+    Decision,
+    Fenced,
+    ProducerRecord,
+    Restored,
+    restore,
+)
+from .control_log import ControlLog
 from .engines import OpenEngine
 from .metrics import Metrics
+from .topic_identity import LogEnds, TopicIdentity
 
 if TYPE_CHECKING:
     from multitaskais.engine.engine import PartitionEngine
@@ -34,6 +54,10 @@ log = logging.getLogger("stream_operator")
 
 # Decoded well, but with a time that cannot be: kept for who wants to look at the station's clock.
 QUARANTINED = {Reason.FUTURE, Reason.BEHIND}
+
+
+# Control records of a partition that wait for its log to come to where they act. Those behind them stay unread until then.
+WAITING_MAX = 100
 
 
 class RecordBatch(NamedTuple):
@@ -45,25 +69,47 @@ class RecordBatch(NamedTuple):
 
 
 def process_batch(
-    core: PartitionEngine, decoded: wire.Decoded, announced: Callable[[wire.ModelAnnouncement, Exception | None], None]
+    core: PartitionEngine,
+    reports: NDArray[np.void],
+    controls: Sequence[tuple[int, Numbered]],
+    follow: Callable[[Numbered], Events | None],
 ) -> Iterator[tuple[int, Events]]:
-    """Move the core over a decoded run, control records where they stood: (number of the part's first report, its events).
-
-    ``announced`` is told of each new model, and why it was refused where it was.
-    """
+    """Move the core over reports, and ``follow`` each control record behind so many of them: (number of the part's first report, its events)."""
     done = 0
-    for stop, control in [*decoded.controls, (len(decoded.reports), None)]:
+    for stop, record in [*controls, (len(reports), None)]:
         if stop > done:
-            yield done, core.process(decoded.reports[done:stop])
+            yield done, core.process(reports[done:stop])
             done = stop
-        if isinstance(control, wire.ModelAnnouncement):
+        if record is not None and (events := follow(record)) is not None:
+            yield done, events
+
+
+def follow(core: PartitionEngine, record: Numbered, decisions: Mapping[int, Decision]) -> tuple[Events | None, str]:
+    """Do in one partition what a control record asks for: (what follows from it, why it is refused; empty when it is not).
+
+    ``decisions``: what was done with earlier records in this partition.
+    """
+    match record.control:
+        case Watermark(t=t, final=final):
+            return core.end_silent(t, reopen=final), ""
+        case ModelRollout(model=model, version=version, since=since):
             try:
-                if core.announce(control.version, control.model, control.since):
-                    announced(control, None)
+                core.announce(version, model, since)
             except (ModelError, ConfigError) as e:
-                announced(control, e)
-        elif control is not None:
-            yield done, core.advance_watermark(control)
+                return None, str(e)
+            return None, ""
+        case Withdrawal(number=number):
+            earlier = decisions.get(number)
+            if earlier is None or earlier.refused:
+                return None, ""  # nothing was done with it, and nothing will be
+            match control.decode(earlier.value):
+                case ModelRollout(version=version, since=since):
+                    if not core.withdraw(version, since):
+                        return None, f"model {version} has taken over for good: announce the former one instead"
+                case Watermark():
+                    pass  # what it ended stays ended, and it holds nothing else
+            return None, ""
+    return None, f"this program does nothing with a {record.control.kind}"
 
 
 class Partition:
@@ -75,43 +121,85 @@ class Partition:
         number: int,
         checkpointer: Checkpointer,
         core: PartitionEngine,
-        position: int | None,
+        restored: Restored,
         metrics: Metrics,
+        controls: ControlLog,
+        latest: Callable[[], float],
     ) -> None:
         self.number = number
         self.checkpointer = checkpointer
-        self.position = position  # of the next record to fold; None: at the beginning of the log
-        self.durable = position  # the position in the last checkpoint
-        self.requested_offset = position  # of the next record that the consumer's thread hands over
+        self.position = restored.offset  # of the next record to fold; None: at the beginning of the log
+        self.durable = restored.offset  # the position in the last checkpoint
+        self.requested_offset = restored.offset  # of the next record that the consumer's thread hands over
+        self.identity = restored.identity  # of the topic that all these offsets belong to
         self.waiting_since: float | None = None  # when the oldest thing that is not yet durable was folded
+        self.moved_at = self.heard_at = time.monotonic()  # when the position moved, when a record was folded
+        self.now = core.now  # Unix s, of the reports
+        self.ends: LogEnds | None = None  # as the broker told lately
+        self.held_since: float | None = None  # since when an open transaction holds the log's stable end
         self.closed = False
         self.fenced_at: float | None = None
         self.on_durable: Callable[[CheckpointPayload], None] = lambda cut: None
+        self.controls_requested = 0  # number of the first control record that no run was handed over for
         self._settings = settings
         self._metrics = metrics
         self._core = core
+        self._controls = controls
+        self._latest = latest
+        self._control_topic_id = restored.controls.topic_id
+        self._next_control = restored.controls.next_number
+        self._waiting = list(restored.controls.waiting)
+        self._decisions = dict(restored.decisions)
+        self._decided: dict[int, bytes | None] = {}  # since the last cut
         self._out: list[ProducerRecord] = []
         self._verdicts: dict[int, ProducerRecord] = {}  # the last of each vessel is enough: the topic is compacted
         self._fold_lock = threading.Lock()
         self._commit_lock = threading.Lock()
 
     @classmethod
-    def open(cls, settings: Settings, number: int, open_engine: OpenEngine, metrics: Metrics) -> Partition:
-        """Fence the former owner, then restore what it made durable."""
+    def open(
+        cls,
+        settings: Settings,
+        number: int,
+        open_engine: OpenEngine,
+        metrics: Metrics,
+        controls: ControlLog,
+        latest: Callable[[], float],
+        stopping: threading.Event | None = None,
+    ) -> Partition:
+        """Fence the former owner, then restore what it made durable. Raises ``Stopped`` when ``stopping`` is set meanwhile."""
         start = time.monotonic()
         checkpointer = Checkpointer(settings, number)
-        checkpointer.fence()
-        restored = restore(settings, number)
+        checkpointer.fence(stopping)
+        restored = restore(settings, number, stopping)
         checkpointer.busy_since = None
         core = open_engine(restored.vessels.items(), restored.partition_state)
         log.info(
             "partition %d: restored %d vessels at offset %s in %.2f s",
             number, len(restored.vessels), "beginning" if restored.offset is None else restored.offset, time.monotonic() - start,
         )  # fmt: skip
-        return cls(settings, number, checkpointer, core, restored.offset, metrics)
+        return cls(settings, number, checkpointer, core, restored, metrics, controls, latest)
+
+    def begin(self, position: int, identity: TopicIdentity, control_topic_id: str) -> None:
+        """Where the log is taken up, in which topic. A control topic that was made again is read from its beginning."""
+        self.position = self.requested_offset = position
+        if self.durable is None:
+            self.durable = position
+        self.identity = identity
+        if self._control_topic_id not in ("", control_topic_id):
+            log.warning(
+                "partition %d: %s was made again, its records are followed from the first on",
+                self.number,
+                self._settings.control_topic,
+            )
+            self._next_control, self._waiting = 0, []
+        self._control_topic_id = control_topic_id
 
     def fold(self, run: RecordBatch) -> None:
-        """Move the state over a run. A run of a closed partition is void: its new owner reads it again."""
+        """Move the state over a run. A run of a closed partition is void: its new owner reads it again.
+
+        A run without records only looks whether control records are due.
+        """
         with self._fold_lock:
             if self.closed:
                 return
@@ -119,23 +207,100 @@ class Partition:
             decoded = wire.decode(run.records, self._settings.record_max_bytes)
             for i, reason in decoded.bad:
                 self._dead_letter(run.records[i], reason)
-            for first, events in process_batch(self._core, decoded, self._announced):
+            offsets = [run.records[i].offset for i in decoded.record_of]
+            due = self._due(run)
+            at = {record.number: offset for offset, record in due}
+            controls = [(bisect_left(offsets, offset), record) for offset, record in due]
+            for first, events in process_batch(
+                self._core, decoded.reports, controls, lambda record: self._follow(record, at[record.number])
+            ):
                 for i, reason in events.rejected:
                     if reason in QUARANTINED:
                         self._dead_letter(run.records[decoded.record_of[first + i]], reason, count=False)
                 self._take(events)
+            moved = run.next_offset != self.position
+            if moved:
+                self.moved_at = time.monotonic()
+            if run.records:
+                self.heard_at = time.monotonic()
             self.position = run.next_offset
-            self.waiting_since = self.waiting_since or time.monotonic()
+            self.now = self._core.now
+            if moved or self._decided:
+                self.waiting_since = self.waiting_since or time.monotonic()
             self._metrics.folded(self.number, len(run.records), time.perf_counter() - start)
 
-    def _announced(self, announcement: wire.ModelAnnouncement, error: Exception | None) -> None:
-        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(announcement.since))
-        if error is None:
-            log.info(
-                "partition %d: model rollout scheduled: %s activates at %s", self.number, announcement.version, since
-            )
-        elif self._metrics.refused(announcement.version, announcement.sent):
-            log.error("model rollout rejected; active model unchanged: %s: %s", announcement.version, error)
+    # ---------------------------------------------------------------- control records
+
+    def _due(self, run: RecordBatch) -> list[tuple[int, Numbered]]:
+        """Control records that act in this run: (source offset before which, record), in order of both.
+
+        A record acts as soon as it is known and the log has come to where it says. Where that was is kept (``Decision``), so
+        it stays a function of this partition's log and state.
+        """
+        begin = run.records[0].offset if run.records else run.next_offset
+        due: list[tuple[int, Numbered]] = []
+        while True:
+            new = self._controls.since(self._next_control)[: max(0, WAITING_MAX - len(self._waiting))]
+            self._waiting += [record.number for record in new]
+            if new:
+                self._next_control = new[-1].number + 1
+            still = []
+            for number in self._waiting:
+                record = self._controls.get(number)
+                if record is None:  # compacted away: a later one of its key replaced it
+                    continue
+                at = record.control.starts_at(self.number)
+                if at > run.next_offset and self._controls.withdrawn_by(number) is None:
+                    still.append(number)
+                else:
+                    due.append((min(max(at, begin), run.next_offset), record))
+            self._waiting = still
+            if not new or len(still) >= WAITING_MAX:
+                break
+        return sorted(due, key=lambda d: (d[0], d[1].number))
+
+    def _follow(self, record: Numbered, offset: int) -> Events | None:
+        if (by := self._controls.withdrawn_by(record.number)) is not None:
+            events, refused = None, f"withdrawn by {by}"
+        elif (refused := self._not_explained(record)) != "":
+            events = None
+        else:
+            events, refused = follow(self._core, record, self._decisions)
+        decision = Decision(offset, refused, record.value)
+        self._decisions[record.number] = decision
+        self._decided[record.number] = msgspec.msgpack.encode(decision)
+        self._metrics.control(record.control.kind, bool(refused))
+        if self._controls.tell(record.number, refused):
+            level = logging.WARNING if refused else logging.INFO
+            what = f"is refused: {refused}" if refused else "is followed"
+            log.log(
+                level, "control record %d (%s, by %s) %s", record.number, record.control.summary(), plain(record.control.by) or "?", what
+            )  # fmt: skip
+        return events
+
+    def _not_explained(self, record: Numbered) -> str:
+        """Why a watermark is not believed: it leads the reports, here and in the worker's other partitions, and the time of day.
+
+        The time of day is a witness for a partition that is alone; that it is asked here does not make the result a matter of
+        chance, since what was decided is kept.
+        """
+        if not isinstance(record.control, Watermark) or self._core.now == -math.inf:
+            return ""  # nothing was heard here: there is nothing to end
+        lead_s = record.control.t - max(self._core.now, self._latest())
+        if lead_s <= self._core.silence_s:
+            return ""
+        return f"it leads the newest report and the time of day by {lead_s / 3600:,.1f} h; {self._core.silence_s / 3600:.1f} h are explained"
+
+    def _forget_decisions(self) -> None:
+        """Of watermarks whose place in the log is gone: no replay can come there any more."""
+        if self.ends is None:
+            return
+        for number, decision in list(self._decisions.items()):
+            if decision.offset < self.ends.low and isinstance(control.decode(decision.value), Watermark):
+                del self._decisions[number]
+                self._decided[number] = None
+
+    # ---------------------------------------------------------------- what follows
 
     def _take(self, events: Events) -> None:
         self._metrics.counted(events)
@@ -161,11 +326,36 @@ class Partition:
     def cut(self) -> CheckpointPayload | None:
         """Take out what is not yet durable; None when there is nothing."""
         with self._fold_lock:
-            if self.closed or self.position is None or self.position == self.durable:
+            if self.closed or self.position is None or (self.position == self.durable and not self._decided):
                 return None
+            self._forget_decisions()
+            vessels = self._bounded(self._core.snapshot())
             records = [*self._out, *self._verdicts.values()]
+            decisions, self._decided = self._decided, {}
             self._out, self._verdicts, self.waiting_since = [], {}, None
-            return CheckpointPayload(self.position, records, self._core.snapshot(), self._core.partition_state())
+            controls = ControlPosition(self._control_topic_id, self._next_control, tuple(self._waiting))
+            return CheckpointPayload(
+                self.position, records, vessels, self._core.partition_state(), self.identity, controls, decisions
+            )
+
+    def _bounded(self, vessels: dict[int, bytes | None]) -> dict[int, bytes | None]:
+        """A vessel whose state is too long to be kept is ended and begins again: it must not cost the others their checkpoint."""
+        for mmsi, state in vessels.items():
+            if state is None or len(state) <= self._settings.state_max_bytes:
+                continue
+            log.error(
+                "vessel %d: its state has %d bytes, more than STATE_MAX_BYTES: its tracks are ended and it begins again",
+                mmsi,
+                len(state),
+            )
+            self._take(self._core.forget(mmsi))
+            vessels[mmsi] = None
+            letter = {"mmsi": str(mmsi), "state_bytes": len(state), "tagblock_timestamp": self._core.now}
+            self._dead_letter(
+                wire.ConsumerRecord(self.position or 0, str(mmsi).encode(), msgspec.json.encode(letter)),
+                Reason.STATE_TOO_LARGE,
+            )
+        return vessels
 
     def checkpoint(self, give_up_at: float | None = None) -> None:
         """Make all that was folded so far durable. Folding goes on meanwhile.

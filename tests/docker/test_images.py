@@ -238,7 +238,7 @@ class Operator:
     def options(self, **more: str) -> list[str]:
         s = self.settings
         env = {"BOOTSTRAP_SERVERS": s.bootstrap_servers, "APP_ID": s.app_id, "ALERT_TOPIC": s.alert_topic,
-               "VERDICT_TOPIC": s.verdict_topic, "DEAD_TOPIC": s.dead_topic, "HEALTH_PORT": str(s.health_port), **more}  # fmt: skip
+               "VERDICT_TOPIC": s.verdict_topic, "DEAD_TOPIC": s.dead_topic, "CONTROL_TOPIC": s.control_topic, "HEALTH_PORT": str(s.health_port), **more}  # fmt: skip
         return ["--network", "host", *HARDENED, *(x for k, v in env.items() for x in ("-e", f"{k}={v}"))]
 
     def call(self, *command: str, options: tuple[str, ...] = ()) -> str:

@@ -23,7 +23,7 @@ from stream_operator.kafka.topics import Admin
 from tests.faults.proxy import Proxy
 from tests.faults.traffic import FaultTraffic
 from tests.faults.watch import Watch
-from tests.stream.conftest import Worker, own_settings
+from tests.stream.conftest import Worker, finish, own_settings
 
 os.environ.setdefault("KAFKA_CACHE", str(Path(__file__).resolve().parent.parent.parent / ".cache" / "kafka"))
 
@@ -118,10 +118,7 @@ class Bed:
                 else:
                     time.sleep(-late)
         producer.flush()
-        for partition in range(self.settings.partitions):
-            key, value = wire.encode_watermark(self.traffic.t_end)
-            kafka.produce(producer, self.settings.topic, value, key, partition)
-        producer.flush()
+        finish(self.settings, self.traffic.t_end)
 
     def poison(self, records: list[tuple[bytes | None, bytes | None]]) -> None:
         producer = self.producer()

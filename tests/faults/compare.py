@@ -9,6 +9,7 @@ for their place in the log (late, ahead, behind) are left out there.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ from multitaskais.records import Reason
 from stream_operator.kafka import codec as wire
 from stream_operator.settings import Settings
 from stream_operator.worker.checkpoint import restore
-from stream_operator.worker.partition import QUARANTINED
+from stream_operator.worker.control_log import planned
+from stream_operator.worker.partition import QUARANTINED, follow
 from tests.support.topic_reading import messages
 from tests.support.worker import opener
 
@@ -58,7 +60,11 @@ def truth(settings: Settings, engine: str) -> Truth:
         for i, reason in decoded.bad:
             out.dead[number, records[i].offset, str(reason)] += 1
         done = 0
-        for stop, t in [*decoded.watermarks, (len(decoded.reports), None)]:
+        # Where control records acted is in the state: what was decided, and not whether the worker was right to.
+        restored = restore(settings, number)
+        offsets = [records[i].offset for i in decoded.record_of]
+        controls = [(bisect_left(offsets, at), record) for at, record in planned(restored, (), number)]
+        for stop, record in [*controls, (len(decoded.reports), None)]:
             for start in range(done, stop, RUN):
                 events = fold.process(decoded.reports[start : min(start + RUN, stop)])
                 out.take(events)
@@ -67,8 +73,8 @@ def truth(settings: Settings, engine: str) -> Truth:
                     if reason in QUARANTINED:
                         out.dead[number, records[decoded.record_of[start + i]].offset, str(reason)] += 1
             done = stop
-            if t is not None:
-                out.take(fold.advance_watermark(t))
+            if record is not None and (events := follow(fold, record, restored.decisions)[0]) is not None:
+                out.take(events)
         out.log.append(decoded.reports[taken])
         out.states.update({mmsi: b for mmsi, b in fold.snapshot().items() if b is not None})
     return out

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 import trustme
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from stream_operator import devbroker
 from stream_operator.kafka import client as kafka
+from stream_operator.kafka.control import Watermark
+from stream_operator.kafka.control_writer import ControlWriter
 from stream_operator.kafka.topics import Admin
 from stream_operator.settings import Settings
 from tests.support.topic_reading import drain
@@ -73,6 +75,7 @@ def own_settings(bootstrap: str, **more) -> Settings:
         verdict_topic=f"verdicts-{n}",
         dead_topic=f"dead-{n}",
         feedback_topic=f"feedback-{n}",
+        control_topic=f"control-{n}",
         partitions=4,
         checkpoint_interval_s=0.3,
         session_timeout_s=3.0,
@@ -142,6 +145,17 @@ def start_worker(tmp_path, engine):
 def producer(settings: Settings) -> Producer:
     """Idempotent, as every feeder must be: without that a batch that is sent again comes after its successors, or twice."""
     return Producer(kafka.client(settings, partitioner=kafka.PARTITIONER, linger_ms=5, enable_idempotence=True))
+
+
+def finish(settings: Settings, t: float) -> int:
+    """As a feed at the end of its archive: the number of the control record that says so."""
+    consumer = Consumer(kafka.reader(settings))
+    after = {
+        n: consumer.get_watermark_offsets(TopicPartition(settings.topic, n), timeout=10)[1]
+        for n in range(settings.partitions)
+    }
+    consumer.close()
+    return ControlWriter(settings).send(Watermark(t=t, final=True, after=after))
 
 
 def wait_until(what, within: float, every: float = 0.2):

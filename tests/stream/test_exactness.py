@@ -17,6 +17,7 @@ from multitaskais.records import REPORT_DTYPE
 from stream_operator.kafka import codec as wire
 from stream_operator.kafka.topics import Admin
 from stream_operator.worker.checkpoint import Checkpointer
+from tests.stream.conftest import finish as end_of_archive
 from tests.stream.conftest import own_settings, producer, wait_for_closed, wait_until
 from tests.support.standin_engine import EVERY, CountingEngine
 from tests.support.topic_reading import drain, messages
@@ -50,11 +51,7 @@ def send(settings, reports: list[tuple], *, per_s: float | None = None, finish: 
 
 
 def end(settings) -> None:
-    p = producer(settings)
-    for partition in range(settings.partitions):
-        key, value = wire.encode_watermark(T0 + 1e6)
-        p.produce(settings.topic, value, key, partition)
-    p.flush()
+    end_of_archive(settings, T0 + 1e6)
 
 
 def expected(reports: list[tuple]) -> dict[str, int]:

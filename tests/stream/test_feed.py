@@ -25,7 +25,7 @@ from stream_operator.commands import feed
 from stream_operator.settings import Settings
 from stream_operator.worker.registry import track_rules
 from tests.stream.conftest import ROOT
-from tests.support.topic_reading import messages
+from tests.support.topic_reading import drain, messages
 
 HEADER = "MMSI,BaseDateTime,LAT,LON,SOG,COG,Heading,VesselName,IMO,CallSign,VesselType,Status,Length,Width,Draft,Cargo,TransceiverClass\n"
 
@@ -139,6 +139,7 @@ def run(settings: Settings, *args: str, stdin: bytes = b"") -> subprocess.Comple
         "BOOTSTRAP_SERVERS": settings.bootstrap_servers,
         "TOPIC": settings.topic,
         "APP_ID": settings.app_id,
+        "CONTROL_TOPIC": settings.control_topic,
     }
     return subprocess.run(
         [sys.executable, "-m", "stream_operator", *args],
@@ -157,17 +158,20 @@ def test_an_archive_arrives_keyed_by_vessel_ends_with_a_watermark_and_resumes(se
     done = run(settings, "feed", path, "--finish", "--quiet", "--resume", str(tmp_path / "note"))
     assert done.returncode == 0, done.stderr
     got = messages(settings, settings.topic)
-    reports = [m for m in got if m.key() != b"watermark"]
+    reports = got
     assert len(reports) == 60
     assert all(m.key().decode() == json.loads(m.value())["mmsi"] for m in reports)
     partition_of: dict[bytes, set[int]] = {}
     for m in reports:
         partition_of.setdefault(m.key(), set()).add(m.partition())
     assert all(len(p) == 1 for p in partition_of.values())
-    assert len(got) - len(reports) == settings.partitions
     end = max(json.loads(m.value())["tagblock_timestamp"] for m in reports)
-    said = {json.loads(m.value())["watermark"] for m in got if m.key() == b"watermark"}
-    assert said == {end + 9000.0 + 120.0 + 1.0}
+    [said] = [r for r in drain(settings, settings.control_topic) if r["kind"] == "watermark" and r["final"]]
+    assert said["t"] == end + 9000.0 + 120.0 + 1.0
+    ends = {str(m.partition()): 0 for m in reports}
+    for m in reports:
+        ends[str(m.partition())] = max(ends[str(m.partition())], m.offset() + 1)
+    assert said["after"] == ends
     again = run(settings, "feed", path, "--quiet", "--resume", str(tmp_path / "note"))
     assert b"sent 0 reports" in again.stderr
 

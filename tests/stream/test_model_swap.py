@@ -19,17 +19,18 @@ from multitaskais.engine import batch
 from multitaskais.errors import ConfigError, ModelCorrupt, ModelError, ModelNotFound, WrongRegion
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.store import ModelStore, StoreSettings
-from multitaskais.records import Reason
 from multitaskais.simulate import SimulationSettings, simulate
 from stream_operator.commands import replay
 from stream_operator.commands import rollout as announcement
 from stream_operator.kafka import codec as wire
+from stream_operator.kafka.control import ModelRollout
+from stream_operator.kafka.control_writer import ControlWriter
 from stream_operator.kafka.topics import Admin
 from stream_operator.settings import Settings
 from stream_operator.worker.engines import engine_opener
 from stream_operator.worker.metrics import Metrics
 from stream_operator.worker.registry import Models, source_of
-from tests.stream.conftest import own_settings, producer, wait_until
+from tests.stream.conftest import finish, own_settings, producer, wait_until
 from tests.stream.test_feed import run
 from tests.stream.test_stream_equals_batch import on_the_wire, revisions, wait_for_the_end
 from tests.support import s3proxy
@@ -74,11 +75,9 @@ def send(settings, reports, until: float | None = None) -> None:
         key, value = wire.encode_report(row)
         p.produce(settings.topic, value, key)
         p.poll(0)
-    if until is not None:
-        key, value = wire.encode_watermark(until)
-        for partition in range(settings.partitions):
-            p.produce(settings.topic, value, key, partition)
     p.flush()
+    if until is not None:
+        finish(settings, until)
 
 
 def metrics(worker) -> str:
@@ -98,7 +97,7 @@ def test_a_swap_in_a_log_read_by_workers_that_are_killed_gives_every_revision_of
     send(live, reports[:before])
     done = run(live, "model", str(successor), "--from", SINCE_TEXT)
     assert done.returncode == 0, done.stderr
-    assert b"is announced in 2 partitions" in done.stderr
+    assert b"control record 0 announces model" in done.stderr
     send(live, reports[before:], float(reports["t"].max()) + 7321.0)
     for point in ("produced:3", "committed:3"):
         worker = start_worker(live, FAULT_POINT=point, RUN_SIZE="300")
@@ -127,8 +126,8 @@ def test_a_broken_or_strange_model_is_refused_once_in_the_log_and_the_old_one_go
     (broken / "usual.npz").write_bytes(b"rubbish")
     first = reports[reports["t"] < SINCE]
     send(live, first[:2000])
-    for n, (place, said) in enumerate([("gulf", gulf), (str(broken), version), ("/no/such/folder", "ghost-1")]):
-        assert announcement.announce(live, wire.ModelAnnouncement(place, said, START + 1.0, float(n))) == 2
+    for place, said in (("gulf", gulf), (str(broken), version), ("/no/such/folder", "ghost-1")):
+        ControlWriter(live).send(ModelRollout(model=place, version=said, since=START + 1.0))
     send(live, first[2000:])
     worker = start_worker(replace(live, challenger=str(successor)))
     wait_until(lambda: "multitaskais_models_refused_total 6.0" in metrics(worker), within=60)
@@ -179,7 +178,7 @@ def test_the_state_rules_over_the_setting_and_a_model_that_is_lost_stops_the_sta
 
 @pytest.mark.broker
 def test_the_command_refuses_what_the_workers_would_and_writes_nothing(live, successor, tmp_path, monkeypatch):
-    for name in ("bootstrap_servers", "app_id", "topic", "model"):
+    for name in ("bootstrap_servers", "app_id", "topic", "control_topic", "model"):
         monkeypatch.setenv(name.upper(), getattr(live, name))
     broken = tmp_path / "broken"
     shutil.copytree(successor, broken)
@@ -189,27 +188,10 @@ def test_the_command_refuses_what_the_workers_would_and_writes_nothing(live, suc
             announcement.main([place, "--from", SINCE_TEXT])
     with pytest.raises(ConfigError, match="--from noon"):
         announcement.main([str(successor), "--from", "noon"])
-    assert messages(live, live.topic) == []
+    assert messages(live, live.control_topic) == []
     assert announcement.main([str(successor), "--from", SINCE_TEXT]) == 0
-    assert [m.key() for m in messages(live, live.topic)] == [b"model"] * 2
-
-
-def test_a_model_is_announced_between_the_reports_where_it_stands_and_rubbish_is_a_dead_letter():
-    said = wire.ModelAnnouncement("second", "second-1", SINCE, 1.0)
-    report = (b"227000001", b'{"mmsi":"227000001","tagblock_timestamp":1700000000}')
-    rubbish = [b"{}", b"later", b'{"model":"","version":"x","from":1e9}', b'{"model":"m","version":"x","from":1e12}']
-    records = [
-        report,
-        wire.encode_announcement(said),
-        wire.encode_watermark(SINCE),
-        report,
-        *((b"model", r) for r in rubbish),
-    ]
-    decoded = wire.decode([wire.ConsumerRecord(i, k, v) for i, (k, v) in enumerate(records)])
-    assert decoded.controls == [(1, said), (1, SINCE)]
-    assert decoded.bad == [
-        (4, Reason.BAD_VALUE), (5, Reason.BAD_JSON), (6, Reason.BAD_VALUE), (7, Reason.BAD_VALUE)
-    ]  # fmt: skip
+    assert [json.loads(m.value())["kind"] for m in messages(live, live.control_topic)] == ["model"]
+    assert messages(live, live.topic) == []
 
 
 def test_models_are_found_by_version_wherever_they_are_known_and_loaded_once(successor):
@@ -277,7 +259,7 @@ def test_a_rollout_from_an_object_store_needs_no_folder_that_the_workers_share(
         there = replace(live, **{k.lower(): v for k, v in server.environment().items()})
         first = reports[reports["t"] < SINCE]
         send(live, first)
-        for name in ("bootstrap_servers", "app_id", "topic", "model"):
+        for name in ("bootstrap_servers", "app_id", "topic", "control_topic", "model"):
             monkeypatch.setenv(name.upper(), getattr(live, name))
         for name, value in (server.environment() | {"STORE_CACHE": str(tmp_path / "command")}).items():
             monkeypatch.setenv(name, value)

@@ -59,7 +59,7 @@ def first_time(reports):
 
 
 def run(settings, monkeypatch, *args: str) -> int:
-    for name in ("bootstrap_servers", "app_id", "topic", "model"):
+    for name in ("bootstrap_servers", "app_id", "topic", "control_topic", "model"):
         monkeypatch.setenv(name.upper(), getattr(settings, name))
     return command.main(list(args))
 

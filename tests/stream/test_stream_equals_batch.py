@@ -21,7 +21,7 @@ from stream_operator.commands import alerts, replay
 from stream_operator.kafka import codec as wire
 from stream_operator.kafka.topics import Admin
 from stream_operator.worker.engines import engine_opener
-from tests.stream.conftest import own_settings, producer, wait_until
+from tests.stream.conftest import finish, own_settings, producer, wait_until
 from tests.stream.test_schema import VALID
 from tests.support.topic_reading import drain, messages
 
@@ -63,10 +63,8 @@ def send(settings, reports) -> None:
         key, value = wire.encode_report(row)
         p.produce(settings.topic, value, key)
         p.poll(0)
-    for partition in range(settings.partitions):
-        key, value = wire.encode_watermark(float(reports["t"].max()) + 7321.0)
-        p.produce(settings.topic, value, key, partition)
     p.flush()
+    finish(settings, float(reports["t"].max()) + 7321.0)
 
 
 def wait_for_the_end(settings, result) -> tuple[list[dict], dict[str, dict]]:
@@ -93,8 +91,7 @@ def wait_for_the_end(settings, result) -> tuple[list[dict], dict[str, dict]]:
 def times_in_the_log(settings) -> dict[int, list[float]]:
     found = defaultdict(list)
     for m in messages(settings, settings.topic):
-        if m.key() != wire.WATERMARK_KEY:
-            found[m.partition()].append(json.loads(m.value())["tagblock_timestamp"])
+        found[m.partition()].append(json.loads(m.value())["tagblock_timestamp"])
     return found
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from multitaskais.records import REPORT_DTYPE, Reason
 from stream_operator.kafka import codec as wire
 from stream_operator.kafka.codec import ConsumerRecord, decode
+from stream_operator.plain_text import escaped, plain
 
 T = 1_700_000_000.0
 
@@ -73,7 +74,7 @@ def test_what_the_feeder_writes_the_worker_reads(reports):
 def test_any_bytes_are_counted_and_none_raises(pairs):
     records = [ConsumerRecord(i, k, v) for i, (k, v) in enumerate(pairs)]
     decoded = decode(records)
-    assert len(decoded.reports) + len(decoded.bad) + len(decoded.watermarks) == len(records)
+    assert len(decoded.reports) + len(decoded.bad) == len(records)
 
 
 json_values = st.recursive(
@@ -155,16 +156,25 @@ def test_other_fields_are_ignored_and_integers_may_come_as_floats():
         (ConsumerRecord(1, None, record().value), Reason.NO_KEY),
         (ConsumerRecord(1, b"227000001", None), Reason.TOMBSTONE),
         (record(note="x" * 70_000), Reason.TOO_LARGE),
-        (ConsumerRecord(1, b"watermark", b'{"watermark": "late"}'), Reason.BAD_VALUE),
-        (ConsumerRecord(1, b"watermark", b'{"watermark": 1e12}'), Reason.BAD_VALUE),
+        (ConsumerRecord(1, b"watermark", b'{"watermark": 4085000000}'), Reason.CONTROL),
+        (ConsumerRecord(1, b"model", b'{"model": "x", "version": "x", "from": 1}'), Reason.CONTROL),
+        (ConsumerRecord(1, b"227000001", b"\0\0\0\0\7" + (record().value or b"")), Reason.FRAMED),
     ],
 )
 def test_what_is_no_report_has_its_reason_and_leaves_its_neighbours_alone(raw, why):
     assert reason(raw) is why
 
 
-def test_a_watermark_stands_between_the_reports_where_it_stood_in_the_log():
-    key, value = wire.encode_watermark(T)
-    decoded = decode([record(), ConsumerRecord(1, b"x", b"x"), ConsumerRecord(2, key, value), record(), record()])
-    assert decoded.watermarks == [(1, T)]
-    assert decoded.record_of.tolist() == [0, 3, 4]
+@given(st.text(st.characters(max_codepoint=0x2FF), max_size=40))
+def test_a_name_has_no_control_characters_whatever_was_sent(name):
+    decoded = decode([record(ship_name=name)])
+    if len(decoded.reports):
+        assert decoded.reports["ship_name"][0].decode("ascii").isprintable()
+
+
+@given(st.text(max_size=200))
+def test_what_is_shown_moves_no_cursor(text):
+    assert all(c.isprintable() or c in "\t\n" or ord(c) > 0x9F for c in escaped(text))
+    line = plain(text)
+    assert line == " ".join(line.split())
+    assert not {"\x1b", "\u202e", "\u200b"} & set(line)

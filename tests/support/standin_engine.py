@@ -55,8 +55,21 @@ class CountingEngine:
             )
         return events
 
-    def advance_watermark(self, t):
+    now = 0.0
+    silence_s = float("inf")
+
+    def forget(self, mmsi):
+        self.counts.pop(mmsi, None)
+        self.changed.discard(mmsi)
+        return Events()
+
+    def withdraw(self, version, since):
+        return False
+
+    def end_silent(self, t, *, reopen=False):
         events = Events()
+        if self.silent:
+            return events
         for mmsi in sorted(self.counts):
             n, sum_t = self.counts[mmsi]
             events.alerts.append(an_alert(mmsi, t, n, sum_t, Status.CLOSED))

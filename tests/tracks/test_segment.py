@@ -13,7 +13,7 @@ from multitaskais.tracks import segmentation as segment_module
 from multitaskais.tracks.quality import REASONS, screen
 from multitaskais.tracks.segmentation import segment, track_ids
 from multitaskais.tracks.selection import Selection, choose
-from multitaskais.tracks.tracker import Accepted, Rejected
+from multitaskais.tracks.tracker import RATE_MAX, Accepted, Rejected
 from tests.support.builders import NAN, T0, array, fleet, merged, moved, report, sail
 from tests.support.track_scenarios import RULES, fold, lives
 
@@ -69,6 +69,15 @@ def test_the_order_of_the_rows_does_not_matter(life, seed):
     # Copies that are equal to the last bit may change places.
     key = lambda rows, lab: sorted(zip(map(str, rows.tolist()), map(str, lab.tolist()), strict=True))  # noqa: E731
     assert key(reports[order], mixed) == key(reports, labels)
+
+
+def test_a_flood_among_calm_tracks_is_thinned_as_the_tracker_does():
+    flood = [report(T0 + i * 1e-3, 48.0 + i * 1e-8) for i in range(2000)]
+    calm = [report(T0 + 10.0 * i, 48.0 + i * 1e-4, mmsi=flood[0].mmsi + 1) for i in range(200)]
+    rows = [*flood, *calm]
+    got = fates_of_segment(array(rows))
+    assert got == fates_of_tracker(rows)
+    assert sum(code == REASONS.index(Reason.TOO_MANY) for code, _, _ in got) == 2000 - RATE_MAX
 
 
 def test_an_empty_archive_has_no_tracks():

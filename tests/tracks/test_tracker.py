@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from multitaskais.records import Reason
 from multitaskais.tracks.tracker import (
     BUFFERED_MAX,
+    RATE_MAX,
     Accepted,
     IdentityConflict,
     Jump,
@@ -126,9 +127,40 @@ def test_a_flood_within_the_lateness_is_bounded_and_all_counted():
     tracker = VesselTracker()
     rows = [tuple(report(lat=48 + i * 1e-6)) for i in range(BUFFERED_MAX + 500)]
     events = [e for r in rows for e in tracker.offer(r, RULES)]
-    assert len(tracker.buffered) == BUFFERED_MAX
+    assert len(tracker.buffered) == RATE_MAX
     events += tracker.flush(RULES, math.inf)
+    assert len(of(events, Accepted)) == RATE_MAX
+    assert [e.reason for e in of(events, Rejected)] == [Reason.TOO_MANY] * (len(rows) - RATE_MAX)
+
+
+@pytest.mark.parametrize("per_s", [0.1, 2.0, 10.0, 1000.0, 100_000.0])
+@pytest.mark.parametrize("jumping", [False, True])
+def test_the_state_of_a_vessel_stays_below_256_kb_whatever_it_sends(per_s, jumping):
+    tracker = VesselTracker()
+    largest = 0
+    for i in range(20_000):
+        # Places in turn, none reached from another: each report is displaced from every target.
+        lat = 48.0 + (i * 7 % 11 if jumping else 0.0) * 0.5 + i * 1e-9
+        row = tuple(report(T0 + i / per_s, lat, heading=90.0, ship_name=b"A NAME OF TWENTY CHR"))
+        tracker.offer(row, RULES)
+        if i % 500 == 0 or i == 19_999:
+            largest = max(largest, len(msgspec.msgpack.encode(tracker)))
+    assert largest < 256_000
+
+
+def test_a_receiver_of_ten_reports_a_second_loses_none():
+    tracker = VesselTracker()
+    rows = [tuple(report(T0 + i * 0.1, 48.0 + i * 1e-6)) for i in range(6000)]
+    events = [e for r in rows for e in tracker.offer(r, RULES)] + tracker.flush(RULES, math.inf)
     assert len(of(events, Accepted)) == len(rows)
+
+
+def test_after_a_flood_the_next_minute_counts_again():
+    tracker = VesselTracker()
+    flood = [tuple(report(T0 + i * 1e-5, 48.0 + i * 1e-9)) for i in range(5000)]
+    later = [tuple(report(T0 + 60.0 * (1 + i), 48.0)) for i in range(5)]
+    events = [e for r in [*flood, *later] for e in tracker.offer(r, RULES)] + tracker.flush(RULES, math.inf)
+    assert {r[1] for r in later} <= {e.report[1] for e in of(events, Accepted)}
 
 
 # ---------------------------------------------------------------- order, lateness, duplicates

@@ -1,0 +1,99 @@
+"""Every error of a Kafka client as one line: what was asked for, of what, why not, and what to do. And as an exit code.
+
+``TryAgain`` and its kinds end a command with 75 (a supervisor starts it again), every other ``OperatorError`` with 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from confluent_kafka import KafkaError, KafkaException
+
+from multitaskais.errors import OperatorError, TryAgain
+
+from ..settings import Settings
+
+
+class AccessDenied(OperatorError):
+    """The broker refuses this user something; the line names the operation and the resource."""
+
+
+ACCESS_DENIED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+}
+_LOGIN = {
+    KafkaError._AUTHENTICATION,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM,
+    KafkaError._SSL,
+}
+_AWAY = {
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TRANSPORT,
+    KafkaError._RESOLVE,
+    KafkaError._TIMED_OUT,
+    KafkaError._TIMED_OUT_QUEUE,
+    KafkaError._MSG_TIMED_OUT,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.NOT_ENOUGH_REPLICAS,
+    KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
+
+
+def kafka_error(error: KafkaError | KafkaException) -> KafkaError:
+    """The ``KafkaError`` of an exception, or the error itself."""
+    return error.args[0] if isinstance(error, KafkaException) else error
+
+
+def is_access_denied(error: KafkaError | KafkaException) -> bool:
+    return kafka_error(error).code() in ACCESS_DENIED
+
+
+def explain(settings: Settings, error: KafkaError | KafkaException, operation: str, resource: str) -> OperatorError:
+    """The error to raise for a client's error.
+
+    Args:
+        operation: the right of Kafka that the call needs: ``Read``, ``Write``, ``Describe``, ``DescribeConfigs``, ``AlterConfigs``, ``Create``.
+        resource: what it is needed on, such as ``topic ais.alerts`` or ``group multitaskais``.
+    """
+    cause = kafka_error(error)
+    if cause.code() in ACCESS_DENIED:
+        user = f"user {settings.sasl_username!r}" if settings.sasl_username else "this client"
+        return AccessDenied(
+            f"the broker refuses {user} {operation} on {resource}: grant it (docs/operator.md, 'Rights', has the table)"
+        )
+    if cause.code() in _LOGIN:
+        return OperatorError(
+            f"{operation} on {resource}: the brokers {settings.bootstrap_servers} refuse the login ({cause.str()}): "
+            "check SECURITY_PROTOCOL, SASL_USERNAME, SASL_PASSWORD and SSL_CA_LOCATION"
+        )
+    if cause.code() in _AWAY or cause.retriable():
+        return TryAgain(
+            f"{operation} on {resource}: no answer from the brokers {settings.bootstrap_servers} ({cause.str()}): start it again"
+        )
+    return OperatorError(f"{operation} on {resource} failed: {cause.str()} ({cause.name()})")
+
+
+@contextmanager
+def explained(settings: Settings, operation: str, resource: str) -> Iterator[None]:
+    """``KafkaException`` of the block as one line; see ``explain``."""
+    try:
+        yield
+    except KafkaException as e:
+        raise explain(settings, e, operation, resource) from None
+
+
+def of_a_command(error: Exception, command: str) -> OperatorError | None:
+    """For a ``KafkaException`` that nobody has explained; None for any other error."""
+    if not isinstance(error, KafkaException):
+        return None
+    return explain(Settings.load(), error, f"`{command}`", "the brokers")
