@@ -50,6 +50,11 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # the reader has gone; Python would complain at exit
+        return 0
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import uvicorn
 from litestar import Litestar, get
 from litestar.openapi import OpenAPIConfig
@@ -34,10 +35,17 @@ def document(title: str, description: str, routes: Sequence[Any]) -> dict[str, A
         components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
         create_examples=False,
     )
-    return Litestar(list(routes), openapi_config=config, logging_config=None).openapi_schema.to_schema()
+    made = Litestar(list(routes), openapi_config=config, logging_config=None)
+    return msgspec.to_builtins(made.openapi_schema.to_schema())  # defaults may be Structs
 
 
-def make_app(routes: Sequence[Any], openapi: dict[str, Any], max_body_bytes: int, **more: Any) -> Litestar:
+def make_app(
+    routes: Sequence[Any],
+    openapi: dict[str, Any],
+    max_body_bytes: int,
+    more_handlers: Mapping[Any, Any] | None = None,
+    **more: Any,
+) -> Litestar:
     """A Litestar application with our errors, and ``openapi`` at /schema/openapi.json; no page that loads scripts from elsewhere.
 
     Routes with a body take it as ``body: bytes``: Litestar's own way reads JSON twice and takes text for numbers.
@@ -50,7 +58,7 @@ def make_app(routes: Sequence[Any], openapi: dict[str, Any], max_body_bytes: int
 
     return Litestar(
         [*routes, schema],
-        exception_handlers=HANDLERS,
+        exception_handlers=HANDLERS | dict(more_handlers or {}),
         openapi_config=None,
         request_max_body_size=max_body_bytes,
         logging_config=None,

@@ -224,14 +224,10 @@ class ModelStore:
             self._delete(key)
         self._checked = True
 
-    def publish(
-        self, source: str | Path, *, t: float, by: str, token: str, note: str = "", card: str = ""
-    ) -> LedgerEntry:
-        """Put a model folder (or a shipped model) into the store and make it the latest; publishing what is latest adds nothing.
+    def put(self, source: str | Path, *, token: str, card: str = "") -> Reference:
+        """Put a model folder (or a shipped model) into the store without making it the latest.
 
         Args:
-            t: time of the publication, Unix s.
-            by: who publishes.
             token: a new random text, for ``check_create_once``.
             card: model card in Markdown (default: ``card/card.md`` of the folder, where there is one).
         """
@@ -249,13 +245,34 @@ class ModelStore:
             self._create(f"{name}/cards/{version}.md", card.encode())
         # Last: who sees the manifest sees all of the version.
         self._create_same(f"{name}/versions/{version}/manifest.json", (there / "manifest.json").read_bytes())
+        return Reference(name, version)
+
+    def publish(
+        self,
+        source: str | Path,
+        *,
+        t: float,
+        by: str,
+        token: str,
+        note: str = "",
+        confirm: Callable[[], None] = lambda: None,
+    ) -> LedgerEntry:
+        """``put``, and make it the latest; publishing what is latest adds nothing.
+
+        Args:
+            t: time of the publication, Unix s.
+            by: who publishes.
+            confirm: called just before the entry is added; raises when it must not be.
+        """
+        reference = self.put(source, token=token)
 
         def entry(last: LedgerEntry | None) -> LedgerEntry | None:
-            if last is not None and last.version == version:
+            if last is not None and last.version == reference.version:
                 return None
-            return LedgerEntry(version=version, t=t, by=by, note=note)
+            confirm()
+            return LedgerEntry(version=str(reference.version), t=t, by=by, note=note)
 
-        return self._append(name, entry)
+        return self._append(reference.name, entry)
 
     def withdraw(self, name: str, *, t: float, by: str, token: str, note: str = "") -> LedgerEntry:
         """Make the version that was the latest before the latest again; what is withdrawn stays in the store.

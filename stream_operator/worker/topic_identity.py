@@ -48,9 +48,7 @@ def mismatch(settings: Settings, stored: TopicIdentity, found: TopicIdentity | N
     if found is None:
         return f"topic {topic} was deleted: nothing can be judged. Run `python -m stream_operator topics`; the state of the old topic does not fit a new one: {again}"
     if stored.topic_id and found.topic_id != stored.topic_id:
-        return (
-            f"topic {topic} was made again (its id is {found.topic_id}, the state belongs to {stored.topic_id}): {again}"
-        )
+        return f"topic {topic} was made again (its id is {found.topic_id}, the state belongs to {stored.topic_id}): {again}"
     if stored.partitions and found.partitions != stored.partitions:
         return f"{topic} has {found.partitions} partitions, but the state {states} belongs to {stored.partitions}: vessels would move between them; {again}"
     return None

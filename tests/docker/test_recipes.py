@@ -90,7 +90,7 @@ def test_the_context_leaves_out_what_images_are_not_made_of():
     assert lines[0] == "*"
     let_in = {line[1:] for line in lines if line.startswith("!")}
     assert let_in == {
-        "multitaskais", "stream_operator", "tracks_builder", "score_server", "web_common", "docker", "pyproject.toml", "constraints.txt", "README.md",
+        "multitaskais", "stream_operator", "tracks_builder", "score_server", "model_trainer", "web_common", "docker", "pyproject.toml", "constraints.txt", "README.md",
         ".git/HEAD", ".git/packed-refs", ".git/refs/heads",
     }  # fmt: skip
 

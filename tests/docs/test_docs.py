@@ -27,7 +27,7 @@ _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.S | re.M)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
 _COMMAND = re.compile(
-    r"(?:^|[\s`'(\"$])(multitaskais (?!import\b)(?:(?:region|store) (?=new|list|push|pull|withdraw|prune))?[a-z]+|python -m (?:stream_operator|tracks_builder|benchmarks|score_server)(?:\.\w+)?(?: [a-z]+)?)(?![\w.])([^`\n]*)"
+    r"(?:^|[\s`'(\"$])(multitaskais (?!import\b)(?:(?:region|store) (?=new|list|push|pull|withdraw|prune))?[a-z]+|python -m (?:stream_operator|tracks_builder|benchmarks|score_server|model_trainer)(?:\.\w+)?(?: [a-z]+)?)(?![\w.])([^`\n]*)"
 )
 _OPTION = re.compile(r"(?<=\s)--[a-z][a-z-]*")
 _METRIC = re.compile(r"\bmultitaskais_[a-z_]+\b")
@@ -194,6 +194,7 @@ def test_every_file_of_the_repository_that_is_named_exists(page):
         "stream_operator/",
         "tracks_builder/",
         "score_server/",
+        "model_trainer/",
         "web_common/",
         "tests/",
         "docs/",
@@ -315,6 +316,12 @@ def test_the_table_of_settings_of_the_score_server_is_that_of_the_code():
     assert Settings.table() in (ROOT / "docs" / "serve-models.md").read_text()
 
 
+def test_the_table_of_settings_of_the_trainer_is_that_of_the_code():
+    from model_trainer.settings import Settings
+
+    assert Settings.table() in (ROOT / "docs" / "train-models.md").read_text()
+
+
 def test_the_columns_of_the_tracks_table_are_those_of_the_code():
     pytest.importorskip("pyspark")
     from tracks_builder import schemas
@@ -342,7 +349,15 @@ def test_traits_in_the_docs_are_those_of_the_panel():
 def sources() -> list[Path]:
     return [
         f
-        for room in ("multitaskais", "stream_operator", "tracks_builder", "score_server", "web_common", "benchmarks")
+        for room in (
+            "multitaskais",
+            "stream_operator",
+            "tracks_builder",
+            "score_server",
+            "model_trainer",
+            "web_common",
+            "benchmarks",
+        )
         for f in (ROOT / room).rglob("*.py")
     ]
 

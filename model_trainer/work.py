@@ -1,0 +1,146 @@
+"""``python -m model_trainer.work FOLDER``: the steps of one job, in a process of its own that ends with its trainer.
+
+Reads FOLDER/conf.json; writes FOLDER/model, FOLDER/result.json, and FOLDER/progress.json as it goes on. It knows neither the database nor
+where models are published: the trainer does that, when the job is still its own. Steps are commands of ``multitaskais``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from multitaskais.ais.archives import read_reports
+from multitaskais.config import Region
+from multitaskais.errors import ConfigError, InputError, MultitaskAISError
+from multitaskais.records import REPORT_DTYPE
+from multitaskais.simulate.archive import write_parquet
+
+DAY_S = 86400.0
+BETTER_AUROC = 0.01  # less is noise between seeds of the injected anomalies
+SHARES = {
+    "read": 0.05,
+    "train": 0.6,
+    "calibrate": 0.8,
+    "inject": 0.85,
+    "evaluate": 1.0,
+}  # of the way, at the end of each step
+
+
+class StepFailed(MultitaskAISError):
+    """A command of a step left with an error; the message is its last line."""
+
+
+def main(folder: Path) -> int:
+    conf = json.loads((folder / "conf.json").read_text())
+    try:
+        result = run(conf, folder)
+    except (ConfigError, InputError, StepFailed) as e:
+        print(e, file=sys.stderr)
+        return 2
+    write(folder / "result.json", result)
+    return 0
+
+
+def run(conf: dict[str, Any], folder: Path) -> dict[str, Any]:
+    region = Region.load(conf["region"])
+    (folder / "region.json").write_text(json.dumps(region.to_dict()))
+    model, held_out, tracks = folder / "model", folder / "held_out.parquet", folder / "reports.parquet"
+    box = ["--region", str(folder / "region.json")]
+    report_progress(folder, 0.0, "reading the archive")
+    if not tracks.is_file():
+        read(conf, region, tracks)
+    train, calibrate = conf["train"], conf["calibrate"]
+    if train["steps"] and "vrnn" in (calibrate["detectors"] or ["vrnn"]):
+        report_progress(folder, SHARES["read"], "train")
+        more = [x for k in ("steps", "seed", "latent", "hidden", "val_every") if train[k] is not None for x in (f"--{k.replace('_', '-')}", str(train[k]))]  # fmt: skip
+        command("train", str(tracks), *box, "--out", str(model), "--resume", *more)
+    report_progress(folder, SHARES["train"], "calibrate")
+    more = [] if calibrate["budget"] is None else ["--budget", str(calibrate["budget"])]
+    more += ["--detectors", ",".join(calibrate["detectors"])] if calibrate["detectors"] else []
+    command("calibrate", str(tracks), *box, "--model", str(model), "--name", conf["publish"]["name"], *more)
+    report_progress(folder, SHARES["calibrate"], "inject")
+    test = conf["evaluate"]
+    command("inject", str(tracks), *box, "--seed", str(test["seed"]), "--per-kind", str(test["per_kind"]), "--split", "test", "--out", str(held_out))  # fmt: skip
+    report_progress(folder, SHARES["inject"], "evaluate")
+    figures = evaluate(model, held_out, folder / "evaluation", "--card")
+    latest = folder / "latest"  # the version that answers now, put there by the trainer where there is one
+    former = evaluate(latest, held_out, folder / "evaluation-latest") if latest.is_dir() else None
+    return verdict(conf, figures, former)
+
+
+def read(conf: dict[str, Any], region: Region, into: Path) -> None:
+    """The reports of the archive in the box, of the newest days where the conf says so."""
+    inside = []
+    for part in read_reports(conf["archive"]):
+        lat, lon = part.reports["lat"], part.reports["lon"]
+        inside.append(part.reports[(lat >= region.lat_min) & (lat < region.lat_max) & (lon >= region.lon_min) & (lon < region.lon_max)])  # fmt: skip
+    reports = np.concatenate(inside) if inside else np.zeros(0, REPORT_DTYPE)
+    if not len(reports):
+        raise InputError(f"no report of the archive lies in region {region.name}")
+    if conf["last_days"] is not None:
+        # By the archive's own newest day, not by the time of day: an archive that ends earlier is no error.
+        reports = reports[reports["t"] >= reports["t"].max() - conf["last_days"] * DAY_S]
+    part_file = into.with_suffix(".part")
+    write_parquet(reports, part_file)
+    part_file.rename(into)
+
+
+def command(*words: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "multitaskais", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True)  # fmt: skip
+    sys.stderr.write(done.stderr)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise StepFailed(f"{words[0]}: {lines[-1]}")
+
+
+def evaluate(model: Path, labelled: Path, out: Path, *more: str) -> dict[str, float]:
+    command("evaluate", str(labelled), "--model", str(model), "--out", str(out), "--no-plots", *more)
+    fused = json.loads((out / "report.json").read_text())["fused"]
+    names = ("auroc", "average_precision", "recall_at_5pct", "clean_flagged", "alerts_per_vessel_day")
+    return {k: fused[k] for k in names if isinstance(fused.get(k), int | float) and math.isfinite(fused[k])}
+
+
+def verdict(conf: dict[str, Any], figures: dict[str, float], former: dict[str, float] | None) -> dict[str, Any]:
+    """What follows from the figures.
+
+    A model is accepted when it keeps the limits of ``[accept]``. An accepted one takes over from the latest version when, on the same tracks with
+    the same anomalies, its AUROC is higher by ``BETTER_AUROC``, or not lower by that and it flags no more clean tracks.
+    """
+    limits, why = conf["accept"], []
+    auroc, flagged = figures.get("auroc", math.nan), figures.get("clean_flagged", math.nan)
+    if not auroc >= limits["auroc_min"]:
+        why.append(f"auroc {auroc:.3f} < {limits['auroc_min']:g}")
+    if not flagged <= limits["clean_flagged_max"]:
+        why.append(f"clean_flagged {flagged:.3f} > {limits['clean_flagged_max']:g}")
+    better = True
+    if former is not None and not why:
+        gain = auroc - former.get("auroc", -math.inf)
+        better = gain > BETTER_AUROC or (gain >= -BETTER_AUROC and flagged <= former.get("clean_flagged", math.inf))
+    return {
+        "accepted": not why,
+        "why_not": why,
+        "figures": figures,
+        "figures_of_latest": former,
+        "better_than_latest": better,
+    }
+
+
+def report_progress(folder: Path, progress: float, note: str) -> None:
+    write(folder / "progress.json", {"progress": progress, "note": note})
+
+
+def write(file: Path, value: Any) -> None:
+    part = file.with_name(f".{file.name}.{os.getpid()}")
+    part.write_text(json.dumps(value))
+    part.rename(file)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
