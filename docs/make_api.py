@@ -11,6 +11,7 @@ from types import ModuleType
 
 # What a program of yours may call; the rest may change without a word.
 MODULES = (
+    "multitaskais.api",
     "multitaskais.records",
     "multitaskais.config",
     "multitaskais.errors",

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..config import _Json
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError, InputError, TrainingError
 from .motion import EXTRAS, INPUTS, LOG_SCALE, LOG_T, MIXTURE, T_FREEDOM, ResidualWeights, inputs, moved, state_dtype
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ def train_residual(
             rows.append((step, train_nll, nll, time.perf_counter() - begun))
             log.info("step %d  train %.4f  unseen vessels %.4f nats a sample  %.0f s", *rows[-1])
             if not np.isfinite(train_nll):
-                raise ConfigError(f"the loss is {train_nll} at step {step}: train again with a smaller learning rate")
+                raise TrainingError(f"the loss is {train_nll} at step {step}: train again with a smaller learning rate")
             if nll < best_nll:
                 best, best_nll, best_step, bad = weights, nll, step, 0
             else:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..config import Region
-from ..errors import ConfigError
+from ..errors import ConfigError, TrainingError
 from . import bounds, vrnn
 from .curves import plot_curves
 from .dataset import Batch, Dataset, longest, training_batch, validation_batches
@@ -146,7 +146,7 @@ def train(
                     row = LogRow(run.step, float(loss), float(bound), float(kl), val_bound, val_kl, lr, run.seconds)
                     run.rows.append(row)
                     if not np.isfinite(row.loss):
-                        raise ConfigError(
+                        raise TrainingError(
                             f"the loss is {row.loss} at step {row.step}: train again with a smaller learning rate"
                         )
                     log.info("step %d  loss %.4f  bound %.4f  KL %.4f  val %.4f  val KL %.4f", *row[:6])

@@ -39,7 +39,7 @@ _FENCED = {
 }
 
 
-class Fenced(Exception):
+class Fenced(OperatorError):
     """Another worker has the partition, or the broker gave up this producer's transaction. Nothing was written."""
 
 
