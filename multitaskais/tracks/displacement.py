@@ -123,10 +123,10 @@ def is_station_clock(before: tuple, after: tuple, rules: TrackRules) -> bool:
 
 def _along_and_across(before: tuple, after: tuple) -> tuple[float, float]:
     """Metres along the mean course of the two and (unsigned) across it; both have a course."""
-    east = math.sin(math.radians(before[_COG])) + math.sin(math.radians(after[_COG]))
-    north = math.cos(math.radians(before[_COG])) + math.cos(math.radians(after[_COG]))
-    length = math.hypot(east, north)
-    cosine = math.cos(math.radians(0.5 * (before[_LAT] + after[_LAT])))
+    (sin_a, cos_a), (sin_b, cos_b) = scalars.sin_cos(before[_COG]), scalars.sin_cos(after[_COG])
+    east, north = sin_a + sin_b, cos_a + cos_b
+    length = scalars.hypot(east, north)
+    cosine = scalars.cos(0.5 * (before[_LAT] + after[_LAT]))
     dx = math.remainder(after[_LON] - before[_LON], 360.0) * M_PER_DEG * cosine
     dy = (after[_LAT] - before[_LAT]) * M_PER_DEG
     return (dx * east + dy * north) / length, abs(dx * north - dy * east) / length
