@@ -15,6 +15,7 @@ from multitaskais.command import CommandParser
 from multitaskais.errors import OperatorError
 
 from .. import logs
+from ..page_limits import BoundedConnections
 from ..settings import Settings
 from .feedback import Answers
 from .follower import TopicFollower
@@ -59,14 +60,19 @@ async def _serve(settings: Settings, guard: Guard, limits: Limits) -> int:
     picture = MapState(limits, time.time)
     source = TopicFollower(settings, picture)
     answers = Answers(settings)
-    runner = web.AppRunner(Server(picture, answers, guard).app(), access_log=None, shutdown_timeout=STOP_S)
+    app = Server(picture, answers, guard).app()
+    bounded = BoundedConnections(lambda: runner.server())  # which is there once it is set up
+    app.middlewares.insert(0, bounded.middleware())
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
     await runner.setup()
     end = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, end.set)
     try:
         try:
-            await web.TCPSite(runner, settings.map_bind, settings.map_port).start()
+            listening = await asyncio.get_running_loop().create_server(
+                bounded, settings.map_bind, settings.map_port, reuse_address=True
+            )
         except OSError as e:
             raise OperatorError(
                 f"the map cannot listen on {settings.map_bind}:{settings.map_port}: {e.strerror}; choose another --port"
@@ -83,6 +89,7 @@ async def _serve(settings: Settings, guard: Guard, limits: Limits) -> int:
                 await asyncio.wait_for(end.wait(), 1.0)
             except TimeoutError:
                 continue
+        listening.close()
     finally:
         await runner.cleanup()
         source.stop()

@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
+from ..page_limits import RETRY_S
 from .coast import coast
 from .feedback import Answers
 from .guard import HEADERS, Guard, is_loopback
@@ -28,7 +29,7 @@ from .untrusted import NAME_CHARS, Answer, AnswerText, Id, plain
 
 STATIC = Path(__file__).with_name("static")
 TICK_S = 1.0
-PAGES_MAX = 64  # streams at a time
+PAGES_MAX = 256  # streams at a time
 QUEUE_MAX = 30  # changes that wait for one slow page; then it is let go and starts again
 BODY_MAX = 4096
 WORD_CHARS = 280
@@ -56,6 +57,9 @@ class Server:
         self._answers = answers
         self._guard = guard
         self._clock = clock
+        self._state_lock = asyncio.Lock()
+        self._state_at = -TICK_S
+        self._state_body = b""
         self._pages: set[asyncio.Queue[tuple[str, bytes] | None]] = set()
         self._static = {
             p.name: (p.read_bytes(), mimetypes.guess_type(p.name)[0] or "application/octet-stream")
@@ -112,7 +116,7 @@ class Server:
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         if len(self._pages) >= PAGES_MAX:
-            raise web.HTTPServiceUnavailable(text=f"{PAGES_MAX} pages are open already")
+            raise _too_many_pages()
         last = request.headers.get("Last-Event-ID") or request.query.get("since", "")
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream; charset=utf-8"})
         page: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue()
@@ -138,7 +142,13 @@ class Server:
     # ---------------------------------------------------------------- answers to questions
 
     async def _state(self, request: web.Request) -> web.StreamResponse:
-        return _packed(request, web.Response(body=await asyncio.to_thread(self._picture.state), **_json))
+        if len(self._pages) >= PAGES_MAX:  # it could not follow what it has loaded
+            raise _too_many_pages()
+        async with self._state_lock:  # one for all pages that load at once; what has changed since comes by the stream
+            if time.monotonic() - self._state_at > TICK_S:
+                self._state_body = await asyncio.to_thread(self._picture.state)
+                self._state_at = time.monotonic()
+        return _packed(request, web.Response(body=self._state_body, **_json))
 
     async def _coast(self, request: web.Request) -> web.StreamResponse:
         response = web.Response(body=await asyncio.to_thread(_coast_once), **_json)
@@ -213,6 +223,13 @@ class Server:
         if request.headers.get("If-None-Match") == self._etag[name]:
             return web.Response(status=304, headers=headers)
         return _packed(request, web.Response(body=body, content_type=kind, headers=headers))
+
+
+def _too_many_pages() -> web.HTTPServiceUnavailable:
+    return web.HTTPServiceUnavailable(
+        text=f"too many pages are open ({PAGES_MAX}): close some, or come again in {RETRY_S} s",
+        headers={"Retry-After": str(RETRY_S)},
+    )
 
 
 @functools.cache
