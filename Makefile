@@ -61,10 +61,12 @@ faults: $(READY)  ## the long fault script against a real broker and two workers
 portable: $(READY)  ## the same alerts on every processor: kernels, SIMD levels, threads, numba, as a table
 	@$(BIN)/python -m tests.portable
 
-images:  ## the three images $(NAMESPACE)/multitaskais_{base,stream,tracks}:$(TARGET_REF)
+images:  ## the images $(NAMESPACE)/multitaskais_{base,stream,tracks,score,trainer}:$(TARGET_REF)
 	docker build --build-arg REVISION=$(REVISION) -f docker/base/Dockerfile . -t $(NAMESPACE)/multitaskais_base:$(TARGET_REF)
 	docker build --build-arg NAMESPACE=$(NAMESPACE) --build-arg TARGET_REF=$(TARGET_REF) -f docker/stream/Dockerfile . -t $(NAMESPACE)/multitaskais_stream:$(TARGET_REF)
 	docker build --build-arg NAMESPACE=$(NAMESPACE) --build-arg TARGET_REF=$(TARGET_REF) -f docker/tracks/Dockerfile . -t $(NAMESPACE)/multitaskais_tracks:$(TARGET_REF)
+	docker build --build-arg NAMESPACE=$(NAMESPACE) --build-arg TARGET_REF=$(TARGET_REF) -f docker/score/Dockerfile . -t $(NAMESPACE)/multitaskais_score:$(TARGET_REF)
+	docker build --build-arg NAMESPACE=$(NAMESPACE) --build-arg TARGET_REF=$(TARGET_REF) -f docker/trainer/Dockerfile . -t $(NAMESPACE)/multitaskais_trainer:$(TARGET_REF)
 
 clean:  ## what the demo and the caches left
 	rm -rf out .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

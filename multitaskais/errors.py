@@ -39,7 +39,7 @@ class FormatError(InputError):
 
 
 class ModelError(MultitaskAISError):
-    """A model cannot be used, or cannot go on with these tracks. Give another model, or make one anew."""
+    """A model cannot be used, or cannot go on with these tracks. Give another model, or make one again."""
 
 
 class ModelNotFound(ModelError):

@@ -6,6 +6,6 @@ root=/opt/multitaskais
 version=$("$root/bin/python" -c 'import multitaskais; print(multitaskais.__version__)')
 touch /before
 /usr/bin/python3 -m pip --no-cache-dir --python "$root/bin/python" install -c constraints.txt "multitaskais[$1]==$version"
-find "$root" -type d \( -name tests -o -name test \) -prune -exec rm -r {} +
+find "$root" -path '*/site-packages/tensorflow' -prune -o -type d \( -name tests -o -name test \) -prune -exec rm -r {} +
 mkdir -p "$2"
 find "$root" ! -type d -cnewer /before -print0 | tar -c --null -T - | tar -x -C "$2"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("base", "stream", "tracks", "broker")
+NAMES = ("base", "stream", "tracks", "broker", "score", "trainer")
 BASE_IMAGE = os.environ.get("BASE_IMAGE", "debian:bookworm-slim")
 BUILD_S = 1500
 _numbers = itertools.count()
@@ -77,7 +77,7 @@ def images() -> Images:
         return images
     names = ("--build-arg", f"NAMESPACE={images.namespace}", "--build-arg", f"TARGET_REF={images.ref}")
     for name in NAMES:
-        arguments = names if name in ("stream", "tracks") else images.own_base
+        arguments = names if name in ("stream", "tracks", "score", "trainer") else images.own_base
         docker("build", *arguments, "-f", f"docker/{name}/Dockerfile", ".", "-t", images[name], cwd=ROOT, timeout=BUILD_S)  # fmt: skip
         print(f"{images[name]}: {int(inspect(images[name], '{{.Size}}')) / 1e6:.0f} MB")
     return images

@@ -39,8 +39,8 @@ def load(path: Path):
     return module
 
 
-def test_the_four_images_have_a_recipe():
-    assert set(RECIPES) == {"base", "stream", "tracks", "broker"}
+def test_the_six_images_have_a_recipe():
+    assert set(RECIPES) == {"base", "stream", "tracks", "broker", "score", "trainer"}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -67,7 +67,7 @@ def test_a_recipe_can_be_read_by_the_old_builder_and_names_no_host(name):
     assert "://" not in RECIPES[name]
 
 
-@pytest.mark.parametrize("name", ["base", "stream", "tracks"])
+@pytest.mark.parametrize("name", ["base", "stream", "tracks", "score", "trainer"])
 def test_pip_installs_what_the_constraints_say_and_keeps_no_cache(name):
     text = RECIPES[name] + (DOCKER / "base" / "extra.sh").read_text()
     installs = [line for line in text.splitlines() if re.search(r"-m pip .*\b(install|wheel)\b", line)]
@@ -83,6 +83,9 @@ def test_the_operator_needs_neither_spark_nor_tensorflow_and_the_tracks_no_tenso
     assert "extra.sh tracks " in RECIPES["tracks"]
     assert not re.search("spark|tensorflow", " ".join(extras["stream"]))
     assert not re.search("tensorflow", " ".join(extras["tracks"]))
+    assert "extra.sh serve " in RECIPES["score"]
+    assert "extra.sh train,jobs,mysql,postgres " in RECIPES["trainer"]
+    assert not re.search("spark|tensorflow|faust|kafka", " ".join(extras["serve"]))
 
 
 def test_the_context_leaves_out_what_images_are_not_made_of():
