@@ -1,4 +1,4 @@
-"""What a stranger may cost before a login is asked for: time for a request's head and body, connections, descriptors.
+"""What anybody may cost before a login is asked for: time for a request's head and body, connections, descriptors.
 
     factory = BoundedConnections(runner.server)        # of an ``aiohttp.web.AppRunner``
     server = await loop.create_server(factory, host, port)
