@@ -11,6 +11,8 @@ dead      show or replay dead letters
 settings  the table of all settings
 broker    a development Kafka on this machine
 map       the live map
+meetings  watch all ships together: meetings, silences, zones
+zones     put, list and end zones
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ MODULES = {
     "model": ".commands.rollout",
     "control": ".commands.control",
     "map": ".map",
+    "meetings": ".commands.meetings",
+    "zones": ".commands.zones",
 }
 
 

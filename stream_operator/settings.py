@@ -191,6 +191,11 @@ class Settings:
         """Name of the state topic."""
         return self.state_topic or f"{self.app_id}.state"
 
+    @property
+    def fleet_states(self) -> str:
+        """Name of the state topic of ``meetings``."""
+        return f"{self.app_id}.meetings"
+
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, file: Path | None = None, **overrides: Any) -> Self:
         """From the TOML ``file`` (or the one that ``SETTINGS_FILE`` names), then the environment, then ``overrides``.

@@ -205,6 +205,10 @@ class FleetEngine:
         """Time of the newest report that any partition believed; -inf before the first."""
         return max(max(c.clock.now, c.complete) for c in self._clocks.values())
 
+    def complete_of(self, partition: int) -> float:
+        """A partition's log is complete up to here, Unix s."""
+        return self._clocks[partition].complete
+
     def slowest(self) -> tuple[int, float]:
         """The partition that all others wait for, and how far its log is complete."""
         return min(((p, c.complete) for p, c in self._clocks.items()), key=lambda x: (x[1], x[0]))

@@ -57,6 +57,13 @@ def wanted(settings: Settings, partitions: int) -> list[Topic]:
             {"cleanup.policy": "compact", "min.compaction.lag.ms": retention, "max.message.bytes": "1048588"},
             exact_partitions=True,
         ),
+        # Of `meetings`: one process has all of it.
+        Topic(
+            settings.fleet_states,
+            1,
+            {"cleanup.policy": "compact", "max.message.bytes": largest} | COMPACT_SOON,
+            exact_partitions=True,
+        ),
         # As many partitions as the source, always: state partition n belongs to source partition n.
         Topic(
             settings.states,

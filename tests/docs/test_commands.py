@@ -75,7 +75,7 @@ def test_the_example_uses_options_that_there_are(call, program, command):
 
 @every_command
 def test_an_unknown_option_is_named_in_one_line(call, program, command):
-    needed = {"region": ["list"], "store": ["list"]}.get(" ".join(command), [])
+    needed = {"region": ["list"], "store": ["list"], "zones": ["list"]}.get(" ".join(command), [])
     assert "--no-such-thing" in told(
         call(program, *command, *needed, *required(call, program, command), "--no-such-thing")
     )

@@ -18,8 +18,8 @@ from tests.support.topic_reading import messages
 def test_what_is_missing_is_created_and_then_all_is_right(broker):
     s = own_settings(broker.bootstrap)
     admin = topics.Admin(s)
-    assert len(admin.problems()) == 7
-    assert len(admin.create()) == 7
+    assert len(admin.problems()) == 8
+    assert len(admin.create()) == 8
     assert admin.problems() == []
     assert admin.partitions[s.states] == admin.partitions[s.topic] == 4
     assert admin.create() == []
@@ -44,9 +44,9 @@ def test_the_command_says_what_it_made_and_what_was_there(broker, monkeypatch, c
     for _ in range(2):
         assert topics.main([]) == 0
         lines.append(capsys.readouterr().out.splitlines())
-    assert len(lines[0]) == 7
+    assert len(lines[0]) == 8
     assert f"created {s.states} (3 partitions)" in lines[0]
-    assert lines[0][-1] == "6 created, 1 were there before; all topics are right"
+    assert lines[0][-1] == "7 created, 1 were there before; all topics are right"
     assert lines[1] == ["all topics are right"]
 
 

@@ -1,0 +1,351 @@
+"""``python -m stream_operator meetings``: watches all ships together, for meetings, silences and zones.
+
+Two ships of one meeting lie in different partitions, so one process reads all of them; a second one that is started waits and goes on
+where the first ends. It needs nothing of the workers but the log: it reads the source topic and the control topic (watermarks, zones),
+keeps its state in the topic APP_ID.meetings, and writes its alerts beside theirs. Each checkpoint is one transaction, so an
+alert comes once whatever happens to the process.
+
+What is usual comes from MODEL: with a model that has no encounters.npz, zones alone are watched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import signal
+import threading
+import time
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from multitaskais.command import CommandParser
+from multitaskais.encounters.silence import Outage
+from multitaskais.engine.fleet import FleetEngine, RestartPoint
+from multitaskais.errors import InputError, OperatorError, StateError
+from multitaskais.model.folder import Model
+from multitaskais.zones.zone import read_feature
+
+from .. import exit_codes, logs
+from ..kafka import client as kafka
+from ..kafka import codec, control, control_writer, topics
+from ..kafka.errors import TryAgain, explain, is_access_denied
+from ..settings import Settings
+from ..worker import registry
+from ..worker.checkpoint import Checkpointer, CheckpointPayload, Fenced, ProducerRecord, restore
+from ..worker.topic_identity import TopicIdentity, TopicLookup, mismatch
+
+log = logging.getLogger("stream_operator")
+
+POLL_S = 0.1
+TELL_EVERY_S = 60.0
+WATERMARK_LEAD_S = (
+    7200.0 + 600.0
+)  # a watermark further ahead of all reports waits: it is a mistake, or the reports are to come
+LAG_S = 180.0  # event time: a partition no further behind than the lateness and a tick is not idle
+IDLE_S = 60.0  # a partition that has been read to its end, and in which nothing came for so long, holds the others back no more
+BUCKETS = "vessels"
+
+
+class _Stored(msgspec.Struct, array_like=True):
+    """Beside the vessels: the small parts of the engine's state, and from where to read again."""
+
+    parts: dict[str, bytes]
+    points: dict[int, tuple[int, bytes]]  # partition -> (offset, its clock there)
+    zones_until: int  # number of the first control record whose zone is not yet in the state
+
+
+class _Due(NamedTuple):
+    """A watermark that waits for its place in a partition's log."""
+
+    number: int
+    mark: control.Watermark
+
+
+class Meetings:
+    """One process, while it has the state topic.
+
+    Args:
+        stopping: set from outside to leave in order.
+    """
+
+    def __init__(self, settings: Settings, model: Model, partitions: int, identity: TopicIdentity) -> None:
+        self._settings = settings
+        # Its own transactional id and state topic; the rest as the workers.
+        self._own = replace(settings, app_id=settings.fleet_states, state_topic=settings.fleet_states)
+        self._identity = identity
+        self.engine = FleetEngine(
+            model.version,
+            model.patterns,
+            region=model.region,
+            track_rules=model.track_rules,
+            partitions=range(partitions),
+        )
+        self.at: dict[int, int] = dict.fromkeys(range(partitions), 0)  # the next offset of each partition
+        self._due: dict[int, list[_Due]] = {p: [] for p in range(partitions)}
+        self._zones_until = 0
+        self._at_end_since: dict[int, float] = {}  # monotonic
+        self._checkpointer = Checkpointer(self._own, 0)
+        self._moved = False
+
+    def open(self) -> None:
+        """Fence the one before us and take its state."""
+        self._checkpointer.fence()
+        stored = restore(self._own, 0)
+        if stored.partition_state is None:
+            return
+        known = self._identity
+        if (problem := mismatch(self._own, stored.identity, known)) is not None:
+            raise OperatorError(problem)
+        try:
+            rest = msgspec.msgpack.decode(stored.partition_state, type=_Stored)
+        except msgspec.DecodeError as e:
+            raise StateError(
+                f"{self._settings.fleet_states}: the state cannot be read ({e}); another program wrote to the topic?"
+            ) from None
+        parts = rest.parts | {f"{BUCKETS}{k:02d}": blob for k, blob in stored.vessels.items()}
+        self.engine.restore(parts, {p: clock for p, (_, clock) in rest.points.items()})
+        self.at |= {p: offset for p, (offset, _) in rest.points.items()}
+        self._zones_until = rest.zones_until
+
+    # ---------------------------------------------------------------- the logs
+
+    def take_control(self, number: int, value: bytes | None) -> None:
+        record = control.decode(value)
+        if isinstance(record, control.Watermark):
+            for p, due in self._due.items():
+                due.append(_Due(number, record))
+                self._follow_watermarks(p)
+        elif isinstance(record, control.Zone) and number >= self._zones_until:
+            self._zones_until = number + 1
+            self._moved = True
+            if record.zone is None:
+                self.engine.withdraw_zone(record.name, record.since)
+                log.info("zone %s ends %s", record.name, control.utc(record.since))
+                return
+            try:
+                zone = read_feature(record.zone)
+            except InputError as e:
+                log.error("control record %d: zone %s is refused: %s", number, record.name, e)
+                return
+            since = self.engine.put_zone(zone, record.since)
+            log.info("zone %s is watched from %s on", zone.name, control.utc(since))
+
+    def take(self, partition: int, messages: list[Message]) -> None:
+        """Records of one partition, in order. Watermarks act where they say, between two of them."""
+        self._follow_watermarks(partition)
+        self._at_end_since.pop(partition, None)
+        while messages:
+            place = min((d.mark.starts_at(partition) for d in self._due[partition]), default=math.inf)
+            cut = next((i for i, m in enumerate(messages) if m.offset() >= place > self.at[partition]), len(messages))
+            run, messages = messages[:cut], messages[cut:]
+            if run:
+                records = [codec.ConsumerRecord(m.offset(), m.key(), m.value()) for m in run]
+                decoded = codec.decode(records, self._settings.record_max_bytes)
+                self.engine.process(decoded.reports, partition, records[0].offset)
+                self.at[partition] = records[-1].offset + 1
+                self._moved = True
+            elif messages:
+                self.at[partition] = messages[0].offset()  # nothing lies between: markers of transactions
+            self._follow_watermarks(partition)
+
+    def reached_end(self, partition: int, offset: int) -> None:
+        """All that the partition's log holds was read: markers of transactions lie before the end and are not given to us."""
+        self.at[partition] = max(self.at[partition], offset)
+        self._at_end_since.setdefault(partition, time.monotonic())
+        self._follow_watermarks(partition)
+
+    def pass_idle(self, now: float) -> None:
+        """Let the others go on without the partitions that are idle at ``now`` (monotonic, s). What comes there later is late like any other."""
+        newest = self.engine.newest
+        for partition, since in self._at_end_since.items():
+            if now - since >= IDLE_S and self.engine.complete_of(partition) < newest - LAG_S:
+                self.engine.heard_elsewhere(newest, partition, self.at[partition])
+                self._moved = True
+
+    def _follow_watermarks(self, partition: int) -> None:
+        waiting = []
+        for due in self._due[partition]:
+            mark = due.mark
+            ahead = mark.t > self.engine.newest + WATERMARK_LEAD_S
+            if self.at[partition] < mark.starts_at(partition) or ahead:
+                waiting.append(due)
+            elif mark.final:
+                self.engine.advance_watermark(mark.t, partition, self.at[partition])
+                self._moved = True
+            else:
+                self.engine.heard_elsewhere(mark.t, partition, self.at[partition])
+                self._moved = True
+        self._due[partition] = waiting[-1000:]
+
+    # ---------------------------------------------------------------- checkpoints
+
+    def checkpoint(self, give_up_at: float | None = None) -> int:
+        """Decide what is complete and make it durable; returns the ticks that were decided. Raises ``Fenced``, ``InDoubt``."""
+        self.pass_idle(time.monotonic())
+        if not self._moved:
+            return 0
+        for p in self._due:
+            self._follow_watermarks(p)  # those that waited for the reports to come so far
+        events = self.engine.decide()
+        self._moved = False
+        if not events.ticks and not events.alerts:
+            return 0
+        records = [ProducerRecord(self._settings.alert_topic, *codec.encode_alert(a)) for a in events.alerts]
+        records += [self._buried(o) for o in events.outages]
+        parts = self.engine.snapshot()
+        vessels = {int(k[len(BUCKETS) :]): v for k, v in parts.items() if k.startswith(BUCKETS)}
+        points: dict[int, RestartPoint] = self.engine.restart_points()
+        rest = _Stored(
+            {k: v for k, v in parts.items() if not k.startswith(BUCKETS)},
+            {p: (point.token, point.clock) for p, point in points.items()},
+            self._zones_until,
+        )
+        payload = CheckpointPayload(0, records, dict(vessels), msgspec.msgpack.encode(rest), self._identity)
+        self._checkpointer.commit(payload, give_up_at)
+        for alert in events.alerts:
+            log.info("%s %s: %s", alert.alert_type, alert.status, alert.message)
+        for o in events.outages:
+            log.warning("station outage near %.2f %.2f since %s: %d ships silent, %d heard", o.lat, o.lon, control.utc(o.t), o.silent, o.heard)  # fmt: skip
+        return events.ticks
+
+    def _buried(self, outage: Outage) -> ProducerRecord:
+        value = json.dumps(outage._asdict(), allow_nan=False, separators=(",", ":")).encode()
+        return ProducerRecord(self._settings.dead_topic, None, value, [("reason", b"station_outage")])
+
+
+def _wait_for_turn(settings: Settings, stopping: threading.Event) -> Consumer | None:
+    """The consumer that holds the one partition of the state topic: who has it is the one that works. None when asked to stop."""
+    config = kafka.client(settings, group_id=settings.fleet_states, isolation_level="read_committed") | {
+        "enable.auto.commit": False,
+        "partition.assignment.strategy": "cooperative-sticky",  # one more member takes nothing from who has it
+        "session.timeout.ms": int(settings.session_timeout_s * 1000),
+        "heartbeat.interval.ms": int(settings.session_timeout_s * 1000 / 4),
+        "max.poll.interval.ms": 300_000,
+    }
+    turn = Consumer(config, logger=kafka.log)
+    mine = threading.Event()
+
+    def assigned(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if partitions:
+            mine.set()
+
+    def lost(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if partitions and mine.is_set() and not stopping.is_set():
+            exit_codes.end_now(exit_codes.TEMPFAIL, "another `meetings` has taken over")
+
+    turn.subscribe([settings.fleet_states], on_assign=assigned, on_revoke=lost, on_lost=lost)
+    told = False
+    while not stopping.is_set():
+        message = turn.poll(POLL_S)
+        if message is not None and (error := message.error()) is not None and is_access_denied(error):
+            raise explain(settings, error, "Read", f"topic or group {settings.fleet_states}")
+        if mine.is_set():
+            turn.pause(turn.assignment())  # its records are read by ``restore``
+            return turn
+        if not told:
+            log.info("waiting: another `meetings` may be at work")
+            told = True
+    turn.close()
+    return None
+
+
+def run(settings: Settings, model: Model, stopping: threading.Event) -> int:
+    """Until ``stopping`` is set; the exit code."""
+    identity = TopicLookup(settings).identity(settings.topic)
+    if identity is None:
+        raise OperatorError(f"topic {settings.topic} is missing; to repair it: {topics.COMMAND}")
+    turn = _wait_for_turn(settings, stopping)
+    if turn is None:
+        return 0
+    work = Meetings(settings, model, identity.partitions, identity)
+    consumer = Consumer(kafka.reader(settings, client_id=settings.fleet_states), logger=kafka.log)
+    try:
+        work.open()
+        log.info("watching all ships of %s, decided until %s", settings.topic, _until(work))
+        _follow(settings, work, consumer, turn, stopping)
+        work.checkpoint(time.monotonic() + settings.stop_timeout_s)
+    except Fenced as e:
+        raise TryAgain(f"another `meetings` has taken over ({e})") from None
+    except KafkaException as e:
+        raise explain(settings, e, "Read", f"topic {settings.topic}") from None
+    finally:
+        consumer.close()
+        turn.close()
+    return 0
+
+
+def _follow(settings: Settings, work: Meetings, consumer: Consumer, turn: Consumer, stopping: threading.Event) -> None:
+    sources = [TopicPartition(settings.topic, p, max(offset, 0)) for p, offset in work.at.items()]
+    # All zones and watermarks that there are, before the first report.
+    next_number = 0
+    for number, value in control_writer.read(settings):
+        work.take_control(number, value)
+        next_number = number + 1
+    consumer.assign([*sources, TopicPartition(settings.control_topic, control.PARTITION, next_number)])
+    checkpoint_at = told_at = time.monotonic()
+    while not stopping.is_set():
+        turn.poll(0)
+        by_partition: dict[int, list[Message]] = defaultdict(list)
+        ends: list[tuple[int, int]] = []
+        for message in consumer.consume(settings.run_size, POLL_S):
+            error = message.error()
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                if message.topic() == settings.topic:
+                    ends.append((message.partition(), message.offset()))
+            elif error is not None and is_access_denied(error):
+                raise explain(settings, error, "Read", f"topic {message.topic()}")
+            elif error is not None:
+                kafka.log.warning("%s: %s", settings.topic, error.str())
+            elif message.topic() == settings.control_topic:
+                work.take_control(message.offset(), message.value())
+            else:
+                by_partition[message.partition()].append(message)
+        for partition, messages in by_partition.items():
+            work.take(partition, messages)
+        for partition, offset in ends:
+            work.reached_end(partition, offset)
+        now = time.monotonic()
+        if now - checkpoint_at >= settings.checkpoint_interval_s:
+            work.checkpoint()
+            checkpoint_at = now
+        if now - told_at >= TELL_EVERY_S:
+            told_at = now
+            slowest, complete = work.engine.slowest()
+            log.info(
+                "decided until %s; %d ships; partition %d has come to %s, the others wait for it",
+                _until(work),
+                len(work.engine.fleet),
+                slowest,
+                control.utc(complete) if math.isfinite(complete) else "no time yet",
+            )
+
+
+def _until(work: Meetings) -> str:
+    return control.utc(work.engine.decided) if math.isfinite(work.engine.decided) else "no time yet"
+
+
+def main(argv: list[str]) -> int:
+    parser = CommandParser(
+        "python -m stream_operator meetings",
+        description=__doc__,
+        epilog="example: MODEL=/models/mine python -m stream_operator meetings",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--settings", type=Path, help="TOML file of settings")
+    settings = Settings.load(file=parser.parse_args(argv).settings)
+    logs.set_up(settings.log_format, settings.log_level)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    model = registry.load(registry.source_of(settings.model, settings), settings)
+    if model.patterns is None:
+        log.warning("model %s has no encounters.npz: zones alone are watched (make it again with `multitaskais calibrate`)", model.version)  # fmt: skip
+    topics.require(settings)
+    return run(settings, model, stopping)
