@@ -464,6 +464,7 @@ def test_labels_in_queries_are_labels_of_the_metric():
         "multitaskais_tracks_open": {"verdict", "reason"},
         "multitaskais_model_partitions": {"version", "role"},
         "multitaskais_model_age_seconds": {"version", "role"},
+        "multitaskais_controls_total": {"kind", "refused"},
     }
     for file in ("grafana-dashboard.json", "alert-rules.yml"):
         text = (ROOT / "docs" / file).read_text().replace('\\"', '"')
