@@ -5,11 +5,13 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# locked: what constraints.txt names; newest: what pyproject.toml allows; lowest: the least that it promises for the core
+DEPENDENCIES ?= locked
 NAMESPACE ?= local
 TARGET_REF ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo dev)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
-.PHONY: help demo demo-real test test-fast lint bench faults portable images check setup clean
+.PHONY: help demo demo-real test test-unit test-broker test-spark test-fast lint bench faults portable images check setup clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -28,19 +30,30 @@ setup: $(READY)  ## the virtual environment with everything in it
 $(READY): pyproject.toml constraints.txt | check
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (a few minutes the first time) ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt setuptools
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,stream,tracks,serve,jobs,mysql,postgres,plot,test]'
+	@case $(DEPENDENCIES) in locked) cat constraints.txt;; lowest) $(BIN)/python .ci/lowest.py;; newest) ;; *) echo "DEPENDENCIES is locked, newest or lowest" >&2; exit 1;; esac > $(VENV)/constraints.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c $(VENV)/constraints.txt 'setuptools>=77'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[train,stream,tracks,serve,jobs,mysql,postgres,plot,test]'
 	@touch $(READY)
 
 demo: $(READY)  ## archive -> tracks -> live stream -> alerts, on simulated Brittany traffic (KEEP=1: until Ctrl-C)
-	@$(BIN)/python -m stream_operator.commands.demo --out out/demo $(if $(KEEP),--keep)
+	@$(BIN)/python -m benchmarks.demo --out out/demo $(if $(KEEP),--keep)
 
 demo-real: $(READY)  ## the same thread on the real NOAA day in ../shared
-	@$(BIN)/python -m stream_operator.commands.demo --real --out out/demo-real $(if $(KEEP),--keep)
+	@$(BIN)/python -m benchmarks.demo --real --out out/demo-real $(if $(KEEP),--keep)
 
 test: $(READY)  ## lint, types, import contracts, and every test but the slow ones
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/pytest -m "not slow"
+
+test-unit: $(READY)  ## unit tests in parallel: no broker, no browser, no Spark, no slow ones
+	@$(BIN)/pytest -m "not slow and not broker and not spark" -n auto --dist loadfile --ignore tests/map
+
+test-broker: $(READY)  ## tests with the real Kafka broker, and those of the map
+	@$(BIN)/pytest -m "not spark and not slow" tests/map
+	@$(BIN)/pytest -m "broker and not slow" --ignore tests/map
+
+test-spark: $(READY)  ## tests with Spark
+	@$(BIN)/pytest -m "spark and not slow"
 
 test-fast: $(READY)  ## no broker, no Spark, no slow ones: what to run while writing
 	@$(BIN)/pytest -m "not slow and not broker and not spark"

@@ -1,6 +1,6 @@
 """Coastlines for pictures and for "is this at sea?", from Natural Earth 4.1.0 (public domain).
 
-``coastline.npz`` was made by ``build_coastline.py``: the world at 1:50 million, the boxes of the region presets with a
+``coastline.npz`` was made by ``benchmarks/build_coastline.py``: the world at 1:50 million, the boxes of the region presets with a
 margin of 1 degree at 1:10 million. It is a picture of the land, not a chart: nothing for navigation.
 """
 

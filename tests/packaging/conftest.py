@@ -13,7 +13,17 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "multitaskais", "stream_operator", "tracks_builder", "benchmarks")
+SOURCES = (
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "multitaskais",
+    "stream_operator",
+    "tracks_builder",
+    "score_server",
+    "model_trainer",
+    "web_common",
+)
 
 
 @pytest.fixture(scope="session")

@@ -38,12 +38,11 @@ from multitaskais.evaluation.inject import KINDS, InjectionSource, alter
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.samples import Split, load_reports, split_of
 from multitaskais.records import REPORT_DTYPE
+from stream_operator.devbroker import DevBroker, free_port, missing
+from stream_operator.kafka import client as kafka
+from stream_operator.settings import Settings
 
-from ..devbroker import DevBroker, free_port, missing
-from ..kafka import client as kafka
-from ..settings import Settings
-
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 RECALL_FLOOR = 0.6  # contract, `out/demo/summary.json`: below it the demo has failed ...
 CLEAN_FLAGGED_MAX = 0.05  # ... and so it has when more clean tracks than this are flagged
 # Not a seed of the training, and its lanes lie beside those of the training: models/brittany/card/card.md.
@@ -317,9 +316,7 @@ def verdict(summary: dict[str, Any]) -> str | None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m stream_operator.commands.demo", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("out/demo"))
     parser.add_argument(
         "--real", action="store_true", help="the real NOAA day of ../shared instead of simulated traffic"

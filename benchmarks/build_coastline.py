@@ -1,4 +1,4 @@
-"""Make ``coastline.npz`` from Natural Earth: ``python -m multitaskais.data.build_coastline PACKAGE_DIR``.
+"""Make ``coastline.npz`` from Natural Earth: ``python -m benchmarks.build_coastline PACKAGE_DIR``.
 
 PACKAGE_DIR is an unpacked npm package ``world-atlas`` (2.0.2, Natural Earth 4.1.0 as TopoJSON; both are free to use and to
 pass on, Natural Earth is in the public domain). The result holds the world at 1:50 million and the boxes of the region
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import REGIONS
-from .coastline import COASTLINE_FILE, QUANTUM_DEG
+from multitaskais.config import REGIONS
+from multitaskais.data.coastline import COASTLINE_FILE, QUANTUM_DEG
 
 MARGIN_DEG = 1.0  # pictures look a little beyond the region's box
 WORLD_MIN_EXTENT_DEG = 0.1  # smaller islands do not show on a map of the world
