@@ -43,7 +43,7 @@ NO_PROSE = {"docs/glossary.md"}
 
 def product() -> Iterator[Path]:
     """Sources and documents of the product, but not its tests."""
-    for package in ("multitaskais", "stream_operator", "tracks_builder", "score_server", "web_common"):
+    for package in ("multitaskais", "stream_operator", "tracks_builder", "score_server", "model_trainer", "web_common"):
         for suffix in ("py", "js"):
             yield from (ROOT / package).rglob(f"*.{suffix}")
     yield from (ROOT / "docs").rglob("*.md")
