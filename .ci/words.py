@@ -29,8 +29,6 @@ INSTEAD = {
     "reckon": "compute",
     "reckons": "computes",
     "reckoned": "computed",
-    "stranger": "more anomalous",
-    "strangers": "anomalous tracks",
     "spool": "buffer",
     "house": "package",
     "seam": "interface",
