@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import NoReturn
 
-EXIT_CODES = "exit codes: 0 done, 2 wrong use or wrong input (one line says what to do), 130 interrupted"
+EXIT_CODES = (
+    "exit codes: 0 done, 2 wrong use or wrong input (one line says what to do), 75 try again (a broker or a store does not answer),"
+    "\n130 interrupted"
+)
 
 
 class CommandParser(argparse.ArgumentParser):

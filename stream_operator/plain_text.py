@@ -23,7 +23,8 @@ def plain(text: str | None, chars: int = TEXT_CHARS) -> str:
     kept = "".join(
         " " if c in "\t\r\n" else c for c in text if c in "\t\r\n" or unicodedata.category(c) not in _UNWANTED
     )
-    return _SPACES.sub(" ", kept).strip()[:chars]
+    # What was taken out may have stood between two letters that compose, and the cut may end at a space.
+    return _SPACES.sub(" ", unicodedata.normalize("NFC", kept)).strip()[:chars].rstrip()
 
 
 def escaped(text: str) -> str:

@@ -12,7 +12,7 @@ from pyproj import Geod
 
 GEOD = Geod(ellps="WGS84")
 STEP_S = 600.0
-PAIR_S = (2.0, 600.0)  # pairs of fixes that say something of velocity
+PAIR_S = (50.0, 600.0)  # pairs of fixes that say something of velocity: seconds apart
 KNOT_MPS = 1852.0 / 3600.0
 
 

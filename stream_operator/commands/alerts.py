@@ -23,6 +23,7 @@ from multitaskais.command import CommandParser
 from multitaskais.errors import ConfigError, OperatorError
 
 from ..kafka import client as kafka
+from ..kafka.errors import explain
 from ..plain_text import plain
 from ..settings import Settings
 
@@ -39,7 +40,7 @@ def read(
         try:
             found = consumer.list_topics(topic, timeout=CALL_S).topics[topic]
         except KafkaException as e:
-            raise OperatorError(f"no answer from {settings.bootstrap_servers}: {e.args[0].str()}") from None
+            raise explain(settings, e, "Describe", f"topic {topic}") from None
         if found.error is not None or not found.partitions:
             raise OperatorError(f"topic {topic} is missing; to repair it: python -m stream_operator topics")
         parts = [TopicPartition(topic, p, OFFSET_BEGINNING) for p in found.partitions]

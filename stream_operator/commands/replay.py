@@ -44,6 +44,7 @@ from ..kafka import client as kafka
 from ..kafka import codec as wire
 from ..kafka import control_writer
 from ..kafka.control import Numbered
+from ..kafka.errors import explain
 from ..kafka.topics import Admin, Topic
 from ..settings import Settings
 from ..worker.checkpoint import Restored, restore
@@ -209,7 +210,7 @@ def _bounds(consumer: Consumer, settings: Settings, span: Range) -> list[tuple[i
             requested_offset = [TopicPartition(p.topic, p.partition, at) for p in parts]
             begins = [p.offset for p in consumer.offsets_for_times(requested_offset, timeout=CALL_S)]
     except KafkaException as e:
-        raise OperatorError(f"no answer from {settings.bootstrap_servers}: {e.args[0].str()}") from None
+        raise explain(settings, e, "Describe", f"topic {settings.topic}") from None
     return [
         (p.partition, high if begin == OFFSET_END else max(low, begin), high)
         for p, begin, (low, high) in zip(parts, begins, ends, strict=True)

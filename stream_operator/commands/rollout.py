@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
     source = models.source_of(args.model, settings)
     candidate = models.load(source, settings)
     check_compatible(models.load(settings.model, settings), candidate)
-    record = control.ModelRollout(model=source, version=candidate.version, since=since)
+    record = control.ModelAnnouncement(model=source, version=candidate.version, since=since)
     number = ControlWriter(settings).send(record)
     print(
         f"control record {number} announces model {candidate.version} ({source}): it is active from {control.utc(since)} on; "

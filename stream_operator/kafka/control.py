@@ -90,7 +90,7 @@ class Watermark(Control, frozen=True, kw_only=True, tag="watermark"):
         return self.after.get(partition, 0)
 
 
-class ModelRollout(Control, frozen=True, kw_only=True, tag="model"):
+class ModelAnnouncement(Control, frozen=True, kw_only=True, tag="model"):
     """Model ``version`` takes over with each vessel's first sample at or after ``since`` (ADR 0011)."""
 
     model: str  # a shipped name or a folder, as the workers see it
@@ -146,7 +146,7 @@ class Withdrawal(Control, frozen=True, kw_only=True, tag="withdraw"):
         return f"withdraws {self.number}"
 
 
-AnyControl = Watermark | ModelRollout | Zone | Withdrawal
+AnyControl = Watermark | ModelAnnouncement | Zone | Withdrawal
 _decoder = msgspec.json.Decoder(AnyControl)
 
 

@@ -29,7 +29,7 @@ from multitaskais.records import Reason
 
 from ..kafka import codec as wire
 from ..kafka import control
-from ..kafka.control import ModelRollout, Numbered, Watermark, Withdrawal
+from ..kafka.control import ModelAnnouncement, Numbered, Watermark, Withdrawal, Zone
 from ..plain_text import plain
 from ..settings import Settings
 from .checkpoint import (
@@ -92,7 +92,7 @@ def follow(core: PartitionEngine, record: Numbered, decisions: Mapping[int, Deci
     match record.control:
         case Watermark(t=t, final=final):
             return core.end_silent(t, reopen=final), ""
-        case ModelRollout(model=model, version=version, since=since):
+        case ModelAnnouncement(model=model, version=version, since=since):
             try:
                 core.announce(version, model, since)
             except (ModelError, ConfigError) as e:
@@ -103,12 +103,14 @@ def follow(core: PartitionEngine, record: Numbered, decisions: Mapping[int, Deci
             if earlier is None or earlier.refused:
                 return None, ""  # nothing was done with it, and nothing will be
             match control.decode(earlier.value):
-                case ModelRollout(version=version, since=since):
+                case ModelAnnouncement(version=version, since=since):
                     if not core.withdraw(version, since):
                         return None, f"model {version} has taken over for good: announce the former one instead"
-                case Watermark():
-                    pass  # what it ended stays ended, and it holds nothing else
+                case Watermark() | Zone():
+                    pass  # what a watermark ended stays ended; a zone is not followed here
             return None, ""
+        case Zone():
+            return None, ""  # the process that looks at ships together acts on it (``commands/meetings.py``)
     return None, f"this program does nothing with a {record.control.kind}"
 
 

@@ -230,7 +230,12 @@ def test_compose_says_that_the_map_needs_a_token():
 
 def test_the_wheel_holds_every_file_of_the_packages(tmp_path):
     names = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
-    inside = [n for n in names if n.split("/")[0] in ("multitaskais", "stream_operator", "tracks_builder")]
+    inside = [
+        n
+        for n in names
+        if n.split("/")[0]
+        in ("multitaskais", "stream_operator", "tracks_builder", "score_server", "model_trainer", "web_common")
+    ]
     source = tmp_path / "source"
     for name in [*inside, "pyproject.toml", "README.md"]:
         if (ROOT / name).is_file():
@@ -240,4 +245,6 @@ def test_the_wheel_holds_every_file_of_the_packages(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
-    assert {n for n in inside if (ROOT / n).is_file()} <= set(zipfile.ZipFile(wheel).namelist())
+    for_the_checkout = {n for n in inside if n.endswith("/card/curves.png")}  # how a training went; no program reads it
+    wanted = {n for n in inside if (ROOT / n).is_file()} - for_the_checkout
+    assert wanted <= set(zipfile.ZipFile(wheel).namelist())

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from multitaskais.records import Alert, AlertType, Cause, DetectorScore, Place, Shares, Status, Verdict
@@ -44,7 +44,9 @@ def feed(picture: MapState, records: list[wire.ConsumerRecord]) -> MapState:
     return picture
 
 
-@given(st.text())
+@given(st.text() | st.text("A \u1100\u1161\u200b\u0301", max_size=60))
+@example("0" * 39 + " 0")  # the cut falls behind a space
+@example("\u1100\u200b\u1161")  # what stands between two letters that compose is taken out
 def test_text_from_the_air_is_one_line_of_visible_characters(text):
     clean = plain(text, 40)
     assert len(clean) <= 40

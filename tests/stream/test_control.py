@@ -16,7 +16,7 @@ from stream_operator.commands import control as command
 from stream_operator.commands import replay
 from stream_operator.kafka import codec as wire
 from stream_operator.kafka import control
-from stream_operator.kafka.control import ModelRollout, Watermark, Withdrawal, Zone
+from stream_operator.kafka.control import ModelAnnouncement, Watermark, Withdrawal, Zone
 from stream_operator.kafka.control_writer import ControlWriter
 from stream_operator.kafka.topics import Admin
 from stream_operator.worker.checkpoint import ControlPosition, Decision, Restored
@@ -35,7 +35,7 @@ controls = st.one_of(
     st.builds(
         Watermark, t=times, final=st.booleans(), after=st.dictionaries(st.integers(0, 99), st.integers(0, 2**60))
     ),
-    st.builds(ModelRollout, model=st.text(min_size=1), version=st.text(min_size=1), since=times),
+    st.builds(ModelAnnouncement, model=st.text(min_size=1), version=st.text(min_size=1), since=times),
     st.builds(Zone, name=st.text(min_size=1, max_size=200), since=times, zone=st.none() | st.just({"rule": "enter"})),
     st.builds(Withdrawal, number=st.integers(0, 2**60)),
 )
@@ -56,7 +56,7 @@ def test_what_is_sent_is_what_is_read_and_unknown_fields_are_passed_over(record)
 ).map(lambda v: json.dumps(v).encode()))  # fmt: skip
 def test_whatever_lies_in_the_topic_is_a_control_record_or_a_reason(value):
     found = control.decode(value)
-    assert isinstance(found, str | Watermark | ModelRollout | Zone | Withdrawal)
+    assert isinstance(found, str | Watermark | ModelAnnouncement | Zone | Withdrawal)
     log = ControlLog(own_settings("127.0.0.1:1"))
     log.take(7, value)
     assert log.end == 8
@@ -206,7 +206,7 @@ def test_a_model_that_is_withdrawn_hands_over_to_the_one_before_it(live, start_w
     send(live, fleet_of(6, 0, 60))
     folded(worker, 360)
     writer = ControlWriter(live)
-    number = writer.send(ModelRollout(model=str(tmp_path / "second"), version=new, since=T0 + 600.0))
+    number = writer.send(ModelAnnouncement(model=str(tmp_path / "second"), version=new, since=T0 + 600.0))
     active = 'multitaskais_model_partitions{{role="active",version="{}"}}'
     wait_until(lambda: metric(worker, active.format(new)) == 1, 20)
     writer.send(Withdrawal(number=number))

@@ -23,7 +23,7 @@ from multitaskais.simulate import SimulationSettings, simulate
 from stream_operator.commands import replay
 from stream_operator.commands import rollout as announcement
 from stream_operator.kafka import codec as wire
-from stream_operator.kafka.control import ModelRollout
+from stream_operator.kafka.control import ModelAnnouncement
 from stream_operator.kafka.control_writer import ControlWriter
 from stream_operator.kafka.topics import Admin
 from stream_operator.settings import Settings
@@ -127,7 +127,7 @@ def test_a_broken_or_strange_model_is_refused_once_in_the_log_and_the_old_one_go
     first = reports[reports["t"] < SINCE]
     send(live, first[:2000])
     for place, said in (("gulf", gulf), (str(broken), version), ("/no/such/folder", "ghost-1")):
-        ControlWriter(live).send(ModelRollout(model=place, version=said, since=START + 1.0))
+        ControlWriter(live).send(ModelAnnouncement(model=place, version=said, since=START + 1.0))
     send(live, first[2000:])
     worker = start_worker(replace(live, challenger=str(successor)))
     wait_until(lambda: "multitaskais_models_refused_total 6.0" in metrics(worker), within=60)
