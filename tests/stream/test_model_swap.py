@@ -277,7 +277,7 @@ def test_the_age_of_a_model_is_that_of_the_data_it_learnt_from():
     text = figures.text().decode()
     assert f'multitaskais_model_age_seconds{{role="active",version="{model.version}"}} 5.0' in text
     assert f'multitaskais_model_partitions{{role="active",version="{model.version}"}} 2.0' in text
-    assert figures.refused("x", 1.0)
-    assert not figures.refused("x", 1.0)
-    assert figures.refused("x", 2.0)
-    assert "multitaskais_models_refused_total 3.0" in figures.text().decode()
+    figures.control("model", True)
+    figures.control("model", False)
+    figures.control("watermark", True)
+    assert "multitaskais_models_refused_total 1.0" in figures.text().decode()
