@@ -20,6 +20,7 @@ from stream_operator.kafka import client as kafka
 from stream_operator.kafka import codec as wire
 from stream_operator.kafka import topics
 from stream_operator.kafka.topics import Admin
+from stream_operator.worker.checkpoint import restore
 from tests.faults.proxy import Proxy
 from tests.faults.traffic import FaultTraffic
 from tests.faults.watch import Watch
@@ -118,7 +119,7 @@ class Bed:
                 else:
                     time.sleep(-late)
         producer.flush()
-        finish(self.settings, self.traffic.t_end)
+        self.last_control = finish(self.settings, self.traffic.t_end)
 
     def poison(self, records: list[tuple[bytes | None, bytes | None]]) -> None:
         producer = self.producer()
@@ -134,7 +135,7 @@ class Bed:
         if self.feeder.is_alive():
             wrong.append("the feeder did not come to its end within 120 s")
         give_up_at = time.monotonic() + DRAIN_S
-        while (left := self._left()) and time.monotonic() < give_up_at:
+        while ((left := self._left()) or not self._ended()) and time.monotonic() < give_up_at:
             self.keep_two_workers()
             time.sleep(0.5)
         if left:
@@ -158,6 +159,11 @@ class Bed:
                 future.result()
             except KafkaException as e:
                 print(f"  (a topic of the round stays: {e.args[0].str()})")
+
+    def _ended(self) -> bool:
+        """Every partition has made durable what it decided on the control record that ends the input."""
+        numbers = range(self.settings.partitions)
+        return all(self.last_control in restore(self.settings, n).decisions for n in numbers)
 
     def _left(self) -> int:
         consumer = Consumer(kafka.reader(self.settings), logger=kafka.log)
