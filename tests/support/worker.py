@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from stream_operator.__main__ import main
 from stream_operator.settings import Settings
@@ -32,7 +33,7 @@ def without_a_leader(settings: Settings) -> Any:
     def ends(source, partition):
         return source._consumer.get_watermark_offsets(TopicPartition(partition.topic, 999), timeout=5)
 
-    KafkaSource._ends = ends
+    mock.patch.object(KafkaSource, "_ends", ends).start()  # for as long as this process lives
     return CountingEngine
 
 
