@@ -21,7 +21,7 @@ if __name__ == "__main__" and not __package__:
         sys.path.insert(0, str(HERE.parent))
 
 # The path has to be right before the packages are imported.
-from multitaskais.ais.tables import parse_columns  # noqa: E402
+from multitaskais.ais.tables.layout import parse_columns  # noqa: E402
 from multitaskais.ais.zero import nothing_read  # noqa: E402
 from multitaskais.command import CommandParser  # noqa: E402
 from multitaskais.config import REGIONS, Region  # noqa: E402

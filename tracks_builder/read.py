@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 from multitaskais.ais.archives import FORMATS, is_parquet, is_plain_lines, list_files
 from multitaskais.ais.containers import readable
 from multitaskais.ais.framing import LINE_FORMATS
-from multitaskais.ais.tables import TABLE_FORMATS, layout_of, parquet_layout
+from multitaskais.ais.tables.layout import TABLE_FORMATS, layout_of, parquet_layout
 from multitaskais.errors import FormatError, InputError
 
 from . import local, transform

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from multitaskais.ais.archives import BYTES_PER_LINE, CHUNK_LINES, open_archive
 from multitaskais.ais.positions import StaticData, StaticMemory
-from multitaskais.ais.tables import Layout, columns_of, csv_reports, parquet_reports, to_reports
+from multitaskais.ais.tables.columns import to_reports
+from multitaskais.ais.tables.layout import Layout, columns_of
+from multitaskais.ais.tables.reading import csv_reports, parquet_reports
 from multitaskais.errors import InputError
 from multitaskais.records import Counts
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from multitaskais.ais.tables import Layout
+from multitaskais.ais.tables.layout import Layout
 from multitaskais.config import TrackRules
 
 from .decode import Screening, line_task

@@ -29,7 +29,8 @@ from .decoder import LINE_MAX
 from .framing import LINE_FORMATS, sniff_line_format
 from .json_lines import json_reports, looks_like_messages
 from .positions import StaticMemory
-from .tables import TABLE_FORMATS, Layout, csv_reports, layout_of, parquet_reports
+from .tables.layout import TABLE_FORMATS, Layout, layout_of
+from .tables.reading import csv_reports, parquet_reports
 from .vectorized.block import BlockDecoder
 
 FORMATS = (*LINE_FORMATS, *TABLE_FORMATS)
@@ -311,7 +312,7 @@ def read_reports(
     """All reports of the archives, in their order, about ``chunk`` lines or rows at a time.
 
     at: Unix s, dates lines without a time. memory: names heard so far (one for all paths by default: they are one
-    archive). columns: of tables, our field -> its column (``tables.parse_columns``). The sum of ``counts.received`` is the number
+    archive). columns: of tables, our field -> its column (``tables.layout.parse_columns``). The sum of ``counts.received`` is the number
     of lines or rows, and always accepted + rejected.
     Raises InputError when a path matches nothing or a file cannot be read.
     """

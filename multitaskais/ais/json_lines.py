@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from ..records import REPORT_DTYPE, Counts, Reason
 from .framing import json_time
 from .positions import POSITION_TYPES
-from .tables import columns_of, to_reports
+from .tables.columns import to_reports
+from .tables.layout import columns_of
 
 _FIELDS = ("mmsi", "t", "lat", "lon", "sog", "cog", "heading", "nav_status", "msg_type", "ship_type", "ship_name")
 _NUMBERS = _FIELDS[:-1]

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..ais.archives import list_files
-    from ..ais.tables import parse_columns
+    from ..ais.tables.layout import parse_columns
     from ..ais.zero import day, notes_of, nothing_read
     from ..engine import batch
     from ..evaluation.live import geojson
