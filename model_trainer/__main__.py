@@ -145,7 +145,8 @@ def _cancel(args: argparse.Namespace, settings: Settings, jobs: Jobs) -> int:
 
 
 def _trainer(args: argparse.Namespace, settings: Settings, jobs: Jobs) -> int:
-    from multitaskais.model.store import ModelStore, StoreSettings, cache_folder
+    from multitaskais.model.objects import StoreSettings
+    from multitaskais.model.store import ModelStore, cache_folder
     from web_common.run import log_to_stderr
 
     from .trainer import Trainer, end_on_signals

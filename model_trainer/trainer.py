@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from multitaskais.errors import StoreError, StoreUnavailable
-from multitaskais.model.store import ModelStore, Reference
+from multitaskais.model.reference import Reference
+from multitaskais.model.store import ModelStore
 
 from .database import DatabaseAway
 from .jobs import Claim, Jobs

@@ -13,7 +13,8 @@ from typing import Any
 
 from multitaskais.errors import ConfigError, ModelNotFound, MultitaskAISError, StoreUnavailable
 from multitaskais.model import folder
-from multitaskais.model.store import ModelStore, Reference
+from multitaskais.model.reference import Reference
+from multitaskais.model.store import ModelStore
 
 log = logging.getLogger("multitaskais.web")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self, get_type_hints
 
 from multitaskais.errors import ConfigError
-from multitaskais.model.store import StoreSettings
+from multitaskais.model.objects import StoreSettings
 from web_common.access import Access
 from web_common.run import from_environment
 

@@ -39,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     from ..evaluation.labelled import read_labelled
     from ..evaluation.run import judge
     from ..model import folder as modelfolder
-    from ..model.store import is_reference, local_folder
+    from ..model.reference import is_reference
+    from ..model.store import local_folder
 
     began = time.perf_counter()
     data = read_labelled(args.labelled)

@@ -22,7 +22,8 @@ import msgspec
 from ..errors import ConfigError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from ..model.store import LedgerEntry, ModelStore
+    from ..model.ledger import LedgerEntry
+    from ..model.store import ModelStore
 
 AGAIN = 75
 EXIT_CODES = "exit codes: 0 done, 2 wrong use or wrong input (one line says what to do), 75 the store does not answer: try again, 130 interrupted"
@@ -64,7 +65,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..model.store import ModelStore, StoreSettings, cache_folder
+    from ..model.objects import StoreSettings
+    from ..model.store import ModelStore, cache_folder
 
     try:
         store = ModelStore(StoreSettings.of(os.environ, args.url), cache_folder(os.environ))
@@ -114,7 +116,7 @@ def _list(store: ModelStore, args: argparse.Namespace) -> int:
 
 
 def _pull(store: ModelStore, args: argparse.Namespace) -> int:
-    from ..model.store import Reference
+    from ..model.reference import Reference
 
     if args.folder.exists() and (not args.folder.is_dir() or any(args.folder.iterdir())):
         raise ConfigError(f"--to {args.folder}: is there already; give a new folder")

@@ -16,7 +16,9 @@ from multitaskais.config import TrackRules
 from multitaskais.errors import ConfigError, ModelError, ModelNotFound, MultitaskAISError, StoreUnavailable
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.folder import Model
-from multitaskais.model.store import ModelStore, Reference, StoreSettings, cache_folder, is_reference
+from multitaskais.model.objects import StoreSettings
+from multitaskais.model.reference import Reference, is_reference
+from multitaskais.model.store import ModelStore, cache_folder
 
 from .. import exit_codes
 from ..settings import Settings

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from multitaskais.model import folder
-from multitaskais.model.store import ModelStore, StoreSettings
+from multitaskais.model.objects import StoreSettings
+from multitaskais.model.store import ModelStore
 from tests.support import s3proxy
 
 _numbers = itertools.count()

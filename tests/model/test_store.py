@@ -17,15 +17,10 @@ from hypothesis import strategies as st
 from multitaskais.cli import main
 from multitaskais.errors import ConfigError, ModelNotFound, StoreError, StoreUnavailable
 from multitaskais.model import folder
-from multitaskais.model.store import (
-    FILE_MAX_BYTES,
-    LedgerEntry,
-    ModelStore,
-    Reference,
-    StoreSettings,
-    local_folder,
-    standing_versions,
-)
+from multitaskais.model.ledger import LedgerEntry, standing_versions
+from multitaskais.model.objects import FILE_MAX_BYTES, StoreSettings
+from multitaskais.model.reference import Reference
+from multitaskais.model.store import ModelStore, local_folder
 from tests.support import s3proxy
 
 HOW = {"t": 1.0, "by": "a", "token": "0123456789abcdef"}
@@ -158,12 +153,12 @@ def test_a_store_that_overwrites_is_refused_before_the_first_write_unless_one_pr
 
 
 def overwrite(store: ModelStore, where: str, content: bytes) -> None:
-    obstore.put(store._objects, where, content, mode="overwrite")
+    obstore.put(store._objects._store, where, content, mode="overwrite")
 
 
 def poison_manifest(store: ModelStore, of: str, **changes) -> None:
     where = key("small", of, "manifest.json")
-    manifest = json.loads(bytes(obstore.get(store._objects, where).bytes()))
+    manifest = json.loads(bytes(obstore.get(store._objects._store, where).bytes()))
     manifest.update(changes)
     overwrite(store, where, json.dumps(manifest).encode())
 
@@ -224,9 +219,9 @@ def test_a_file_that_is_not_whole_is_refused_and_the_version_fetched_before_goes
     old = store.fetch(Reference("small"))
     version = store.publish(make_model(1), **HOW).version
     where = key("small", version, "usual.npz")
-    content = bytes(obstore.get(store._objects, where).bytes())
+    content = bytes(obstore.get(store._objects._store, where).bytes())
     if how == "missing":
-        obstore.delete(store._objects, where)
+        obstore.delete(store._objects._store, where)
     else:
         overwrite(store, where, content[:-7] if how == "truncated" else content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(StoreError, match="missing" if how == "missing" else "checksum"):
@@ -237,7 +232,7 @@ def test_a_file_that_is_not_whole_is_refused_and_the_version_fetched_before_goes
 
 def test_a_file_beyond_the_limit_is_not_read(published, monkeypatch):
     store, version = published
-    monkeypatch.setattr("multitaskais.model.store.FILE_MAX_BYTES", 1000)
+    monkeypatch.setattr("multitaskais.model.objects.FILE_MAX_BYTES", 1000)
     with pytest.raises(StoreError, match="at most 1,000 are read"):
         store.fetch(Reference("small", version))
     assert FILE_MAX_BYTES < 10 << 30
@@ -311,7 +306,7 @@ def test_of_the_checkpoints_of_a_training_the_newest_is_found_until_they_are_rem
     assert store.newest_checkpoint(training) is None
     assert [store.put_checkpoint(training, b"%d" % k) for k in range(5)] == [1, 2, 3, 4, 5]
     assert store.newest_checkpoint(training) == b"4"
-    assert len(store._keys(f"training/{training}")) == 2
+    assert len(store._objects.keys(f"training/{training}")) == 2
     store.remove_checkpoints(training)
     assert store.newest_checkpoint(training) is None
     with pytest.raises(StoreError, match="no key"):

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from multitaskais.config import REGIONS
 from multitaskais.model import folder
-from multitaskais.model.store import ModelStore, StoreSettings
+from multitaskais.model.objects import StoreSettings
+from multitaskais.model.store import ModelStore
 from multitaskais.simulate import SimulationSettings, simulate
 from tests.support.serving import Serving
 

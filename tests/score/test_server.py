@@ -20,7 +20,8 @@ import pytest
 
 from multitaskais.engine import batch
 from multitaskais.model import folder
-from multitaskais.model.store import ModelStore, StoreSettings
+from multitaskais.model.objects import StoreSettings
+from multitaskais.model.store import ModelStore
 from tests.support import s3proxy
 from tests.support.s3proxy import ROOT, free_port
 from tests.support.serving import Serving

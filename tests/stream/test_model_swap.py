@@ -18,7 +18,8 @@ from multitaskais.config import REGIONS
 from multitaskais.engine import batch
 from multitaskais.errors import ConfigError, ModelCorrupt, ModelError, ModelNotFound, WrongRegion
 from multitaskais.model import folder as modelfolder
-from multitaskais.model.store import ModelStore, StoreSettings
+from multitaskais.model.objects import StoreSettings
+from multitaskais.model.store import ModelStore
 from multitaskais.simulate import SimulationSettings, simulate
 from stream_operator.commands import replay
 from stream_operator.commands import rollout as announcement

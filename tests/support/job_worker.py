@@ -12,7 +12,8 @@ from pathlib import Path
 from model_trainer.database import Database
 from model_trainer.jobs import Claim, Jobs
 from model_trainer.trainer import Trainer, end_on_signals
-from multitaskais.model.store import ModelStore, StoreSettings
+from multitaskais.model.objects import StoreSettings
+from multitaskais.model.store import ModelStore
 
 CHILD = """
 import json, shutil, sys, time

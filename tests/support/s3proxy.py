@@ -14,7 +14,7 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from multitaskais.model.store import StoreSettings
+from multitaskais.model.objects import StoreSettings
 
 POM = Path(__file__).with_name("s3proxy_pom.xml")
 ROOT = POM.parents[2]

@@ -20,7 +20,8 @@ from model_trainer.database import Database, DatabaseAway, schema_version
 from model_trainer.jobs import Jobs
 from multitaskais.errors import ConfigError, InputError
 from multitaskais.model import folder
-from multitaskais.model.store import ModelStore, StoreSettings
+from multitaskais.model.objects import StoreSettings
+from multitaskais.model.store import ModelStore
 from tests.support import databases
 from tests.support.s3proxy import ROOT, free_port
 

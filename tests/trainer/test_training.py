@@ -20,7 +20,9 @@ from model_trainer.work import verdict
 from multitaskais.config import REGIONS
 from multitaskais.errors import ConfigError
 from multitaskais.model import folder
-from multitaskais.model.store import ModelStore, Reference, StoreSettings
+from multitaskais.model.objects import StoreSettings
+from multitaskais.model.reference import Reference
+from multitaskais.model.store import ModelStore
 from multitaskais.simulate import SimulationSettings, simulate
 from multitaskais.simulate.archive import write_parquet
 from tests.support.s3proxy import ROOT
