@@ -71,7 +71,7 @@ class StateError(MultitaskAISError):
 
 
 class OperatorError(MultitaskAISError):
-    """The live operator cannot start or go on: broker, topics or security. Do what the message says; docs/operator.md has a table."""
+    """The live operator cannot start or go on: broker, topics or security. Do what the message says; docs/operator/runbook.md has a table."""
 
 
 class TryAgain(OperatorError):

@@ -63,7 +63,7 @@ def worker(argv: list[str], opener: Callable[[Settings], OpenEngine] | None = No
         description="Judge reports as they come. Settings: environment and TOML file.",
         epilog="example: BOOTSTRAP_SERVERS=127.0.0.1:9092 MODEL=gulf python -m stream_operator worker",
         exit_codes="exit codes: 0 stopped cleanly, 2 settings, topics, model or state are wrong (the last line says what to do),"
-        "\n70 an error in the program, 75 start it again: the broker is away, or a checkpoint's outcome unknown (docs/operator.md)",
+        "\n70 an error in the program, 75 start it again: the broker is away, or a checkpoint's outcome unknown (docs/operator/runbook.md)",
     )
     parser.add_argument("--settings", type=Path, help="TOML file of settings")
     settings = Settings.load(file=parser.parse_args(argv).settings)

@@ -69,7 +69,7 @@ def explain(settings: Settings, error: KafkaError | KafkaException, operation: s
     if cause.code() in ACCESS_DENIED:
         user = f"user {settings.sasl_username!r}" if settings.sasl_username else "this client"
         return AccessDenied(
-            f"the broker refuses {user} {operation} on {resource}: grant it (docs/operator.md, 'Rights', has the table)"
+            f"the broker refuses {user} {operation} on {resource}: grant it (docs/operator/security.md#rights has the table)"
         )
     if cause.code() in _LOGIN:
         return OperatorError(

@@ -307,7 +307,7 @@ def test_make_targets_exist():
 
 
 def test_the_table_of_settings_is_that_of_the_code():
-    assert Settings.table() in (ROOT / "docs" / "operator.md").read_text()
+    assert Settings.table() in (ROOT / "docs" / "operator" / "settings.md").read_text()
 
 
 def test_the_table_of_settings_of_the_score_server_is_that_of_the_code():
@@ -436,7 +436,7 @@ def test_every_metric_that_is_named_exists(file):
 
 
 def test_the_metrics_of_the_operators_page_are_those_of_the_worker():
-    table = (ROOT / "docs" / "operator.md").read_text().split("| metric | kind |")[1].split("\n\n")[0]
+    table = (ROOT / "docs" / "operator" / "monitoring.md").read_text().split("| metric | kind |")[1].split("\n\n")[0]
     said = {
         f"multitaskais_{m}" for row in table.splitlines() for m in re.findall(r"`([a-z_]+)[^`]*`", row.split(" | ")[0])
     }

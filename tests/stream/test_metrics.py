@@ -9,7 +9,7 @@ from tests.stream.conftest import ROOT
 
 
 def test_every_metric_is_in_the_documentation():
-    text = (ROOT / "docs" / "operator.md").read_text()
+    text = (ROOT / "docs" / "operator" / "monitoring.md").read_text()
     names = [family.name.removeprefix("multitaskais_") for family in Metrics().registry.collect()]
     assert names
     assert [name for name in names if f"`{name}" not in text] == []

@@ -86,7 +86,7 @@ def test_every_setting_has_its_line_in_the_table_and_the_table_stands_in_the_doc
 
     table = Settings.table()
     assert all(f"`{name.upper()}`" in table for name in Settings.__dataclass_fields__)
-    assert table in (ROOT / "docs" / "operator.md").read_text()
+    assert table in (ROOT / "docs" / "operator" / "settings.md").read_text()
 
 
 def test_the_command_line_ends_with_2_and_one_line_on_a_wrong_setting():
