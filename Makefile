@@ -11,7 +11,7 @@ NAMESPACE ?= local
 TARGET_REF ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo dev)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
-.PHONY: help demo demo-real test test-unit test-broker test-spark test-fast lint bench faults portable images check setup clean
+.PHONY: help demo demo-real test test-unit test-broker test-spark test-fast lint docs bench faults portable images check setup clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,7 +32,7 @@ $(READY): pyproject.toml constraints.txt | check
 	@echo "installing into $(VENV) (a few minutes the first time) ..."
 	@case $(DEPENDENCIES) in locked) cat constraints.txt;; lowest) $(BIN)/python .ci/lowest.py;; newest) ;; *) echo "DEPENDENCIES is locked, newest or lowest" >&2; exit 1;; esac > $(VENV)/constraints.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c $(VENV)/constraints.txt 'setuptools>=77'
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[train,stream,tracks,serve,jobs,mysql,postgres,plot,test]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[train,stream,tracks,serve,jobs,mysql,postgres,plot,docs,test]'
 	@touch $(READY)
 
 demo: $(READY)  ## archive -> tracks -> live stream -> alerts, on simulated Brittany traffic (KEEP=1: until Ctrl-C)
@@ -64,6 +64,10 @@ lint: $(READY)  ## ruff, mypy, the import contracts and the words
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python .ci/words.py
+
+docs: $(READY)  ## the documentation as a site in out/site, strictly: a broken link, anchor or docstring stops it
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "out/site/index.html; with search: $(BIN)/python -m http.server -d out/site"
 
 bench: $(READY)  ## every speed claim as a ratio against a named reference
 	@$(BIN)/python -m benchmarks

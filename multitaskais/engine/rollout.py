@@ -69,7 +69,7 @@ class ModelRollout:
     """The activations, in the order in which they were announced. Of those whose time has come, the last announced is active.
 
     Args:
-        place: name or folder of ``model``; kept in the state beside its version.
+        source: name or folder of ``model``; kept in the state beside its version.
         challenger: decides no sample; emits its own alerts, marked.
         capacity: rows.
     """

@@ -62,7 +62,8 @@ def fit_model(
     """Learn a model.
 
     Args:
-        train, dev: ``SAMPLE_DTYPE`` of normal tracks, each sorted by line (``mmsi``, ``n``); of different vessels.
+        train: ``SAMPLE_DTYPE`` of normal tracks, sorted by target (``mmsi``, ``n``).
+        dev: the same, of other vessels than those of ``train``.
         memory: samples of all tracks of these vessels, short ones too: what detectors that can leave a vessel out learn from
             (more vessels help steadily, docs/method.md#low-coverage); train and dev when None.
         detectors: names of entry points, in the panel's order; all installed ones that need no training of their own, and those of

@@ -395,15 +395,6 @@ def test_lint_refuses_words_that_are_not_the_fields(tmp_path):
     assert whole.returncode == 0, whole.stdout
 
 
-def test_the_reference_is_made_from_docstrings(tmp_path):
-    make = [sys.executable, str(ROOT / "docs" / "make_api.py"), "--out", str(tmp_path)]
-    done = subprocess.run(make, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "## fit_model" in (tmp_path / "multitaskais.model.fit.md").read_text()
-    assert "### PartitionEngine.process" in (tmp_path / "multitaskais.engine.engine.md").read_text()
-    assert len(list(tmp_path.glob("multitaskais.*.md"))) == (tmp_path / "index.md").read_text().count("\n- ")
-
-
 # ---------------------------------------------------------------- metrics
 
 
