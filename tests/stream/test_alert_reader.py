@@ -39,7 +39,9 @@ JUMP = replace(an_alert(227000002, T, 1, 3.0), decided_at=T + 125)  # of one mom
 @pytest.fixture
 def topic(broker) -> Settings:
     settings = own_settings(broker.bootstrap)
-    topics.Admin(settings).create()
+    own = topics.wanted(settings, settings.partitions)
+    own[1].config["message.timestamp.type"] = "CreateTime"  # the tests choose when an alert was written
+    topics.Admin(settings).create(own)
     return settings
 
 

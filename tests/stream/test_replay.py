@@ -16,7 +16,7 @@ from multitaskais.model import folder as modelfolder
 from multitaskais.simulate import SimulationSettings, simulate
 from stream_operator.commands import replay as command
 from stream_operator.kafka import codec as wire
-from stream_operator.kafka.topics import Admin
+from stream_operator.kafka.topics import Admin, wanted
 from tests.stream.conftest import own_settings, producer
 from tests.support.topic_reading import drain
 
@@ -41,7 +41,9 @@ def logged(broker, reports):
         partitions=2,
         retention_hours=1e6,
     )
-    Admin(settings).create()
+    topics = wanted(settings, settings.partitions)
+    topics[0].config["message.timestamp.type"] = "CreateTime"  # as a log that was heard over days: arrival is the report's time
+    Admin(settings).create(topics)
     p = producer(settings)
     for row in reports.tolist():
         key, value = wire.encode_report(row)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
+from hypothesis import given
+from hypothesis import strategies as st
 
 from multitaskais.errors import OperatorError
 from stream_operator.commands import dead_letters as dead
@@ -39,7 +41,8 @@ def test_the_command_says_what_it_made_and_what_was_there(broker, monkeypatch, c
         "control_topic",
     ):
         monkeypatch.setenv(name.upper(), getattr(s, name))
-    topics.Admin(s).create([topics.Topic(s.topic, 3, {})])
+    [source, *_] = topics.wanted(s, 3)
+    topics.Admin(s).create([source])
     lines = []
     for _ in range(2):
         assert topics.main([]) == 0
@@ -59,16 +62,72 @@ def test_a_wrong_topic_is_named_with_the_command_that_mends_it(broker):
     ).values():
         future.result()
     topics.Admin(s).create()
-    found = dict(topics.Admin(s).problems())
-    assert any(f"{s.states} has 3 partitions, but {s.topic} has 4" in p for p in found)
+    found = topics.Admin(s).problems()
+    assert any(f"{s.states} has 3 partitions, but {s.topic} has 4" in p.what for p in found)
     assert any(
-        f"topic {s.verdict_topic} has cleanup.policy=delete" in p and r.endswith("topics --mend")
-        for p, r in found.items()
+        f"topic {s.verdict_topic} has cleanup.policy=delete" in p.what and p.remedy.endswith("topics --mend")
+        for p in found
     )
     topics.Admin(s).repair()
-    assert not any("cleanup.policy" in p for p, _ in topics.Admin(s).problems())
+    assert not any("cleanup.policy" in p.what for p in topics.Admin(s).problems())
     with pytest.raises(OperatorError, match="has 3 partitions"):
         topics.require(s)
+
+
+LOSES = {  # setting -> a value with which records are lost
+    "message.timestamp.type": "CreateTime",
+    "retention.ms": "60000",
+    "retention.bytes": "1000000",
+    "unclean.leader.election.enable": "true",
+    "max.message.bytes": "1000",
+}
+
+
+@pytest.mark.broker
+def test_each_setting_that_loses_records_is_named_and_mended_and_what_keeps_more_is_left(broker, caplog, monkeypatch):
+    s = own_settings(broker.bootstrap)
+    client = AdminClient({"bootstrap.servers": broker.bootstrap})
+    ten_years = str(10 * 365 * 24 * 3_600_000)
+    new = [
+        NewTopic(s.topic, 4, config=LOSES),
+        NewTopic(s.control_topic, 1, config={"cleanup.policy": "compact", "min.compaction.lag.ms": "0"}),
+        NewTopic(s.alert_topic, 4, config={"message.timestamp.type": "LogAppendTime", "retention.ms": ten_years}),
+    ]
+    for future in client.create_topics(new).values():
+        future.result()
+    topics.Admin(s).create()
+    named = {p.setting[:2] for p in topics.Admin(s).problems() if p.setting}
+    assert named == {(s.topic, key) for key in LOSES} | {(s.control_topic, "min.compaction.lag.ms")}
+    with pytest.raises(OperatorError, match=r"max\.message\.bytes=1000, needed is .*topics --mend$"):
+        topics.require(s)  # a report could not be written: it does not start
+    for name in ("bootstrap_servers", "app_id", "topic", "alert_topic", "verdict_topic", "dead_topic", "feedback_topic", "control_topic"):
+        monkeypatch.setenv(name.upper(), getattr(s, name))  # fmt: skip
+    for future in client.incremental_alter_configs(
+        [ConfigResource(ResourceType.TOPIC, s.topic, incremental_configs=[
+            ConfigEntry("max.message.bytes", "2000000", incremental_operation=AlterConfigOpType.SET)])]
+    ).values():  # fmt: skip
+        future.result()
+    topics.require(s)  # of the others it warns
+    warned = [r.getMessage() for r in caplog.records if r.levelname == "WARNING" and s.topic in r.getMessage()]
+    assert len(warned) == len(LOSES) - 1
+    assert all("; to repair it: python -m stream_operator topics --mend" in w for w in warned)
+    assert topics.main([]) == 1
+    assert topics.main(["--mend"]) == 0
+    assert topics.Admin(s).problems() == []
+    kept = topics.Admin(s)._configs([s.alert_topic])[0]
+    assert kept["retention.ms"] == ten_years
+
+
+@given(st.sampled_from(sorted(topics.CHECKED)), st.integers(-1, 10**12), st.integers(-1, 10**12))
+def test_a_setting_is_enough_when_it_keeps_at_least_what_is_wanted(key, have, want):
+    if key not in topics.AT_LEAST:
+        assert topics.is_enough(key, str(have), str(want)) == (have == want)
+    elif key in topics.UNBOUNDED:
+        bound = {-1: 10**13}
+        assert topics.is_enough(key, str(have), str(want)) == (bound.get(have, have) >= bound.get(want, want))
+    else:
+        assert topics.is_enough(key, str(have), str(want)) == (have >= want)
+    assert not topics.is_enough(key, "", str(want))
 
 
 def test_a_broker_that_is_not_there_is_said_in_one_line(monkeypatch):
