@@ -42,7 +42,9 @@ def logged(broker, reports):
         retention_hours=1e6,
     )
     topics = wanted(settings, settings.partitions)
-    topics[0].config["message.timestamp.type"] = "CreateTime"  # as a log that was heard over days: arrival is the report's time
+    topics[0].config["message.timestamp.type"] = (
+        "CreateTime"  # as a log that was heard over days: arrival is the report's time
+    )
     Admin(settings).create(topics)
     p = producer(settings)
     for row in reports.tolist():

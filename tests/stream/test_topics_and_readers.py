@@ -100,7 +100,16 @@ def test_each_setting_that_loses_records_is_named_and_mended_and_what_keeps_more
     assert named == {(s.topic, key) for key in LOSES} | {(s.control_topic, "min.compaction.lag.ms")}
     with pytest.raises(OperatorError, match=r"max\.message\.bytes=1000, needed is .*topics --mend$"):
         topics.require(s)  # a report could not be written: it does not start
-    for name in ("bootstrap_servers", "app_id", "topic", "alert_topic", "verdict_topic", "dead_topic", "feedback_topic", "control_topic"):
+    for name in (
+        "bootstrap_servers",
+        "app_id",
+        "topic",
+        "alert_topic",
+        "verdict_topic",
+        "dead_topic",
+        "feedback_topic",
+        "control_topic",
+    ):
         monkeypatch.setenv(name.upper(), getattr(s, name))  # fmt: skip
     for future in client.incremental_alter_configs(
         [ConfigResource(ResourceType.TOPIC, s.topic, incremental_configs=[
