@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, Message, Producer, TopicPartition
 from numpy.typing import NDArray
 
 from stream_operator import devbroker
@@ -36,6 +36,8 @@ from .workload import MODEL, usual
 REPORTS, STOCK_REPORTS, ROUNDS = 300_000, 30_000, 2
 QUICK_REPORTS, QUICK_STOCK_REPORTS = 20_000, 4_000
 GOAL_PLAIN, GOAL_STOCK = 0.5, 10.0
+GOAL_SAMPLES = 0.9
+SAMPLES_A_DAY = 144
 LATENCY_RATE, LATENCY_S = 10_000.0, 60.0
 QUICK_LATENCY_RATE, QUICK_LATENCY_S = 1_000.0, 17.0
 LATENCY_EVERY_S = 10.0  # time of the ships between two reports of one, in which a second passes here
@@ -146,7 +148,7 @@ def process_rate(module: str, settings: Settings, expected: int, engine: str, *h
 def settings_for(broker: devbroker.DevBroker, name: str, partitions: int = 4) -> Settings:
     settings = Settings(
         app_id=f"bench-{name}", bootstrap_servers=broker.bootstrap, model=MODEL,
-        topic=f"{name}.dynamic", alert_topic=f"{name}.alerts", verdict_topic=f"{name}.verdicts", dead_topic=f"{name}.dead",
+        topic=f"{name}.dynamic", alert_topic=f"{name}.alerts", verdict_topic=f"{name}.verdicts", sample_topic=f"{name}.samples", dead_topic=f"{name}.dead",
         feedback_topic=f"{name}.feedback", partitions=partitions, log_level="WARNING",
     )  # fmt: skip
     Admin(settings).create()
@@ -183,6 +185,48 @@ def catch_up(broker: devbroker.DevBroker, folder: Path, kind: str, quick: bool) 
         )
         for name, found in pairs.items()
     ]  # fmt: skip
+
+
+def samples_cost(broker: devbroker.DevBroker, folder: Path, quick: bool) -> Result:
+    """The same catch-up with and without the topic of samples, in turns; what the topic holds on the broker's disk."""
+    reports = fleet_reports(QUICK_REPORTS if quick else REPORTS)
+    source = settings_for(broker, "samples")
+    send(source, reports)
+    pairs, on_disk, raw, count = [], 0, 0, 0
+    for i in range(1 if quick else ROUNDS):
+        rates = {}
+        for samples in ("on", "off") if i % 2 else ("off", "on"):
+            name = f"samples-{samples}-{i}"
+            at = replace(source, app_id=f"bench-{name}", samples=samples, sample_topic=name)
+            Admin(at).create()
+            rates[samples] = worker_rate(at, len(reports), folder / f"{name}.log", ENGINES["real"])
+        pairs.append((rates["on"], rates["off"]))
+        on_disk += sum(f.stat().st_size for f in broker.folder.rglob(f"samples-on-{i}-*/*.log"))
+        for m in read_all(replace(source, sample_topic=f"samples-on-{i}")):
+            if m.error() is None:
+                count += 1
+                raw += len(m.key()) + len(m.value())
+    require(count > 0, "no sample was written")
+    return of_rates(
+        "live/samples", pairs, reference="the same with SAMPLES=off", goal=None if quick else GOAL_SAMPLES, unit="reports/s",
+        work=f"{len(reports):,} reports, one a minute, in catch-up, one worker, samples written",
+        notes=(
+            f"a sample has {raw / count:.0f} bytes, {on_disk / count:.0f} on the broker's disk in these large batches (lz4): a vessel heard all day "
+            f"{raw / count * SAMPLES_A_DAY / 1000:,.1f} and {on_disk / count * SAMPLES_A_DAY / 1000:,.1f} kB",
+        ),
+        figures={"bytes_a_vessel_day": raw / count * SAMPLES_A_DAY, "disk_bytes_a_vessel_day": on_disk / count * SAMPLES_A_DAY},
+    )  # fmt: skip
+
+
+def read_all(settings: Settings) -> Iterator[Message]:
+    consumer = Consumer(kafka.reader(settings))
+    consumer.assign([TopicPartition(settings.sample_topic, p, OFFSET_BEGINNING) for p in range(settings.partitions)])
+    ended = 0
+    while ended < settings.partitions:
+        for m in consumer.consume(5000, 0.2):
+            ended += m.error() is not None
+            yield m
+    consumer.close()
 
 
 def latency(broker: devbroker.DevBroker, folder: Path, rate: float, seconds: float) -> Result:
@@ -259,6 +303,7 @@ def run(quick: bool = False) -> list[Result]:
             out += catch_up(broker, folder, "real", quick)
             if not quick:
                 out += catch_up(broker, folder, "stand-in", quick)
+            out.append(samples_cost(broker, folder, quick))
             how = (QUICK_LATENCY_RATE, QUICK_LATENCY_S) if quick else (LATENCY_RATE, LATENCY_S)
             out.append(latency(broker, folder, *how))
     return out

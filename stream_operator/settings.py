@@ -91,6 +91,12 @@ class Settings:
     topic: str = _field("ais.dynamic", "Source: position reports, keyed by MMSI.")
     alert_topic: str = _field("ais.alerts", "Alerts, each revision one record.")
     verdict_topic: str = _field("ais.verdicts", "Per vessel its present verdict (compacted).")
+    sample_topic: str = _field(
+        "ais.samples", "Each 10-minute sample of each vessel with its judgement; `topics` keeps them for 7 days."
+    )
+    samples: str = _field(
+        "on", "`off`: write no samples; the map's charts then show the verdicts alone.", choices=("on", "off")
+    )
     dead_topic: str = _field("ais.dead", "Records that could not be decoded, with reason and origin.")
     feedback_topic: str = _field("ais.feedback", "What watch officers say about alerts.")
     control_topic: str = _field(
@@ -159,6 +165,7 @@ class Settings:
             "topic",
             "alert_topic",
             "verdict_topic",
+            "sample_topic",
             "dead_topic",
             "feedback_topic",
             "control_topic",
@@ -169,6 +176,7 @@ class Settings:
             self.topic,
             self.alert_topic,
             self.verdict_topic,
+            self.sample_topic,
             self.dead_topic,
             self.feedback_topic,
             self.control_topic,
@@ -190,6 +198,11 @@ class Settings:
     def states(self) -> str:
         """Name of the state topic."""
         return self.state_topic or f"{self.app_id}.state"
+
+    @property
+    def keeps_samples(self) -> bool:
+        """Whether each sample is written to ``sample_topic``."""
+        return self.samples == "on"
 
     @property
     def fleet_states(self) -> str:

@@ -53,6 +53,7 @@ class PartitionEngine:
         ordered: the reports come in order of time (an archive that was read whole and sorted), so none can be ahead of its time or
             behind, and each implies that the log is complete up to itself.
         trace: keep what the model saw of each sample (grows with the input).
+        keep_samples: give each sample with its judgement beside the alerts and verdicts (``Events.samples``).
         timer: seconds, to measure the models' steps; no result rests on it.
         source: name or folder of the model; kept in the state beside its version.
         find: loads the models that are announced in the log, or that a stored state names.
@@ -65,6 +66,7 @@ class PartitionEngine:
         challenger: Model | None = None,
         ordered: bool = False,
         trace: bool = False,
+        keep_samples: bool = False,
         timer: Callable[[], float] | None = None,
         source: str = "",
         find: FindModel | None = None,
@@ -77,7 +79,7 @@ class PartitionEngine:
         self._rows = RowTable(TARGET_DTYPE)
         self._ended: list[int] = []  # rows of targets that ended in this run: free once it has been judged
         self._rollout = ModelRollout(model, source, challenger, len(self._rows))
-        self._judging = Judging(self._rollout, self._rows, trace=trace, timer=timer)
+        self._judging = Judging(self._rollout, self._rows, trace=trace, keep_samples=keep_samples, timer=timer)
         # (not later than the vessel's next deadline, mmsi), one entry a vessel: who is silent is found without a search.
         self._deadlines: list[tuple[float, int]] = []
         self._changed: set[int] = set()

@@ -21,11 +21,22 @@ class Events:
 
     alerts: list[Alert] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)  # the last of each line that was looked at
+    samples: list[JudgedSamples] = field(default_factory=list)  # all of them, when they are asked for
     rejected: list[tuple[int, Reason]] = field(default_factory=list)  # (index in the run, why), decided on arrival
     dropped: list[tuple[int, Reason]] = field(default_factory=list)  # (mmsi, why), decided by the vessel's tracker
     counts: Counts = field(default_factory=Counts)
     traces: list[StepTrace] = field(default_factory=list)  # when a trace is asked for
     steps: list[ModelStep] = field(default_factory=list)  # when a timer is given
+
+
+class JudgedSamples(NamedTuple):
+    """One sample of each of n lines with what the active model said of it, also where that is nothing."""
+
+    numbers: list[int]  # place of each among all samples of its run: the order of the log
+    verdicts: list[Verdict]
+    samples: NDArray[np.void]  # (n,) SAMPLE_DTYPE
+    z: NDArray[np.float64]  # (n, D) what each detector says, NaN for nothing
+    detector_names: tuple[str, ...]  # (D,)
 
 
 class StepTrace(NamedTuple):

@@ -17,7 +17,7 @@ from ..records import Alert, Verdict
 from ..tracks.resample import complete, interpolate
 from ..tracks.sampler import Due
 from ..tracks.tracker import IdentityConflict, Jump, TrackEnded
-from .events import Events, ModelStep, StepTrace, TargetState
+from .events import Events, JudgedSamples, ModelStep, StepTrace, TargetState
 from .rollout import ModelRollout
 from .rows import RowTable
 
@@ -38,15 +38,23 @@ class Judging:
         rollout: the models in use, with their rows.
         rows: what resampling keeps of each target.
         trace: keep what the first model saw of each sample (grows with the input).
+        keep_samples: give each sample with its judgement, too.
         timer: seconds, to measure the models' steps; no result rests on it.
     """
 
     def __init__(
-        self, rollout: ModelRollout, rows: RowTable, *, trace: bool = False, timer: Callable[[], float] | None = None
+        self,
+        rollout: ModelRollout,
+        rows: RowTable,
+        *,
+        trace: bool = False,
+        keep_samples: bool = False,
+        timer: Callable[[], float] | None = None,
     ) -> None:
         self._rollout = rollout
         self._rows = rows
         self._trace = trace
+        self._keep_samples = keep_samples
         self._timer = timer
 
     def judge(self, steps: list[Step], events: Events) -> None:
@@ -113,6 +121,9 @@ class Judging:
                 decided = runner.life.verdicts(rows, chosen, result, infos)
                 which = numbers if isinstance(at, slice) else [numbers[i] for i in at]
                 verdicts.update(zip(here.tolist(), zip(which, decided, strict=True), strict=True))
+                if self._keep_samples:
+                    names = runner.model.panel.names
+                    events.samples.append(JudgedSamples(which, decided, chosen, result.z, names))
                 if self._trace and runner.model.panel.names == first.panel.names:
                     events.traces.append(StepTrace([info.track_id for info in infos], chosen, result))
 

@@ -14,7 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from multitaskais.records import REPORT_DTYPE, Alert, Reason, Verdict
+from multitaskais.detection.ship_classes import CLASSES, vessel_class
+from multitaskais.engine.events import JudgedSamples
+from multitaskais.records import REPORT_DTYPE, Alert, Reason, Verdict, six_digits
 
 # Keys of control records until they got a topic of their own (kafka/control.py). Who may write reports may not command:
 # here they are refused and counted.
@@ -160,6 +162,40 @@ def encode_alert(alert: Alert) -> tuple[bytes, bytes]:
 
 def encode_verdict(verdict: Verdict) -> tuple[bytes, bytes]:
     return str(verdict.mmsi).encode(), _dumps(verdict.as_dict())
+
+
+def encode_samples(samples: Sequence[JudgedSamples]) -> list[tuple[bytes, bytes]]:
+    """(key, value) of the samples of one run, in the order of the log. What is missing, and a detector that says nothing, is left out."""
+    found: list[tuple[int, bytes, bytes]] = []
+    for step in samples:
+        names = step.detector_names
+        columns = [step.samples[c].tolist() for c in ("n", "lat", "lon", "sog", "cog", "ship_type", "moored")]
+        classes = vessel_class(step.samples["ship_type"]).tolist()
+        for number, v, z, k, (n, lat, lon, sog, cog, ship_type, moored) in zip(
+            step.numbers, step.verdicts, step.z.tolist(), classes, zip(*columns, strict=True), strict=True
+        ):
+            fields: dict[str, object] = {"mmsi": str(v.mmsi), "track_id": v.track_id, "t": v.t, "n": n}
+            fields |= {"y": round(lat, 5), "x": round(lon, 5)}
+            if sog == sog:  # not NaN
+                fields["sog"] = round(sog, 2)
+            if cog == cog:
+                fields["cog"] = round(cog, 1) % 360.0
+            if ship_type >= 0:
+                fields["ship_type"] = ship_type
+            if k >= 0:
+                fields["class"] = CLASSES[k]
+            if moored:
+                fields["moored"] = True
+            fields["verdict"] = v.verdict
+            if v.reason is not None:
+                fields["reason"] = v.reason
+            if v.score is not None:
+                fields["score"] = six_digits(v.score)
+            fields["z"] = {name: round(x, 3) for name, x in zip(names, z, strict=True) if x == x}
+            fields["model_version"] = v.model_version
+            found.append((number, str(v.mmsi).encode(), msgspec.json.encode(fields)))
+    found.sort(key=lambda f: f[0])
+    return [(key, value) for _, key, value in found]
 
 
 def _dumps(value: dict) -> bytes:

@@ -26,6 +26,7 @@ log = logging.getLogger("stream_operator")
 COMMAND = "python -m stream_operator topics"
 CALL_S = 15.0
 YEAR_MS = str(365 * 24 * 3600 * 1000)
+WEEK_MS = str(7 * 24 * 3600 * 1000)
 # A restore reads the state topic whole, superseded states too, and the segment that is written to is never compacted: with the
 # broker's own 1 GB a take-over would read up to that of each partition.
 COMPACT_SOON = {"segment.bytes": str(64 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.2"}
@@ -91,6 +92,11 @@ def wanted(settings: Settings, partitions: int, replicas: int | None = None) -> 
         Topic(settings.topic, partitions, kept | {"retention.ms": retention, "max.message.bytes": record}),
         Topic(settings.alert_topic, partitions, kept | {"retention.ms": YEAR_MS}),
         Topic(settings.verdict_topic, partitions, compacted),
+        *(
+            [Topic(settings.sample_topic, partitions, kept | {"retention.ms": WEEK_MS})]
+            if settings.keeps_samples
+            else []
+        ),
         Topic(settings.dead_topic, 1, kept | {"retention.ms": retention, "max.message.bytes": largest}),
         Topic(settings.feedback_topic, 1, kept | {"retention.ms": YEAR_MS}),
         # One partition: control records have one order. Compacted, and never before the reports that they concern are gone.

@@ -44,6 +44,8 @@ class TopicFollower(threading.Thread):
             settings.control_topic: picture.limits.hours,
             settings.verdict_topic: None,  # compacted: its beginning is the present
         }
+        if settings.keeps_samples:
+            self._hours[settings.sample_topic] = picture.limits.hours
         self.failed: BaseException | None = None
 
     def stop(self) -> None:
@@ -134,6 +136,8 @@ class TopicFollower(threading.Thread):
                 picture.control(m.value())
             elif topic == s.verdict_topic:
                 picture.verdict(m.value())
+            elif topic == s.sample_topic:
+                picture.sample(m.value())
             else:
                 picture.answer(m.value())
         for partition, records in runs.items():

@@ -7,7 +7,6 @@ day take some 90 MB.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -90,7 +89,7 @@ class Ship:
     code: int = 0
     reason: str = ""
     past: Past = field(default_factory=Past)
-    steps: deque[Step] = field(default_factory=lambda: deque(maxlen=STEPS_MAX))
+    steps: list[Step] = field(default_factory=list)  # by time, ``STEPS_MAX`` at most
 
 
 class Ships:
@@ -145,13 +144,24 @@ class Ships:
     def judge(self, v: VerdictRecord) -> None:
         ship = self._of(int(v.mmsi))
         code = VERDICT_CODE[v.verdict]
-        if ship.steps and v.t <= ship.steps[-1].t and v.track_id == ship.steps[-1].track_id:
-            # The log was judged again (a replay): what it says now holds.
-            ship.steps = deque((s for s in ship.steps if s.t < v.t or s.track_id != v.track_id), STEPS_MAX)
-        ship.steps.append(Step(v.t, code, v.score, v.track_id))
+        self.remember_step(v)
         if (ship.code, ship.reason) != (code, v.reason or ""):
             ship.code, ship.reason = code, v.reason or ""
             self.changed.add(ship.mmsi)
+
+    def remember_step(self, v: VerdictRecord) -> None:
+        """One step of the chart, from a verdict or a sample. The two topics are read side by side: each step has its place by its
+        time, and the last that comes for it holds (a log that is judged again)."""
+        steps = self._of(int(v.mmsi)).steps
+        step = Step(v.t, VERDICT_CODE[v.verdict], v.score, v.track_id)
+        at = len(steps)
+        while at and (steps[at - 1].t, steps[at - 1].track_id) > (step.t, step.track_id):
+            at -= 1
+        if at and (steps[at - 1].t, steps[at - 1].track_id) == (step.t, step.track_id):
+            steps[at - 1] = step
+        else:
+            steps.insert(at, step)
+            del steps[:-STEPS_MAX]
 
     def forget(self, now: float) -> list[int]:
         """Drop ships that were silent for all of the past that is kept, and the longest silent above ``ships_max``. Returns them."""

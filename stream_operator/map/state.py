@@ -108,6 +108,10 @@ class MapState:
 
         self._one(value, incoming.verdict, take)
 
+    def sample(self, value: bytes | None) -> None:
+        """A judged sample: one more step of the vessel's chart. The fields of a verdict are all that is kept of it."""
+        self._one(value, incoming.verdict, self._ships.remember_step)
+
     def answer(self, value: bytes | None) -> None:
         self._one(value, incoming.answer, self._book.answer)
 

@@ -52,7 +52,12 @@ def engine_opener(settings: Settings) -> OpenEngine:
 
     def open_engine(vessels: Iterable[tuple[int, bytes]], partition_state: bytes | None) -> PartitionEngine:
         engine = PartitionEngine(
-            model, challenger=challenger, timer=time.perf_counter, source=models.source, find=models.find
+            model,
+            challenger=challenger,
+            keep_samples=settings.keeps_samples,
+            timer=time.perf_counter,
+            source=models.source,
+            find=models.find,
         )
         engine.restore(vessels, partition_state, models.find_stored)
         return engine

@@ -309,6 +309,7 @@ class Partition:
         self._out += [ProducerRecord(self._settings.alert_topic, *wire.encode_alert(a)) for a in events.alerts]
         for verdict in events.verdicts:
             self._verdicts[verdict.mmsi] = ProducerRecord(self._settings.verdict_topic, *wire.encode_verdict(verdict))
+        self._out += [ProducerRecord(self._settings.sample_topic, *s) for s in wire.encode_samples(events.samples)]
 
     def _dead_letter(self, record: wire.ConsumerRecord, reason: Reason, count: bool = True) -> None:
         if count:

@@ -39,10 +39,12 @@ class Truth:
     verdicts: dict[str, str] = field(default_factory=dict)
     dead: Counter[tuple] = field(default_factory=Counter)  # (partition, offset, reason)
     states: dict[int, bytes] = field(default_factory=dict)
+    samples: Counter[bytes] = field(default_factory=Counter)
     log: list[np.ndarray] = field(default_factory=list)  # of each partition the reports that its order let through
 
     def take(self, events: Events) -> None:
         self.reports += events.counts.received
+        self.samples.update(value for _, value in wire.encode_samples(events.samples))
         self.alerts.update(canonical(json.loads(wire.encode_alert(a)[1])) for a in events.alerts)
         self.verdicts.update((str(v.mmsi), canonical(json.loads(wire.encode_verdict(v)[1]))) for v in events.verdicts)
 
@@ -93,6 +95,7 @@ class Differences:
     verdicts_wrong: int
     dead_letters_wrong: int
     states_wrong: int
+    samples_wrong: int
     batch_alerts_differ: int
     batch_verdicts_differ: int
     examples: list[str]
@@ -119,6 +122,7 @@ def compare(settings: Settings, engine: str) -> tuple[Truth, Differences]:
         restored = restore(settings, number)
         states |= restored.vessels
         left += end - (restored.offset or 0)
+    samples = Counter(m.value() for m in messages(settings, settings.sample_topic))
     missing, extra = want.alerts - alerts, alerts - want.alerts
     batch_alerts, batch_verdicts = (
         against_batch(settings, want.log, alerts, verdicts) if engine == "product" else ([], [])
@@ -132,6 +136,7 @@ def compare(settings: Settings, engine: str) -> tuple[Truth, Differences]:
         verdicts_wrong=len(set(want.verdicts.items()) ^ set(verdicts.items())),
         dead_letters_wrong=sum(((want.dead - dead) + (dead - want.dead)).values()),
         states_wrong=sum(want.states.get(k) != states.get(k) for k in want.states.keys() | states.keys()),
+        samples_wrong=sum(((want.samples - samples) + (samples - want.samples)).values()),
         batch_alerts_differ=len(batch_alerts),
         batch_verdicts_differ=len(batch_verdicts),
         examples=[f"batch {a}" for a in [*batch_alerts, *batch_verdicts][:3]]

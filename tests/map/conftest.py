@@ -45,7 +45,7 @@ def own_settings(bootstrap: str) -> Settings:
     n = f"{os.getpid()}-{next(_numbers)}"
     settings = Settings(
         app_id=f"map-{n}", bootstrap_servers=bootstrap, topic=f"dynamic-{n}", alert_topic=f"alerts-{n}",
-        verdict_topic=f"verdicts-{n}", dead_topic=f"dead-{n}", feedback_topic=f"feedback-{n}", map_port=devbroker.free_port(),
+        verdict_topic=f"verdicts-{n}", sample_topic=f"samples-{n}", dead_topic=f"dead-{n}", feedback_topic=f"feedback-{n}", map_port=devbroker.free_port(),
     )  # fmt: skip
     Admin(settings).create()
     return settings
@@ -68,6 +68,7 @@ class Map:
             "topic",
             "alert_topic",
             "verdict_topic",
+            "sample_topic",
             "dead_topic",
             "feedback_topic",
             "map_port",

@@ -146,6 +146,23 @@ def test_an_answer_finds_its_alert_whichever_is_read_first():
         assert (kept["answer"], kept["word"], kept["who"]) == ("real", "seen by radar", "X")
 
 
+def test_steps_come_from_verdicts_and_samples_read_side_by_side_in_any_order():
+    steps = [Verdict(227000001, "227000001-x", T - 3600 + 600 * i, "normal", None, 0.1 * i, "m-1") for i in range(12)]
+    for verdicts, samples in ((steps[-1:], steps), (steps[3:4], steps[::-1]), (steps, steps[:6])):
+        picture = MapState()
+        picture.alert(value(ALERT))
+        for v in verdicts:
+            picture.verdict(wire.encode_verdict(v)[1])
+        for v in samples:
+            picture.sample(wire.encode_verdict(v)[1])
+        story = json.loads(picture.story("a-1"))
+        assert [(s[0], s[2]) for s in story["steps"]] == [(v.t, pytest.approx(v.score)) for v in steps]
+        assert picture._ships.get(227000001).code == 1
+    # The log is judged again: the last that comes for a step holds.
+    picture.sample(wire.encode_verdict(replace(steps[5], score=7.0))[1])
+    assert [s[2] for s in json.loads(picture.story("a-1"))["steps"]][5] == 7.0
+
+
 def test_the_story_has_the_track_around_the_segment_and_the_score_of_each_step():
     picture = MapState()
     feed(picture, [raw(227000001, T - 9 * 3600 + 60 * i, lat=47 + i / 1000) for i in range(12 * 60)])

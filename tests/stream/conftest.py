@@ -73,6 +73,7 @@ def own_settings(bootstrap: str, **more) -> Settings:
         topic=f"dynamic-{n}",
         alert_topic=f"alerts-{n}",
         verdict_topic=f"verdicts-{n}",
+        sample_topic=f"samples-{n}",
         dead_topic=f"dead-{n}",
         feedback_topic=f"feedback-{n}",
         control_topic=f"control-{n}",

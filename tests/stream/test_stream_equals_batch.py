@@ -15,11 +15,13 @@ import pytest
 from multitaskais.config import REGIONS
 from multitaskais.engine import batch
 from multitaskais.model import folder as modelfolder
-from multitaskais.records import Status
+from multitaskais.records import Status, six_digits
 from multitaskais.simulate import SimulationSettings, simulate
 from stream_operator.commands import alerts, replay
 from stream_operator.kafka import codec as wire
 from stream_operator.kafka.topics import Admin
+from stream_operator.map.ships import Limits
+from stream_operator.map.state import AROUND_S, MapState
 from stream_operator.worker.engines import engine_opener
 from tests.stream.conftest import finish, own_settings, producer, wait_until
 from tests.stream.test_schema import VALID
@@ -42,7 +44,7 @@ def reports():
 
 @pytest.fixture(scope="module")
 def from_batch(reports):
-    return batch.run(modelfolder.load(MODEL), reports)
+    return batch.run(modelfolder.load(MODEL), reports, trace=True)
 
 
 @pytest.fixture
@@ -119,6 +121,16 @@ def last_verdicts(result) -> dict[str, dict]:
     return {v["mmsi"]: v for v in found}
 
 
+def samples_of(result) -> dict[tuple[str, float], tuple]:
+    """(track, time) -> what was said of each sample: number, place, score, each detector's z."""
+    found = {}
+    for row in result.trace:
+        z = {n: round(x, 3) for n, x in zip(result.detector_names, row["z"].tolist(), strict=True) if x == x}
+        place = round(float(row["lat"]), 5), round(float(row["lon"]), 5)
+        found[str(row["track_id"]), float(row["t"])] = (int(row["n"]), *place, six_digits(row["score"]), z)
+    return found
+
+
 def test_a_day_through_the_broker_gives_every_revision_of_batch_though_workers_are_killed_and_so_does_its_replay(
     live_settings, start_worker, reports, from_batch, tmp_path
 ):
@@ -137,12 +149,40 @@ def test_a_day_through_the_broker_gives_every_revision_of_batch_though_workers_a
         VALID.validate(alert)
     assert revisions(emitted) == revisions(on_the_wire(from_batch))
     assert verdicts == last_verdicts(from_batch)
+    samples = drain(settings, settings.sample_topic)
+    assert len(samples) == len(from_batch.trace)
+    assert {(s["track_id"], s["t"]): (s["n"], s["y"], s["x"], s.get("score"), s["z"]) for s in samples} == samples_of(
+        from_batch
+    )
+    by_vessel = defaultdict(list)
+    for s in samples:
+        by_vessel[s["track_id"]].append(s["t"])
+    assert all(times == sorted(times) for times in by_vessel.values())
+    charts_are_full(settings, from_batch)
     again, last_said = tmp_path / "again.jsonl", tmp_path / "verdicts.jsonl"
     everything = replay.Range(START, math.inf, math.inf)
     replay.replay(settings, engine_opener(settings), everything, sink := replay.FileSink(again, last_said))
     sink.close()
     assert revisions([json.loads(line) for line in again.read_text().splitlines()]) == revisions(emitted)
     assert {v["mmsi"]: v for v in map(json.loads, last_said.read_text().splitlines())} == verdicts
+
+
+def charts_are_full(settings, result) -> None:
+    """The map's story of each alert has every step around it, though the log went through in seconds."""
+    picture = MapState(Limits(hours=48.0))
+    for topic, take in (
+        (settings.verdict_topic, picture.verdict),
+        (settings.sample_topic, picture.sample),
+        (settings.alert_topic, picture.alert),
+    ):
+        for m in messages(settings, topic):
+            take(m.value())
+    for alert in {a.alert_id: a for a in result.alerts}.values():
+        begin, end = alert.segment_start.t, max(alert.segment_end.t, alert.decided_at)
+        steps = json.loads(picture.story(alert.alert_id))["steps"]
+        mine = result.trace[result.trace["mmsi"] == alert.mmsi]
+        around = mine["t"][(mine["t"] >= begin - AROUND_S) & (mine["t"] <= end + AROUND_S)]
+        assert [s[0] for s in steps] == sorted(around.tolist())
 
 
 def test_a_day_that_arrives_late_and_twice_gives_the_last_revisions_of_batch(

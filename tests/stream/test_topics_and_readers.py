@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 from hypothesis import given
@@ -20,8 +22,8 @@ from tests.support.topic_reading import messages
 def test_what_is_missing_is_created_and_then_all_is_right(broker):
     s = own_settings(broker.bootstrap)
     admin = topics.Admin(s)
-    assert len(admin.problems()) == 8
-    assert len(admin.create()) == 8
+    assert len(admin.problems()) == 9
+    assert len(admin.create()) == 9
     assert admin.problems() == []
     assert admin.partitions[s.states] == admin.partitions[s.topic] == 4
     assert admin.create() == []
@@ -36,6 +38,7 @@ def test_the_command_says_what_it_made_and_what_was_there(broker, monkeypatch, c
         "topic",
         "alert_topic",
         "verdict_topic",
+        "sample_topic",
         "dead_topic",
         "feedback_topic",
         "control_topic",
@@ -47,9 +50,9 @@ def test_the_command_says_what_it_made_and_what_was_there(broker, monkeypatch, c
     for _ in range(2):
         assert topics.main([]) == 0
         lines.append(capsys.readouterr().out.splitlines())
-    assert len(lines[0]) == 8
+    assert len(lines[0]) == 9
     assert f"created {s.states} (3 partitions)" in lines[0]
-    assert lines[0][-1] == "7 created, 1 were there before; all topics are right"
+    assert lines[0][-1] == "8 created, 1 were there before; all topics are right"
     assert lines[1] == ["all topics are right"]
 
 
@@ -163,3 +166,13 @@ def test_an_unknown_command_is_refused_with_the_list():
     done = run(Settings(), "sail")
     assert done.returncode == 2
     assert b"no command 'sail'" in done.stderr
+
+
+@pytest.mark.broker
+def test_without_samples_their_topic_is_neither_made_nor_asked_for(broker):
+    s = own_settings(broker.bootstrap, samples="off")
+    topics.Admin(s).create()
+    assert s.sample_topic not in topics.Admin(s).partitions
+    topics.require(s)
+    with pytest.raises(OperatorError, match=f"topic {s.sample_topic} is missing"):
+        topics.require(replace(s, samples="on"))
