@@ -191,14 +191,13 @@ def atan2(y: ArrayLike, x: ArrayLike) -> Doubles:
 
 def total(values: ArrayLike, axis: int = -1) -> Doubles:
     """Sum over an axis, half upon half: values[k] + values[k + half], until one is left. One order for any layout and batch."""
-    a = np.moveaxis(_array(values), axis, 0)
-    n = a.shape[0]
+    a = np.array(np.moveaxis(_array(values), axis, 0), order="C")  # a copy whose rows are added as a whole
+    n = len(a)
     if n == 0:
         return np.zeros(a.shape[1:])
     while n > 1:
         half = (n + 1) // 2
-        rest = a[half:n]
-        a = np.concatenate([a[: n - half] + rest, a[n - half : half]])
+        a[: n - half] += a[half:n]
         n = half
     return np.array(a[0])
 

@@ -6,6 +6,7 @@ that sum count the points.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -13,8 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
+LookUp = Callable[[Doubles, float, float, int, float, Doubles, Doubles], None]
 
 AT_ONCE = 8192  # values, whose columns stay near the processor
+
+
+@functools.cache
+def compiled_look_up() -> LookUp | None:
+    """The compiled pass where numba is installed (extra ``fast``): the same bits as ``Table``'s own."""
+    try:
+        from .compiled import look_up
+    except ImportError:
+        return None
+    return look_up
 
 
 class Table:
@@ -42,6 +54,8 @@ class Table:
             # Between the function and the chord, so that the sag is half above and half below.
             height = (2.0 * function(x) + (after + before)) * 0.25
             self._columns.append((slope, height + self._round))
+        self._lines = [np.stack(column, axis=1) for column in self._columns]
+        self._per_unit, self._first = math.ldexp(1.0, bits), first
         self._to_point = 1.5 * 2.0 ** (52 - bits)
         self._offset = int(np.array(self._to_point).view(np.int64)) + first
         self._point = np.empty(AT_ONCE)
@@ -51,8 +65,15 @@ class Table:
 
     def __call__(self, x: Doubles, *outs: Doubles) -> None:
         """Write each function of x into its array, one of which may be x itself; all contiguous, of one shape; |x| < 2 ** (50 - bits)."""
-        flat = x.reshape(-1)
-        into = [out.reshape(-1) for out in outs]
+        look_up = compiled_look_up()
+        if look_up is None:
+            self._in_numpy(x.reshape(-1), [out.reshape(-1) for out in outs])
+            return
+        # x itself is written last: until then it is read.
+        for lines, out in sorted(zip(self._lines, outs, strict=True), key=lambda pair: pair[1] is x):
+            look_up(x.reshape(-1), self._to_point, self._per_unit, self._first, self._round, lines, out.reshape(-1))
+
+    def _in_numpy(self, flat: Doubles, into: list[Doubles]) -> None:
         for lo in range(0, len(flat), AT_ONCE):
             here = flat[lo : lo + AT_ONCE]
             n = len(here)

@@ -221,6 +221,7 @@ class _Work:
         self.log_sigma = np.empty((2, r, z))
         self.z = np.empty((r, z))
         self.u = np.empty((r, z))
+        self.z_first = np.empty((r, h))
         self.emit = np.empty((r, h))
         self.logits = np.empty((r, d))
         self.inputs = np.empty((r, 3 * h))  # [phi_x's hidden, phi_z's hidden, o_t]
@@ -285,13 +286,12 @@ def _block_step(w: _Folded, a: _Work, index: NDArray[np.integer], noise: Doubles
     latent = functions.total(a.u, axis=1)
 
     # phi_z(z_t)
-    z_hidden = a.inputs[:, h : 2 * h]
     HIDDEN.symmetric(a.z, a.z)
-    np.matmul(a.z, w.z_hidden, out=a.emit)
-    a.emit += w.z_bias
-    HIDDEN.relu(a.emit, z_hidden)
+    np.matmul(a.z, w.z_hidden, out=a.z_first)
+    a.z_first += w.z_bias
+    HIDDEN.relu(a.z_first, a.z_first)
     # emission p(x_t|z_t,.): sum over all bins of -softplus(logit), and the logits of the hot ones
-    np.matmul(z_hidden, w.z_emit, out=a.emit)
+    np.matmul(a.z_first, w.z_emit, out=a.emit)
     a.emit += a.first[:, 2 * h :]
     HIDDEN.relu(a.emit, a.emit)
     np.matmul(a.emit, w.logits, out=a.logits)
@@ -307,6 +307,7 @@ def _block_step(w: _Folded, a: _Work, index: NDArray[np.integer], noise: Doubles
 
     # o_{t+1}, s_{t+1} = LSTM([phi_x(x_t), phi_z(z_t)], s_t)
     a.inputs.reshape(a.lines, s, 3 * h)[:, :, :h] = a.x_hidden[:, None]
+    a.inputs[:, h : 2 * h] = a.z_first
     a.inputs[:, 2 * h :] = a.o
     np.matmul(a.inputs, w.gates, out=a.gates)
     a.gates += w.gates_bias

@@ -6,12 +6,10 @@ leaves goes to the NumPy kernel, and what that leaves to pyais.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ...exact.compiled import jit
 from ...records import REPORT_DTYPE
 from ..positions import LAT_MAX, LON_MAX, MMSI_MAX
 from .positions import BAD_MMSI, LEFT, NO_POSITION, NO_TIME, NOT_A_POSITION, REPORT, Scan, Trust, numpy_kernel
@@ -28,19 +26,12 @@ _FRAME = np.frombuffer(b"!\0\0VDM,1,1,,\0," + b"\0" * 28 + b",0*\0\0", dtype=np.
 _DATE = np.frombuffer(b"0000/00/00 00:00:00 ", dtype=np.uint8)
 
 
-def _jit(function: Any) -> Any:
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # nowhere to keep the compiled code
-        return numba.njit(nogil=True)(function)
-
-
-@_jit
+@jit
 def _two(buf: U8, at: int) -> int:
     return (buf[at] - 48) * 10 + (buf[at + 1] - 48)
 
 
-@_jit
+@jit
 def _midnight(buf: U8, at: int) -> float:
     """Unix s of the date at ``at``, whose digits are digits; NaN when there is no such day."""
     y, m, d = _two(buf, at) * 100 + _two(buf, at + 2), _two(buf, at + 5), _two(buf, at + 8)
@@ -62,7 +53,7 @@ def _midnight(buf: U8, at: int) -> float:
     return (days - 719468) * 86400.0
 
 
-@_jit
+@jit
 def _scan(buf: U8, starts: I64, ends: I64, cdv: bool, at: float, codes: U8, out: NDArray[np.void]) -> int:
     found = 0
     day_at, day = -1, np.nan
