@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ("bash", "dirname", "mktemp", "rm", "tee", "sed", "awk")
+NEEDED = "chromium docker-compose mariadb-server-core mariadb-client-core postgresql"
+PROGRAMS = "chromium docker-compose mariadbd mariadb-install-db initdb"
 SAYS = "SKIPPED [25] tests/map/conftest.py:122: no browser\nSKIPPED [1] tests/docker/test_recipes.py:214: no docker-compose\n"
 
 
@@ -45,10 +47,12 @@ def run(tmp_path):
 
 def test_as_root_on_debian_it_installs_what_is_missing(run, tmp_path):
     tools = tmp_path / "bin"
-    installs = f"case $1 in install) for p in chromium docker-compose; do {tools}/bash -c 'echo > {tools}/'$p; chmod_x $p; done;; esac"
+    installs = (
+        f"case $1 in install) for p in {PROGRAMS}; do {tools}/bash -c 'echo > {tools}/'$p; chmod_x $p; done;; esac"
+    )
     program(tools, "chmod_x", f"{shutil.which('chmod')} +x {tools}/$1")
     code, last, asked = run(root=True, said="", apt=installs)
-    assert "install -qy --no-install-recommends chromium docker-compose" in asked
+    assert f"install -qy --no-install-recommends {NEEDED}" in asked
     assert (code, last) == (0, "0 tests were skipped")
 
 
@@ -58,10 +62,7 @@ def test_where_it_may_not_or_cannot_its_last_line_says_how_many_were_skipped_and
 ):
     code, last, asked = run(root=root, debian=debian, apt=apt)
     assert code == 0
-    assert (
-        last
-        == "26 tests were skipped (reasons above, after SKIPPED); to run more: apt-get install chromium docker-compose"
-    )
+    assert last == f"26 tests were skipped (reasons above, after SKIPPED); to run more: apt-get install {NEEDED}"
     assert bool(asked) == (root and debian)
 
 

@@ -23,7 +23,7 @@ def missing(kind: str) -> str | None:
     if kind == "mariadb" and not (shutil.which("mariadbd") and shutil.which("mariadb-install-db")):
         return "no MariaDB server (Debian: apt-get install mariadb-server-core mariadb-client-core)"
     if kind == "postgresql" and _postgres_bin() is None:
-        return "no PostgreSQL server (Debian: apt-get install postgresql-15)"
+        return "no PostgreSQL server (Debian: apt-get install postgresql)"
     return None
 
 
