@@ -11,7 +11,7 @@ NAMESPACE ?= local
 TARGET_REF ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo dev)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
-.PHONY: help demo demo-real test test-unit test-broker test-spark test-fast lint docs bench faults portable images check setup clean
+.PHONY: help demo demo-real test test-unit test-broker test-spark test-fast coverage lint docs lock bench faults portable images check setup clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,7 +32,7 @@ $(READY): pyproject.toml constraints.txt | check
 	@echo "installing into $(VENV) (a few minutes the first time) ..."
 	@case $(DEPENDENCIES) in locked) cat constraints.txt;; lowest) $(BIN)/python .ci/lowest.py;; newest) ;; *) echo "DEPENDENCIES is locked, newest or lowest" >&2; exit 1;; esac > $(VENV)/constraints.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c $(VENV)/constraints.txt 'setuptools>=77'
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[train,stream,tracks,serve,jobs,mysql,postgres,plot,docs,test]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[train,stream,tracks,serve,jobs,mysql,postgres,plot,docs,lock,test]'
 	@touch $(READY)
 
 demo: $(READY)  ## archive -> tracks -> live stream -> alerts, on simulated Brittany traffic (KEEP=1: until Ctrl-C)
@@ -58,6 +58,9 @@ test-spark: $(READY)  ## tests with Spark
 test-fast: $(READY)  ## no broker, no Spark, no slow ones: what to run while writing
 	@$(BIN)/pytest -m "not slow and not broker and not spark"
 
+coverage: $(READY)  ## unit tests with the share of lines and branches that they run; fails below the floor in pyproject.toml
+	@$(BIN)/pytest -m "not slow and not broker and not spark" -n auto --dist loadfile --ignore tests/map --cov --cov-report term --cov-report xml
+
 lint: $(READY)  ## ruff, mypy, the import contracts and the words
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -68,6 +71,9 @@ lint: $(READY)  ## ruff, mypy, the import contracts and the words
 docs: $(READY)  ## the documentation as a site in out/site, strictly: a broken link, anchor or docstring stops it
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "out/site/index.html; with search: $(BIN)/python -m http.server -d out/site"
+
+lock: $(READY)  ## the packages of each image, pinned and with hashes: docker/*/*.lock
+	@$(BIN)/python docker/lock.py
 
 bench: $(READY)  ## every speed claim as a ratio against a named reference
 	@$(BIN)/python -m benchmarks

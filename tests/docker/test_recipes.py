@@ -11,10 +11,13 @@ import sys
 import tomllib
 import zipfile
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import metadata
 from pathlib import Path
 from threading import Thread
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from multitaskais import __version__
 from stream_operator.settings import Settings
@@ -54,8 +57,7 @@ def test_a_recipe_ends_with_an_unprivileged_user_on_top_of_a_stage_that_leaves_t
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_has_labels_a_health_check_and_a_first_process_that_hears_signals(name):
     recipe = RECIPES[name]
-    assert f"ARG VERSION={__version__}\n" in recipe
-    assert "org.opencontainers.image.version=$VERSION" in recipe
+    assert ("org.opencontainers.image.version=$VERSION" in recipe) == (name in ("base", "broker"))  # others inherit it
     assert "org.opencontainers.image.revision=$REVISION" in recipe
     assert "\nHEALTHCHECK " in recipe
     assert 'ENTRYPOINT ["tini", "--", ' in recipe
@@ -68,24 +70,119 @@ def test_a_recipe_can_be_read_by_the_old_builder_and_names_no_host(name):
 
 
 @pytest.mark.parametrize("name", ["base", "stream", "tracks", "score", "trainer"])
-def test_pip_installs_what_the_constraints_say_and_keeps_no_cache(name):
-    text = RECIPES[name] + (DOCKER / "base" / "extra.sh").read_text()
-    installs = [line for line in text.splitlines() if re.search(r"-m pip .*\b(install|wheel)\b", line)]
-    assert installs
+def test_pip_installs_files_whose_hashes_are_known_and_keeps_no_cache(name):
+    text = (RECIPES[name] + (DOCKER / "base" / "extra.sh").read_text()).replace(
+        "$pip ", "python3 -m pip --no-cache-dir "
+    )
+    assert 'pip="/usr/bin/python3 -m pip --no-cache-dir"' in text
+    installs = [line for line in text.splitlines() if re.search(r"-m pip .*\b(install|wheel|download)\b", line)]
+    assert len(installs) >= 2
     for line in installs:
         assert "--no-cache-dir" in line
-        assert re.search(r"-c constraints\.txt|--no-deps", line)
+        ours = re.search(r"--no-deps (/wheel/\*\.whl|-w /wheel \.)", line)
+        assert ours or re.search(r"--require-hashes .*-r (build\.lock|\"\$(list|1)\")", line), line
+    assert (
+        "-m pip --no-cache-dir wheel --no-build-isolation" in RECIPES["base"]
+    )  # an isolated build fetches its tools unchecked
+
+
+LOCKS = load(DOCKER / "lock.py")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+TARGET = {"python_version": "3.11", "python_full_version": "3.11.2", "sys_platform": "linux", "platform_system": "Linux",
+          "os_name": "posix", "platform_machine": "x86_64", "platform_python_implementation": "CPython",
+          "implementation_name": "cpython"}  # fmt: skip
+
+
+def needed(requirements: list[str], extras: set[str]) -> list[Requirement]:
+    """Those that hold on the images' Python and machine."""
+    found = [Requirement(r) for r in requirements]
+    return [
+        r for r in found if r.marker is None or any(r.marker.evaluate({**TARGET, "extra": e}) for e in (extras or {""}))
+    ]
+
+
+def locked(name: str) -> dict[str, str]:
+    """Package -> version. A line that is neither a pinned package with hashes nor a comment is refused."""
+    text = (DOCKER / name).read_text().replace("\\\n", " ")
+    found = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            package = re.fullmatch(r"([\w.-]+)==([\w.+!-]+)(\s+--hash=sha256:[0-9a-f]{64})+\s*", line)
+            assert package, f"{name}: {line[:80]}"
+            assert found.setdefault(canonicalize_name(package[1]), package[2]) == package[2]
+    return found
+
+
+@pytest.mark.parametrize("name", LOCKS.LISTS)
+def test_a_locked_list_is_whole_and_of_the_versions_that_are_tested(name):
+    lock = locked(name)
+    tested = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
+    tested = {canonicalize_name(package): version for package, version in tested.items()}
+    assert {p: v for p, v in lock.items() if tested.get(p) != v} == {}, "make lock"
+    extras = [e for e in LOCKS.LISTS[name].split(",") if e]
+    wanted = needed(
+        [*PROJECT["dependencies"], *(r for e in extras for r in PROJECT["optional-dependencies"][e])], set()
+    )
+    seen: set[str] = set()
+    while wanted:
+        requirement = wanted.pop()
+        package = canonicalize_name(requirement.name)
+        assert package in lock, f"{requirement} is not in {name}: make lock"
+        assert requirement.specifier.contains(lock[package], prereleases=True), f"{requirement}: make lock"
+        if (key := f"{package}{sorted(requirement.extras)}") not in seen:
+            seen.add(key)
+            wanted += needed(metadata.requires(package) or [], requirement.extras)
+    assert {key.partition("[")[0] for key in seen} == set(lock), f"{name} has more than it needs: make lock"
+
+
+def test_each_image_installs_its_own_list_and_base_each_of_its_own():
+    for name in ("stream", "tracks", "score", "trainer"):
+        assert f"COPY docker/{name}/requirements.lock " in RECIPES[name]
+        assert "RUN sh extra.sh requirements.lock /added" in RECIPES[name]
+    assert "COPY docker/base/*.lock ./" in RECIPES["base"]
+    assert "COPY pyproject.toml README.md docker/base/build.lock ./" in RECIPES["base"]
+    assert {p.relative_to(DOCKER).as_posix() for p in DOCKER.rglob("*.lock")} == {*LOCKS.LISTS, LOCKS.BUILD}
+    assert {"setuptools", "wheel"} <= set(locked(LOCKS.BUILD))
 
 
 def test_the_operator_needs_neither_spark_nor_tensorflow_and_the_tracks_no_tensorflow():
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert "extra.sh stream,store " in RECIPES["stream"]
-    assert "extra.sh tracks " in RECIPES["tracks"]
-    assert not re.search("spark|tensorflow", " ".join(extras["stream"]))
-    assert not re.search("tensorflow", " ".join(extras["tracks"]))
-    assert "extra.sh serve " in RECIPES["score"]
-    assert "extra.sh train,jobs,mysql,postgres " in RECIPES["trainer"]
-    assert not re.search("spark|tensorflow|faust|kafka", " ".join(extras["serve"]))
+    engines = {
+        "faust-streaming",
+        "confluent-kafka",
+        "pyspark",
+        "tensorflow-cpu",
+        "litestar",
+        "sqlalchemy",
+        "pytest",
+        "pip",
+    }
+    has = {
+        image: engines & set(locked(f"{image}/requirements.lock"))
+        for image in ("base", "stream", "tracks", "score", "trainer")
+    }
+    assert has == {
+        "base": set(),
+        "stream": {"faust-streaming", "confluent-kafka"},
+        "tracks": {"pyspark"},
+        "score": {"litestar"},
+        "trainer": {"litestar", "sqlalchemy", "tensorflow-cpu"},
+    }
+
+
+def test_an_image_on_top_of_base_replaces_no_package_of_base():
+    base = locked("base/requirements.lock")
+    for name in LOCKS.LISTS:
+        assert base.items() <= locked(name).items(), name
+
+
+def test_the_version_stands_once_in_the_recipes_and_is_inherited():
+    stated = {name: re.findall(r"^ARG VERSION=(.*)$", recipe, re.M) for name, recipe in RECIPES.items()}
+    pom = (ROOT / "stream_operator" / "devbroker" / "pom.xml").read_text()
+    kafka = re.search(r"<artifactId>kafka_2\.13</artifactId>\s*<version>(.*)</version>", pom)
+    assert kafka
+    assert {name: found for name, found in stated.items() if found} == {"base": [__version__], "broker": [kafka[1]]}
+    for name in set(RECIPES) - {"base", "broker"}:
+        assert "\nFROM $NAMESPACE/multitaskais_base:$TARGET_REF AS any-user\n" in RECIPES[name]
 
 
 def test_the_context_leaves_out_what_images_are_not_made_of():
@@ -93,7 +190,7 @@ def test_the_context_leaves_out_what_images_are_not_made_of():
     assert lines[0] == "*"
     let_in = {line[1:] for line in lines if line.startswith("!")}
     assert let_in == {
-        "multitaskais", "stream_operator", "tracks_builder", "score_server", "model_trainer", "web_common", "docker", "pyproject.toml", "constraints.txt", "README.md",
+        "multitaskais", "stream_operator", "tracks_builder", "score_server", "model_trainer", "web_common", "docker", "pyproject.toml", "README.md",
         ".git/HEAD", ".git/packed-refs", ".git/refs/heads",
     }  # fmt: skip
 

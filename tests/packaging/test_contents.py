@@ -29,7 +29,7 @@ def test_models_and_data_are_in_the_wheel_and_what_only_a_checkout_needs_is_not(
         assert f"multitaskais/models/{name}/manifest.json" in files
     assert {
         "multitaskais/data/coastline.npz",
-        "multitaskais/py.typed",
+        *(f"{package}/py.typed" for package in PACKAGES),
         "stream_operator/map/static/index.html",
     } <= files
     names = {PurePosixPath(f).name for f in files}
