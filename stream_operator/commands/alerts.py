@@ -134,7 +134,11 @@ def kepler(alerts: Iterable[dict[str, Any]]) -> dict[str, Any]:
     features = []
     for life in lives.values():
         life.sort(key=lambda a: a["revision"])
-        said = {k: life[-1][k] for k in KEPLER_PROPERTIES} | {"decided_at": iso(life[-1]["decided_at"])}
+        last = life[-1]
+        partner, zone = last.get("partner") or {}, last.get("zone") or {}
+        said = {k: last[k] for k in KEPLER_PROPERTIES} | {"decided_at": iso(last["decided_at"])}
+        said |= {"partner_mmsi": partner.get("mmsi"), "partner_name": partner.get("ship_name")}
+        said |= {"zone": zone.get("name"), "zone_rule": zone.get("rule")}
         line = {"type": "LineString", "coordinates": trip(life)}
         features.append({"type": "Feature", "geometry": line, "properties": said})
     return {"type": "FeatureCollection", "features": features}

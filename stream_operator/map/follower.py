@@ -11,7 +11,7 @@ import threading
 import time
 from collections import defaultdict
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from ..kafka import client as kafka
 from ..kafka.codec import ConsumerRecord
@@ -24,6 +24,7 @@ RUN = 20_000  # records at once; many of one ship in one run cost little more th
 LOOK_EVERY_S = 10.0  # for new partitions and missing topics; also whether the broker answers when nothing comes
 CALL_S = 5.0
 ALERT_DAYS = 7.0  # of alerts and answers at the start
+STATION_EVENTS = frozenset({"station_outage"})  # reasons of dead letters that the banner shows
 _AWAY = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT)
 
 
@@ -41,7 +42,8 @@ class TopicFollower(threading.Thread):
             settings.topic: picture.limits.hours,
             settings.alert_topic: 24 * ALERT_DAYS,
             settings.feedback_topic: 24 * ALERT_DAYS,
-            settings.control_topic: picture.limits.hours,
+            settings.control_topic: None,  # compacted, and small: the zones that are watched, however old
+            settings.dead_topic: picture.limits.hours,
             settings.verdict_topic: None,  # compacted: its beginning is the present
         }
         if settings.keeps_samples:
@@ -134,6 +136,8 @@ class TopicFollower(threading.Thread):
                 picture.alert(m.value())
             elif topic == s.control_topic:
                 picture.control(m.value())
+            elif topic == s.dead_topic:
+                self._station(m)
             elif topic == s.verdict_topic:
                 picture.verdict(m.value())
             elif topic == s.sample_topic:
@@ -144,6 +148,12 @@ class TopicFollower(threading.Thread):
             picture.positions(partition, records)
         if messages:
             picture.health.caught_up = not self._behind
+
+    def _station(self, message: Message) -> None:
+        """Of the dead letters, what is wrong with a station; the rest are not for the map."""
+        reasons = [value for name, value in message.headers() or () if name == "reason"]
+        if reasons and (kind := reasons[0].decode("ascii", "replace")) in STATION_EVENTS:
+            self._picture.station(kind, message.value())
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() in _AWAY:

@@ -21,12 +21,15 @@ import orjson
 from numpy.typing import NDArray
 
 from multitaskais.config import TrackRules
+from multitaskais.errors import InputError
 from multitaskais.records import Reason
 from multitaskais.tracks.quality import CODE, REASONS, screen
 from multitaskais.tracks.watermark import WatermarkGenerator
+from multitaskais.zones.zone import read_feature
 
 from ..kafka import codec as wire
 from ..kafka import control
+from ..kafka.control import Zone
 from . import history as replay
 from . import untrusted as incoming
 from .alert_store import AlertBook, Entry
@@ -39,6 +42,10 @@ PATH_POINTS = 40  # of the abnormal part of a track on the map; the story has al
 LIST_MAX = 2000  # alerts that a page gets
 DELTAS_MAX = 120  # a page that was away for so many seconds is brought up to date, a longer absence starts again
 FORGET_EVERY = 60  # deltas
+ZONES_MAX = 1000
+STATION_EVENTS_MAX = 20
+# Their segment is all that is to be shown of them: no step of a track prolongs it.
+OF_ITS_SEGMENT = frozenset({"meeting", "silence", "zone"})
 # Without these the judgement does better; a watch officer still wants to see the ship.
 _SHOWN = (CODE[Reason.TOO_FAST], CODE[Reason.SOG_NOT_AVAILABLE])
 
@@ -69,6 +76,9 @@ class MapState:
         self._seq = 0
         self._deltas: deque[tuple[int, bytes]] = deque(maxlen=DELTAS_MAX)
         self._gone_alerts: list[str] = []
+        self._zones: dict[str, dict[str, Any]] = {}
+        self._stations: deque[incoming.StationEvent] = deque(maxlen=STATION_EVENTS_MAX)
+        self._told_marks = b""  # zones and station events as pages have them
 
     # ---------------------------------------------------------------- the fold
 
@@ -90,12 +100,42 @@ class MapState:
             self._arrived(len(records))
 
     def control(self, value: bytes | None) -> None:
-        """A control record: where an archive has ended, the next one may be of any time."""
+        """A control record: where an archive has ended, the next one may be of any time; zones are drawn."""
         record = control.decode(value)
         if isinstance(record, control.Watermark) and record.final:
+            # The topic is read from its beginning, for its zones; the reports are not.
+            if record.sent and record.sent < self._clock() - 3600.0 * self.limits.hours:
+                return
             with self._lock:
                 for clock in self._clocks.values():
                     clock.hear(record.t, self._rules, reopen=True)
+        elif isinstance(record, Zone):
+            with self._lock:
+                self._take_zone(record)
+
+    def _take_zone(self, record: Zone) -> None:
+        if record.zone is None:
+            if record.name in self._zones:
+                self._zones[record.name]["to"] = record.since
+            return
+        try:
+            feature = read_feature(record.zone).to_feature()
+        except InputError:
+            self._count([Reason.BAD_VALUE])
+            return
+        if record.name not in self._zones and len(self._zones) >= ZONES_MAX:
+            return
+        said, shape = feature["properties"], feature["geometry"]
+        polygons = shape["coordinates"] if shape["type"] == "MultiPolygon" else [shape["coordinates"]]
+        rings = [[[round(x, 5), round(y, 5)] for x, y in ring] for polygon in polygons for ring in polygon]
+        name = incoming.plain(record.name, incoming.ZONE_CHARS)
+        self._zones[record.name] = {
+            "name": name, "rule": said["rule"], "severity": said["severity"], "from": record.since, "to": None, "rings": rings,
+        }  # fmt: skip
+
+    def station(self, kind: str, value: bytes | None) -> None:
+        """An event of a station, from the dead letters."""
+        self._one(value, lambda v: incoming.station(v, kind), self._stations.append)
 
     def alert(self, value: bytes | None) -> None:
         self._one(value, incoming.alert, lambda a: self._gone_alerts.extend(self._book.take(a)))
@@ -163,6 +203,10 @@ class MapState:
                 "alerts": [self._told(e) for e in alerts if e is not None],
                 "gone_alerts": self._gone_alerts,
             }
+            marks = self._marks()
+            if (encoded_marks := orjson.dumps(marks)) != self._told_marks:
+                self._told_marks = encoded_marks
+                delta |= marks
             self._ships.changed.clear()
             self._book.changed.clear()
             self._gone_alerts = []
@@ -194,8 +238,12 @@ class MapState:
                     "ships": [_row(s) for s in ships],
                     "tails": {str(s.mmsi): _tail(s) for s in ships},
                     "alerts": [self._told(e) for e in self._book.newest(LIST_MAX)],
+                    **self._marks(),
                 }
             )
+
+    def _marks(self) -> dict[str, Any]:
+        return {"zones": list(self._zones.values()), "stations": [msgspec.to_builtins(e) for e in self._stations]}
 
     def story(self, alert_id: str) -> bytes | None:
         """All about one alert: its revisions and answers, the track around it, the score of each step."""
@@ -206,8 +254,10 @@ class MapState:
             a = entry.alert
             t0, t1 = a.segment_start.t - AROUND_S, max(a.segment_end.t, a.decided_at) + AROUND_S
             ship = self._ships.get(int(a.mmsi))
+            partner = None if a.partner is None else self._ships.get(int(a.partner.mmsi))
             return orjson.dumps(
                 {
+                    "partner_track": _around(partner, t0, t1, "")["track"],
                     "alert": self._told(entry),
                     "revisions": list(entry.revisions),
                     "answers": [msgspec.to_builtins(x) for x in entry.answers],
@@ -254,14 +304,14 @@ class MapState:
         a = entry.alert
         ship = self._ships.get(int(a.mmsi))
         until = a.segment_end.t
-        if ship is not None and a.is_open:
+        if ship is not None and a.is_open and a.alert_type not in OF_ITS_SEGMENT:
             side = _side(a.track_id)
             until = max([until, *(s.t for s in ship.steps if s.code == ABNORMAL and _side(s.track_id) == side)])
         ends = [
             (p.t, p.lat, p.lon) for p in (a.segment_start, a.segment_end) if p.lat is not None and p.lon is not None
         ]
         points = ends
-        if ship is not None and len(ends) == 2:
+        if ship is not None and len(ends) == 2 and a.alert_type != "silence":
             rows = ship.past.between(ends[0][0], until)
             if until > ends[1][0] and len(rows):
                 ends[1] = rows[["t", "lat", "lon"]][-1].tolist()

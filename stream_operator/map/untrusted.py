@@ -12,6 +12,7 @@ import msgspec
 
 from ..plain_text import plain
 
+ZONE_CHARS = 80
 NAME_CHARS = 40  # AIS names have 20 characters; other sources may say more
 
 AlertStatus = Literal["raised", "updated", "closed", "retracted"]
@@ -42,6 +43,19 @@ class Share(msgspec.Struct, frozen=True):
     cog: float | None = None
 
 
+class Partner(msgspec.Struct, frozen=True):
+    """The other ship of a meeting."""
+
+    mmsi: Mmsi
+    ship_name: str | None = None
+    ship_type: int | None = None
+
+
+class ZoneOfAlert(msgspec.Struct, frozen=True):
+    name: str
+    rule: Short = ""
+
+
 class AlertRecord(msgspec.Struct):
     """A revision of an alert as it lies in the topic (``Alert.as_dict``); unknown fields are ignored."""
 
@@ -64,6 +78,8 @@ class AlertRecord(msgspec.Struct):
     share: Share | None = None
     model_version: Short = ""
     challenger: bool = False
+    partner: Partner | None = None
+    zone: ZoneOfAlert | None = None
 
     @property
     def is_open(self) -> bool:
@@ -81,6 +97,18 @@ class VerdictRecord(msgspec.Struct):
     score: float | None = None
 
 
+class StationEvent(msgspec.Struct, omit_defaults=True):
+    """Something is wrong with a station, not with ships: a record of ``ais.dead`` whose header ``reason`` is its kind."""
+
+    decided_at: float  # event time, Unix s
+    t: float = 0.0  # since when
+    lat: float | None = None
+    lon: float | None = None
+    silent: int | None = None  # ships, of an outage
+    heard: int | None = None
+    kind: str = ""
+
+
 class Answer(msgspec.Struct):
     """What an officer says about an alert; the record of ``ais.feedback``."""
 
@@ -96,6 +124,7 @@ class Answer(msgspec.Struct):
 _alert = msgspec.json.Decoder(AlertRecord)
 _verdict = msgspec.json.Decoder(VerdictRecord)
 _answer = msgspec.json.Decoder(Answer)
+_station = msgspec.json.Decoder(StationEvent)
 
 
 def alert(value: bytes) -> AlertRecord:
@@ -105,6 +134,11 @@ def alert(value: bytes) -> AlertRecord:
     a.message = plain(a.message)
     for name in ("alert_type", "cause", "track_id", "model_version"):
         setattr(a, name, plain(getattr(a, name), 200))
+    if a.partner is not None:
+        called = plain(a.partner.ship_name, NAME_CHARS) or None
+        a.partner = Partner(a.partner.mmsi, called, a.partner.ship_type)
+    if a.zone is not None:
+        a.zone = ZoneOfAlert(plain(a.zone.name, ZONE_CHARS), plain(a.zone.rule, NAME_CHARS))
     a.detectors = [Detector(plain(d.name, NAME_CHARS), d.z) for d in a.detectors]
     return a
 
@@ -114,6 +148,13 @@ def verdict(value: bytes) -> VerdictRecord:
     v = _verdict.decode(value)
     v.reason = plain(v.reason, NAME_CHARS)
     return v
+
+
+def station(value: bytes, kind: str) -> StationEvent:
+    """Raises as ``alert`` does."""
+    event = _station.decode(value)
+    event.kind = kind
+    return event
 
 
 def answer(value: bytes) -> Answer:

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multitaskais.errors import ConfigError
-from multitaskais.records import Alert, Place, Status
+from multitaskais.records import Alert, AlertType, Cause, Partner, Place, Status, ZoneOfAlert
 from stream_operator.commands import alerts
 from stream_operator.kafka import codec as wire
 from stream_operator.kafka import topics
@@ -193,6 +193,23 @@ def test_whatever_alerts_say_trips_go_forward_in_time(said):
     collection = alerts.kepler(a.as_dict() for a in life)
     are_trips(collection)
     assert len(collection["features"]) == len({a.alert_id for a in life})
+
+
+def test_partner_and_zone_are_in_every_format():
+    meeting = replace(FIRST, alert_type=AlertType.MEETING, cause=Cause.MEETING, partner=Partner(227000009, "BRAVO", 80))
+    zone = replace(JUMP, alert_type=AlertType.ZONE, cause=Cause.ZONE, zone=ZoneOfAlert("Reserve", "enter"))
+    silence = replace(an_alert(227000003, T, 1, 3.0), alert_type=AlertType.SILENCE, cause=Cause.SILENCE)
+    told = [a.as_dict() for a in (meeting, zone, silence)]
+    columns = "partner_mmsi", "partner_name", "zone", "zone_rule"
+    assert [[f["properties"][c] for c in columns] for f in alerts.kepler(told)["features"]] == [
+        ["227000009", "BRAVO", None, None], [None, None, "Reserve", "enter"], [None] * 4,
+    ]  # fmt: skip
+    first, second, third = (f["properties"] for f in alerts.geojson(told)["features"])
+    assert first["partner"]["mmsi"] == "227000009"
+    assert second["zone"] == {"name": "Reserve", "rule": "enter"}
+    assert third["alert_type"] == "silence"
+    for a in told:
+        assert str(a["alert_type"]) in alerts.table_line(a)
 
 
 def test_the_challengers_alerts_are_trips_of_their_own():

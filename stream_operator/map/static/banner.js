@@ -1,13 +1,32 @@
 // How good the data are: the officer must never take an old picture for the present one.
 import { $ } from "./dom.js";
-import { date, hm, number, span } from "./text.js";
+import { date, hm, number, position, span } from "./text.js";
 
 const OLD_S = 300; // data older than this are said to be old
 const QUIET_S = 120; // no record at all for so long
 const ARCHIVE_S = 6 * 3600; // records that come but are older than this are a replayed archive
 
-/** The sentence for the banner as [text, kind], or null when all is well. */
+const STATION_S = 3600; // an event of a station is shown for so long, in the time of the data
+
+// What is wrong with stations, one sentence each; another kind is another line.
+const STATIONS = {
+  station_outage: (e) => `A station fell silent near ${position(e.lat, e.lon)} at ${hm(e.t)} UTC: ${e.silent} ships are not heard there, ${e.heard} still ${e.heard === 1 ? "is" : "are"}. Their silences are no alerts.`,
+};
+
+/** The newest event of a station that still matters, as a sentence; null without one. */
+export function stationNote(sea) {
+  const e = (sea.stations ?? []).findLast((x) => STATIONS[x.kind] && sea.now !== null && Math.abs(sea.now - x.decided_at) < STATION_S);
+  return e ? STATIONS[e.kind](e) : null;
+}
+
+/** The sentence for the banner as [text, kind], or null when all is well. What is wrong with the data comes before what is wrong with a station. */
 export function condition(link, sea) {
+  const data = dataCondition(link, sea), station = stationNote(sea);
+  if (!station || (data && data[1] !== "note")) return data;
+  return [data ? `${station} ${data[0]}` : station, "warn"];
+}
+
+function dataCondition(link, sea) {
   const h = sea.health;
   const gone = link.quietFor;
   const age = h && h.age_s !== null ? h.age_s + gone : null;

@@ -96,7 +96,7 @@ export class Chart {
     this.colours = {
       sea: get("--sea"), land: get("--land"), coast: get("--coast"), grid: get("--grid"), gridText: get("--grid-text"),
       normal: get("--normal"), abnormal: get("--abnormal"), notJudged: get("--not-judged"), silent: get("--silent"),
-      halo: get("--halo"), edge: get("--edge"), text: get("--text"), wake: get("--wake"), before: get("--before"), after: get("--after"),
+      zone: get("--zone"), halo: get("--halo"), edge: get("--edge"), text: get("--text"), wake: get("--wake"), before: get("--before"), after: get("--after"),
     };
     this.sprites = new Sprites(this.colours, window.devicePixelRatio || 1);
     this.repaint();
@@ -207,6 +207,7 @@ export class Chart {
       sprites.put(ctx, p[3] === 2 || p[0].mmsi === scene.selected ? sprites.big : sheet, p[3], p[4], p[1], p[2]);
       if (p[0].mmsi === scene.selected) this.#brackets(p[1], p[2]);
     }
+    for (const m of scene.meetings(clock)) this.#pair(m.x * s + dx, m.y * s + dy, m.open);
     this.placed = placed.concat(loud);
     this.#names(placed, loud);
   }
@@ -222,6 +223,23 @@ export class Chart {
     ctx.strokeStyle = colours.abnormal;
     ctx.lineWidth = 1.5;
     ctx.stroke();
+  }
+
+  /** Two linked rings above a pair of ships that meet. */
+  #pair(x, y, open) {
+    const { top: ctx, colours } = this;
+    ctx.globalAlpha = open ? 1 : 0.6;
+    for (const [colour, width] of [[colours.halo, 5], [colours.abnormal, 2.2]]) {
+      ctx.beginPath();
+      for (const by of [-4.5, 4.5]) {
+        ctx.moveTo(x + by + 7, y - 24);
+        ctx.arc(x + by, y - 24, 7, 0, 7);
+      }
+      ctx.strokeStyle = colour;
+      ctx.lineWidth = width;
+      ctx.stroke();
+    }
+    ctx.globalAlpha = 1;
   }
 
   #brackets(x, y) {
@@ -270,6 +288,10 @@ export class Chart {
     const s = to.scale, dx = to.width / 2 - to.x * s, dy = to.height / 2 - to.y * s;
     const at = (x, y) => [x * s + dx, y * s + dy];
     const { colours, scene } = this;
+    for (const zone of scene.zones()) {
+      this.#zone(ctx, at, zone);
+      yield;
+    }
     if (scene.live) {
       ctx.strokeStyle = colours.wake;
       ctx.lineWidth = 1;
@@ -292,6 +314,10 @@ export class Chart {
     ctx.lineJoin = ctx.lineCap = "round";
     for (const a of scene.alerts()) {
       if (a.trail.length < 3) continue;
+      if (a.silence) {
+        unheard(ctx, at, a.trail, colours, (a.open ? 0.9 : 0.5) * (a.faint ? 0.5 : 1));
+        continue;
+      }
       ctx.beginPath();
       trail(ctx, at, a.trail);
       stroke(ctx, colours.abnormal, a.open ? 3.5 : 2, (a.open ? 0.9 : 0.4) * (a.faint ? 0.5 : 1));
@@ -300,9 +326,46 @@ export class Chart {
     if (scene.focus) this.#focus(ctx, at, scene.focus);
   }
 
-  /** The track of the open story: before, the abnormal part, after; with hours along it. */
-  #focus(ctx, at, { track, from, until }) {
+  #zone(ctx, at, zone) {
     const { colours } = this;
+    ctx.beginPath();
+    let west = Infinity, east = -Infinity, north = Infinity;
+    for (const ring of zone.rings) {
+      ring.forEach(([x, y], i) => {
+        const p = at(x, y);
+        ctx[i ? "lineTo" : "moveTo"](...p);
+        west = Math.min(west, p[0]);
+        east = Math.max(east, p[0]);
+        north = Math.min(north, p[1]);
+      });
+      ctx.closePath();
+    }
+    ctx.globalAlpha = 0.12;
+    ctx.fillStyle = colours.zone;
+    ctx.fill("evenodd");
+    ctx.setLineDash(zone.begun ? [] : [3, 4]);
+    stroke(ctx, colours.zone, zone.severity === "high" ? 2.5 : 1.5, 0.9);
+    ctx.setLineDash([]);
+    ctx.font = "600 11px system-ui, sans-serif";
+    ctx.textAlign = "center";
+    ctx.lineWidth = 3;
+    ctx.strokeStyle = colours.halo;
+    ctx.strokeText(zone.name, (west + east) / 2, north - 5);
+    ctx.fillStyle = colours.zone;
+    ctx.fillText(zone.name, (west + east) / 2, north - 5);
+    ctx.textAlign = "start";
+  }
+
+  /** The track of the open story: before, the abnormal part, after; with hours along it. */
+  #focus(ctx, at, { track, from, until, silence, partner }) {
+    const { colours } = this;
+    if (partner?.length) {
+      ctx.beginPath();
+      trail(ctx, at, partner.flatMap(([t, lat, lon]) => [t, mercX(lon), mercY(lat)]));
+      ctx.setLineDash([7, 3]);
+      stroke(ctx, colours.normal, 2, 0.9);
+      ctx.setLineDash([]);
+    }
     const points = track.map(([t, lat, lon]) => [t, mercX(lon), mercY(lat)]);
     const part = (t0, t1) => points.filter(([t]) => t >= t0 && t <= t1).flat();
     for (const [flat, colour, width, dash] of [
@@ -318,6 +381,10 @@ export class Chart {
       ctx.setLineDash(dash);
       stroke(ctx, colour, width, 1);
       ctx.setLineDash([]);
+    }
+    if (silence) {
+      const before = points.findLast(([t]) => t <= from), after = points.find(([t]) => t >= until);
+      if (before) unheard(ctx, at, until > from && after ? [...before, ...after] : before, colours, 1);
     }
     ctx.font = "10.5px system-ui, sans-serif";
     let last = null;
@@ -371,6 +438,24 @@ function stroke(ctx, colour, width, alpha) {
   ctx.lineWidth = width;
   ctx.stroke();
   ctx.globalAlpha = 1;
+}
+
+/** Where a ship was not heard: a dashed line from its last place to where it was heard again, a dashed ring while it was not. */
+function unheard(ctx, at, flat, colours, alpha) {
+  const n = flat.length, [x0, y0] = at(flat[1], flat[2]), [x1, y1] = at(flat[n - 2], flat[n - 1]);
+  for (const [colour, width] of [[colours.halo, 5], [colours.abnormal, 2.5]]) {
+    ctx.beginPath();
+    if (n > 3 && Math.hypot(x1 - x0, y1 - y0) > 2) {
+      ctx.moveTo(x0, y0);
+      ctx.lineTo(x1, y1);
+    } else {
+      ctx.moveTo(x0 + 16, y0);
+      ctx.arc(x0, y0, 16, 0, 7);
+    }
+    ctx.setLineDash([7, 6]);
+    stroke(ctx, colour, width, alpha);
+  }
+  ctx.setLineDash([]);
 }
 
 /** A line through [t, x, y, ...], and on to a ship's last position; broken where no ship can have sailed it. */

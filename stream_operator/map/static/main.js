@@ -15,6 +15,7 @@ import { alertName, cause, course, date, hms, isOpen, openAt, knots, mmsiText, p
 import { showCondition } from "./banner.js";
 import { setUpTheme } from "./theme.js";
 import { View } from "./view.js";
+import { ZoneList } from "./zones.js";
 
 const AT_REST_KN = 0.5; // as the sample rule for moored ships
 const FADE_S = 3 * 3600; // the abnormal part of a closed alert stays on the map for so long
@@ -70,8 +71,24 @@ const scene = {
       if (a.challenger || a.status === "retracted" || a.segment_start.t > clock.time) continue;
       if (!scene.stands(a) && clock.time - a.abnormal_until > FADE_S) continue;
       if (focus?.kind === "alert" && focus.id === a.alert_id) continue; // its story draws it
-      yield { trail: clock.live ? a.trail : upTo(a.trail, clock.t), open: scene.stands(a), faint: focus !== null };
+      yield { trail: clock.live ? a.trail : upTo(a.trail, clock.t), open: scene.stands(a), faint: focus !== null, silence: a.alert_type === "silence" };
     }
+  },
+  /** Where pairs of ships meet: the place of their mark. */
+  *meetings(now) {
+    for (const a of sea.alerts.values()) {
+      if (a.alert_type !== "meeting" || a.status === "retracted" || a.segment_start.t > clock.time) continue;
+      const open = scene.stands(a);
+      if (!open && clock.time - a.abnormal_until > FADE_S) continue;
+      const pair = clock.live && open ? [a.vessel, a.other].map((m) => sea.ships.get(m)).filter(Boolean).map((s) => sea.at(s, now)) : [];
+      const trail = clock.live ? a.trail : upTo(a.trail, clock.t);
+      if (pair.length === 2) yield { x: (pair[0][0] + pair[1][0]) / 2, y: (pair[0][1] + pair[1][1]) / 2, open };
+      else if (trail.length) yield { x: trail[trail.length - 2], y: trail[trail.length - 1], open };
+    }
+  },
+  /** Zones that are watched at the time that is shown, and are not switched off. */
+  *zones() {
+    for (const z of zones.shown(clock.time)) yield z;
   },
 };
 
@@ -87,11 +104,12 @@ function abnormalAt(t) {
   const out = new Set();
   for (const a of sea.alerts.values()) {
     if (a.challenger || a.status === "retracted") continue;
-    if (a.segment_start.t <= t && (t <= a.abnormal_until || (isOpen(a) && t <= sea.now))) out.add(a.vessel);
+    if (a.segment_start.t <= t && (t <= a.abnormal_until || (isOpen(a) && t <= sea.now))) for (const m of [a.vessel, a.other]) if (m !== null) out.add(m);
   }
   return out;
 }
 
+const zones = new ZoneList(sea, () => chart.tracksChanged());
 const chart = new Chart($("canvas"), [$("crowd"), $("above")], view, new Ground(), scene);
 const list = new AlertList(sea, scene, { open: (id) => openAlert(id) });
 const story = new Story({
@@ -139,6 +157,7 @@ function everySecond() {
   $("clock-date").textContent = t ? `UTC · ${date(t)}` : "";
   legend.show(countStates());
   list.refresh();
+  if (zones.refresh(t)) chart.tracksChanged();
   clock.marks(chart.colours);
   const open = [...sea.alerts.values()].filter((a) => isOpen(a) && !a.challenger).length;
   document.title = open ? `(${open}) MultitaskAIS` : "MultitaskAIS";
@@ -251,7 +270,7 @@ async function tell(kind, id, fly) {
   if (turn !== asked) return;
   if (kind === "alert") {
     const a = told.alert;
-    focus = { kind, id, mmsi: Number(a.mmsi), track: told.track, from: a.segment_start.t, until: a.abnormal_until, key: storyKey(a) };
+    focus = { kind, id, mmsi: Number(a.mmsi), track: told.track, from: a.segment_start.t, until: a.abnormal_until, silence: a.alert_type === "silence", partner: told.partner_track, key: storyKey(a) };
     if (!focus.track.length) focus.track = [a.segment_start, a.segment_end].filter((p) => p.lat !== null).map((p) => [p.t, p.lat, p.lon]);
     story.showAlert(told);
     list.select(id);
@@ -399,4 +418,4 @@ new ResizeObserver(() => {
 }).observe($("stage"));
 
 // For tests and for support: what the page knows, read only in intent.
-window.map = { sea, view, chart, clock, past, link, hands, list };
+window.map = { sea, view, chart, clock, past, link, hands, list, zones, scene };

@@ -53,6 +53,8 @@ export class Sea {
     this.health = null;
     this.hours = 24;
     this.version = 0; // of the alerts
+    this.zones = []; // {name, rule, severity, from, to, rings}, rings of [x, y]
+    this.stations = []; // events of stations, oldest first
   }
 
   /** A snapshot replaces everything. */
@@ -65,6 +67,7 @@ export class Sea {
       if (ship) ship.tail = unpackPath(steps);
     }
     for (const a of state.alerts) this.#alert(a);
+    this.#marks(state);
     this.#head(state);
   }
 
@@ -75,8 +78,16 @@ export class Sea {
     for (const mmsi of delta.gone) this.ships.delete(mmsi);
     for (const a of delta.alerts) if (this.#alert(a)) fresh.push(a.alert_id);
     for (const id of delta.gone_alerts) this.#drop(id);
+    this.#marks(delta);
     this.#head(delta);
     return fresh;
+  }
+
+  /** Zones and events of stations come only when they have changed. */
+  #marks(message) {
+    if (message.stations) this.stations = message.stations;
+    if (message.zones)
+      this.zones = message.zones.map((z) => ({ ...z, rings: z.rings.map((ring) => ring.map(([lon, lat]) => [mercX(lon), mercY(lat)])) }));
   }
 
   #head(message) {
@@ -119,6 +130,7 @@ export class Sea {
     this.#count(before, -1);
     a.trail = unpackPath(a.path);
     a.vessel = Number(a.mmsi);
+    a.other = a.partner ? Number(a.partner.mmsi) : null;
     this.alerts.set(a.alert_id, a);
     this.#count(a, 1);
     this.version++;
@@ -132,7 +144,8 @@ export class Sea {
   }
 
   #count(a, by) {
-    if (a && isOpen(a) && !a.challenger) this.openOf.set(a.vessel, (this.openOf.get(a.vessel) || 0) + by);
+    if (a && isOpen(a) && !a.challenger)
+      for (const mmsi of [a.vessel, a.other]) if (mmsi !== null) this.openOf.set(mmsi, (this.openOf.get(mmsi) || 0) + by);
   }
 
   /** Index into STATES, or GONE. An open alert is shown as abnormal also when the ship has gone silent. */
@@ -144,7 +157,7 @@ export class Sea {
 
   /** The alerts of a ship, newest first. */
   alertsOf(mmsi) {
-    return [...this.alerts.values()].filter((a) => a.vessel === mmsi).sort((a, b) => b.first_decided_at - a.first_decided_at);
+    return [...this.alerts.values()].filter((a) => a.vessel === mmsi || a.other === mmsi).sort((a, b) => b.first_decided_at - a.first_decided_at);
   }
 }
 

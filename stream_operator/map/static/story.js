@@ -1,7 +1,7 @@
 // The panel that shows one alert, or one ship.
 import { $, el } from "./dom.js";
 import { bars, missingSteps, scoreChart } from "./plots.js";
-import { ANSWERS, alertName, cause, course, isOpen, kind, knots, mmsiText, number, position, reason, shipClass, shipName, span, stamp } from "./text.js";
+import { ANSWERS, alertName, cause, course, isOpen, kind, knots, mmsiText, number, position, reason, rule, shipClass, shipName, span, stamp } from "./text.js";
 
 const SHARE = { lat: "latitude", lon: "longitude", sog: "speed", cog: "course" };
 
@@ -60,6 +60,8 @@ export class Story {
         a.first_decided_at !== a.decided_at && ["First raised", stamp(a.first_decided_at)],
         ["Abnormal part", `${stamp(a.segment_start.t)} to ${stamp(a.abnormal_until)} (${span(a.abnormal_until - a.segment_start.t)})${isOpen(a) ? ", goes on" : ""}`],
         a.segment_start.lat !== null && ["From", position(a.segment_start.lat, a.segment_start.lon)],
+        a.partner && ["With", `${alertName(a.partner)} (${shipClass(a.partner.ship_type ?? -1)}, MMSI ${mmsiText(a.partner.mmsi)})`],
+        a.zone && ["Zone", `${a.zone.name}: ${rule(a.zone.rule)}`],
         a.segment_end.lat !== null && ["To", position(a.segment_end.lat, a.segment_end.lon)],
         ["Score", a.score === null ? "–" : `${number(a.score)} × the threshold`],
         ["NFA", a.log10_nfa === null ? "none: decided by the score alone" : `10^${a.log10_nfa.toFixed(1)}: by chance ${number(10 ** a.log10_nfa, 2)} such stretches are expected`],

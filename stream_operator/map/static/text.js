@@ -66,14 +66,24 @@ export const SHIP_CLASSES = ["fishing", "tug or tow", "pleasure", "passenger", "
 
 const CAUSES = {
   jump: "Jump", contradiction: "Contradicts itself", drift: "Drifting", loitering: "Loitering",
-  out_of_place: "Out of place", speed: "Unusual speed", course: "Unusual course", identity_conflict: "Two ships, one MMSI",
+  out_of_place: "Out of place", silence: "Gone silent", speed: "Unusual speed", course: "Unusual course", identity_conflict: "Two ships, one MMSI",
 };
-export const cause = (a) => CAUSES[a.cause] || sentence(a.cause || a.alert_type);
+export function cause(a) {
+  if (a.alert_type === "meeting" && a.partner) return `Meeting with ${alertName(a.partner)}`;
+  if (a.alert_type === "zone" && a.zone) return `Zone ${a.zone.name}`;
+  return CAUSES[a.cause] || sentence(a.cause || a.alert_type);
+}
 export const kind = (alertType) => ({ abnormal: "abnormal track", identity_conflict: "identity conflict" })[alertType] || String(alertType).replaceAll("_", " ");
 function sentence(s) {
   s = String(s).replaceAll("_", " ");
   return s.charAt(0).toUpperCase() + s.slice(1);
 }
+
+const RULES = {
+  enter: "no entry", leave: "not to be left", slower: "not slower than its limit", faster: "not faster than its limit", stop: "no stopping",
+  anchor: "no anchoring", cable_corridor: "neither slow nor at anchor",
+};
+export const rule = (r) => RULES[r] || sentence(r);
 
 const REASONS = {
   too_short: "track too short yet", moored: "moored or at anchor", outside_region: "outside the model's region",
