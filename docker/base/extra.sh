@@ -8,7 +8,7 @@ build=
 if [ -n "${3:-}" ]; then
     # Its build tools are locked too: an isolated build would fetch them unchecked.
     $pip install --require-hashes --only-binary :all: --target /build-tools -r build.lock
-    build="--no-binary $3 --no-build-isolation"
+    build="--no-binary $3 --no-build-isolation --use-pep517"
 fi
 touch /before
 # shellcheck disable=SC2086  # one word an option

@@ -1,1 +1,5 @@
-"""The engine: one deterministic fold over the log of one partition, live and in batch."""
+"""The engine: one deterministic function from the log of one partition to alerts and verdicts, live and in batch.
+
+``engine.py``: what happens to a report. ``rollout.py``: which model is active for a sample. ``judging.py``: which samples are
+scored together. ``state.py``, ``rows.py``: state as bytes. ``batch.py``: an archive. ``fleet.py``: all ships together.
+"""

@@ -1,4 +1,6 @@
-"""The clock of one partition: how far its log has come, and which reports cannot be dated right.
+"""The watermark of one partition: how far its log has come, and which reports cannot be dated right (``future``, ``behind``).
+
+Whether a report is too late for its own vessel (``late``) is decided in ``tracker.py``.
 
 The clock is the greatest accepted time. Two states:
 

@@ -224,6 +224,15 @@ def test_the_walk_of_a_report_names_functions_where_they_are():
         assert not missing, f"{file} has no {function}"
 
 
+def test_the_files_that_a_package_names_in_its_docstring_exist():
+    named = 0
+    for package in (f for f in sources() if f.name == "__init__.py"):
+        for file in re.findall(r"``([\w/]+(?:\.py|/))``", ast.get_docstring(ast.parse(package.read_text())) or ""):
+            named += 1
+            assert (package.parent / file).exists() or (ROOT / file).exists(), f"{name(package)} names {file}"
+    assert named > 40
+
+
 def identifiers() -> set[str]:
     """Every class, function, method and module-level constant of the product."""
     found: set[str] = set()
