@@ -7,7 +7,6 @@ a trainer that was stopped for longer than its lease publishes nothing.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import logging
@@ -28,6 +27,7 @@ from multitaskais.errors import StoreError, StoreUnavailable
 from multitaskais.model.reference import Reference
 from multitaskais.model.store import ModelStore
 
+from .child import dying_with_parent
 from .database import DatabaseAway
 from .jobs import Claim, Jobs
 
@@ -35,7 +35,6 @@ log = logging.getLogger("multitaskais.web")
 
 IDLE_S = 0.5  # between two looks for a job
 CHECKPOINT = Path("model") / "training" / "checkpoint.npz"
-PR_SET_PDEATHSIG = 1
 
 Command = Callable[[Claim, Path], list[str]]
 
@@ -147,7 +146,7 @@ class Trainer:
         """The child's exit code and last line; None when we are told to stop. Raises ``JobLost`` and ``DatabaseAway``."""
         every = self._jobs.lease_s / 3
         with (folder / "output.txt").open("wb") as out:
-            child = subprocess.Popen(self._command(claim, folder), stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=_die_with_parent)  # fmt: skip
+            child = subprocess.Popen(self._command(claim, folder), stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=dying_with_parent())  # fmt: skip
         kept_until = time.monotonic() + self._jobs.lease_s
         try:
             while True:
@@ -227,10 +226,6 @@ class Trainer:
             self._store.remove_checkpoints(claim.conf_key[:32])
         except StoreError as e:
             log.warning("job %s: its checkpoints were not removed: %s", claim.id, e)
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _progress(folder: Path, conf: dict[str, Any]) -> tuple[float | None, str | None]:

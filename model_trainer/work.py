@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,11 @@ import numpy as np
 
 from multitaskais.ais.archives import read_reports
 from multitaskais.config import Region
-from multitaskais.errors import ConfigError, InputError, MultitaskAISError
+from multitaskais.errors import ConfigError, InputError
 from multitaskais.records import REPORT_DTYPE
 from multitaskais.simulate.archive import write_parquet
+
+from .child import StepFailed, multitaskais
 
 DAY_S = 86400.0
 BETTER_AUROC = 0.01  # less is noise between seeds of the injected anomalies
@@ -31,10 +32,6 @@ SHARES = {
     "inject": 0.85,
     "evaluate": 1.0,
 }  # of the way, at the end of each step
-
-
-class StepFailed(MultitaskAISError):
-    """A command of a step left with an error; the message is its last line."""
 
 
 def main(folder: Path) -> int:
@@ -60,14 +57,14 @@ def run(conf: dict[str, Any], folder: Path) -> dict[str, Any]:
     if train["steps"] and "vrnn" in (calibrate["detectors"] or ["vrnn"]):
         report_progress(folder, SHARES["read"], "train")
         more = [x for k in ("steps", "seed", "latent", "hidden", "val_every") if train[k] is not None for x in (f"--{k.replace('_', '-')}", str(train[k]))]  # fmt: skip
-        command("train", str(tracks), *box, "--out", str(model), "--resume", *more)
+        multitaskais("train", str(tracks), *box, "--out", str(model), "--resume", *more)
     report_progress(folder, SHARES["train"], "calibrate")
     more = [] if calibrate["budget"] is None else ["--budget", str(calibrate["budget"])]
     more += ["--detectors", ",".join(calibrate["detectors"])] if calibrate["detectors"] else []
-    command("calibrate", str(tracks), *box, "--model", str(model), "--name", conf["publish"]["name"], *more)
+    multitaskais("calibrate", str(tracks), *box, "--model", str(model), "--name", conf["publish"]["name"], *more)
     report_progress(folder, SHARES["calibrate"], "inject")
     test = conf["evaluate"]
-    command("inject", str(tracks), *box, "--seed", str(test["seed"]), "--per-kind", str(test["per_kind"]), "--split", "test", "--out", str(held_out))  # fmt: skip
+    multitaskais("inject", str(tracks), *box, "--seed", str(test["seed"]), "--per-kind", str(test["per_kind"]), "--split", "test", "--out", str(held_out))  # fmt: skip
     report_progress(folder, SHARES["inject"], "evaluate")
     figures = evaluate(model, held_out, folder / "evaluation", "--card")
     latest = folder / "latest"  # the version that answers now, put there by the trainer where there is one
@@ -92,16 +89,8 @@ def read(conf: dict[str, Any], region: Region, into: Path) -> None:
     part_file.rename(into)
 
 
-def command(*words: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "multitaskais", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True)  # fmt: skip
-    sys.stderr.write(done.stderr)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise StepFailed(f"{words[0]}: {lines[-1]}")
-
-
 def evaluate(model: Path, labelled: Path, out: Path, *more: str) -> dict[str, float]:
-    command("evaluate", str(labelled), "--model", str(model), "--out", str(out), "--no-plots", *more)
+    multitaskais("evaluate", str(labelled), "--model", str(model), "--out", str(out), "--no-plots", *more)
     fused = json.loads((out / "report.json").read_text())["fused"]
     names = ("auroc", "average_precision", "recall_at_5pct", "clean_flagged", "alerts_per_vessel_day")
     return {k: fused[k] for k in names if isinstance(fused.get(k), int | float) and math.isfinite(fused[k])}

@@ -13,7 +13,9 @@ from .. import __version__
 from ..command import CommandParser
 from ..errors import MultitaskAISError
 
-COMMANDS = ("decode", "simulate", "train", "calibrate", "detect", "inject", "evaluate", "region", "store")
+# Commands of packages that stand on the core and come with it: their modules are looked up when they are asked for.
+ELSEWHERE = {"pipeline": "model_trainer.pipeline.command"}
+COMMANDS = ("decode", "simulate", "train", "calibrate", "detect", "inject", "evaluate", "region", "store", *ELSEWHERE)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     wanted = [a for a in argv if a in COMMANDS][:1] or COMMANDS
     for name in COMMANDS:
         if name in wanted:
-            importlib.import_module(f".{name}", __package__).add_parser(subparsers)
+            importlib.import_module(ELSEWHERE.get(name, f".{name}"), __package__).add_parser(subparsers)
         else:
             subparsers.add_parser(name)
     args = parser.parse_args(argv)

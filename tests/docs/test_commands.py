@@ -22,6 +22,7 @@ from stream_operator.__main__ import main as operator
 ROOT = Path(__file__).resolve().parents[2]
 CORE = [(c,) for c in COMMANDS] + [("region", "list"), ("region", "new")]
 CORE += [("store", action) for action in ("push", "list", "pull", "withdraw", "prune")]
+CORE += [("pipeline", action) for action in ("run", "step", "runs", "show", "graph", "schema")]
 LIVE = [(c,) for c in ("worker", "settings", *MODULES)]
 PROGRAMS = {"multitaskais": multitaskais, "python -m stream_operator": operator}
 ALL = [("multitaskais", c) for c in CORE] + [("python -m stream_operator", c) for c in LIVE]
@@ -75,7 +76,9 @@ def test_the_example_uses_options_that_there_are(call, program, command):
 
 @every_command
 def test_an_unknown_option_is_named_in_one_line(call, program, command):
-    needed = {"region": ["list"], "store": ["list"], "zones": ["list"]}.get(" ".join(command), [])
+    needed = {"region": ["list"], "store": ["list"], "pipeline": ["schema"], "zones": ["list"]}.get(
+        " ".join(command), []
+    )
     assert "--no-such-thing" in told(
         call(program, *command, *needed, *required(call, program, command), "--no-such-thing")
     )
@@ -116,6 +119,11 @@ WRONG = [
     ("multitaskais", "evaluate nothing-here --model brittany --out x", "nothing-here"),
     ("multitaskais", "region new here --box 2 1 0 1 --tracks a --out x", "lat"),
     ("multitaskais", "region", "ACTION"),
+    ("multitaskais", "pipeline run nothing.toml", "nothing.toml"),
+    ("multitaskais", "pipeline step train --conf-env NOTHING", "NOTHING"),
+    ("multitaskais", "pipeline show 123", "pipeline runs"),
+    ("multitaskais", "pipeline graph 123 --to x.png", "pipeline runs"),
+    ("multitaskais", "pipeline runs --database oracle://x", "oracle"),
     ("python -m stream_operator", "worker --settings nothing.toml", "nothing.toml"),
     ("python -m stream_operator", "topics --settings nothing.toml", "nothing.toml"),
     ("python -m stream_operator", "topics --partitions many", "many"),

@@ -27,7 +27,7 @@ _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.S | re.M)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
 _COMMAND = re.compile(
-    r"(?:^|[\s`'(\"$])(multitaskais (?!(?:import|as)\b)(?:(?:region|store) (?=new|list|push|pull|withdraw|prune))?[a-z]+|python -m (?:stream_operator|tracks_builder|benchmarks|score_server|model_trainer)(?:\.\w+)?(?: [a-z]+)?)(?![\w.])([^`\n]*)"
+    r"(?:^|[\s`'(\"$])(multitaskais (?!(?:import|as)\b)(?:(?:region|store|pipeline) (?=new|list|push|pull|withdraw|prune|run|step|show|graph|schema|dags))?[a-z]+|python -m (?:stream_operator|tracks_builder|benchmarks|score_server|model_trainer)(?:\.\w+)?(?: [a-z]+)?)(?![\w.])([^`\n]*)"
 )
 _OPTION = re.compile(r"(?<=\s)--[a-z][a-z-]*")
 _METRIC = re.compile(r"\bmultitaskais_[a-z_]+\b")

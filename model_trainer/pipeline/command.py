@@ -1,0 +1,228 @@
+"""``multitaskais pipeline run|step|runs|show|graph|schema``: from archive to published model as steps that are done once.
+
+Outputs and, unless DATABASE_URL or --database names another, the database are below --out (PIPELINE_OUT, default out/pipeline).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multitaskais.errors import ConfigError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from .results import Results
+    from .runner import Outcome
+
+DIALECTS = ("sqlite", "mysql", "mariadb", "postgresql")
+DATABASE_FILE = "pipeline.db"
+DIGESTS_FILE = ".digests.json"
+REFUSED, WRONG, AGAIN, NOTHING_TO_DO = 1, 2, 75, 99
+EXIT_CODES = (
+    "exit codes: 0 done, 1 done and the answer is no (the model was not accepted), 2 wrong use or wrong input (one line says what to do),"
+    "\n75 database or store do not answer: try again, 99 (`step` only) nothing to do, 130 interrupted"
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    p = subparsers.add_parser(
+        "pipeline",
+        help="archive -> published model, by steps that are done once",
+        description=__doc__,
+        epilog="example: multitaskais pipeline run conf.toml",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        exit_codes=EXIT_CODES,
+    )
+    actions = p.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, help_: str, example: str) -> argparse.ArgumentParser:
+        a = actions.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".",
+                               epilog=f"example: multitaskais pipeline {example}", exit_codes=EXIT_CODES)  # fmt: skip
+        a.set_defaults(run=run)
+        if name != "schema":
+            a.add_argument(
+                "--out", type=Path, metavar="DIR", help="where outputs are (PIPELINE_OUT, default out/pipeline)"
+            )
+            a.add_argument("--database", metavar="URL", help=f"DATABASE_URL (default sqlite:///DIR/{DATABASE_FILE})")
+        return a
+
+    do = action("run", "do what is not done yet", "run conf.toml --set calibrate.budget=0.02")
+    do.add_argument("conf", type=Path, metavar="CONF", help="TOML or JSON: region, archive, a table for each step")
+    do.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="in the place of what CONF says, such as calibrate.budget=0.02")  # fmt: skip
+    do.add_argument("--force", action="append", default=[], metavar="STEP", help="do this step again")
+    do.add_argument("--dry-run", action="store_true", help="show what would be done and why, and do nothing")
+    do.add_argument("--json", action="store_true", help="print one JSON object")
+    one = action("step", "do one step, as a scheduler calls it", "step train --conf conf.toml")
+    one.add_argument("step", metavar="STEP")
+    where = one.add_mutually_exclusive_group()
+    where.add_argument("--conf", type=Path, metavar="CONF", help="as for run")
+    where.add_argument("--conf-env", metavar="VARIABLE", help="an environment variable that holds it as JSON")
+    one.add_argument("--force", action="store_true", help="do it again")
+    runs = action("runs", "the runs, the newest first", "runs --json")
+    runs.add_argument("--json", action="store_true", help="one JSON object a run")
+    show = action("show", "the steps of a run: state, times, why", "show 2b0b6fa5")
+    show.add_argument("id", metavar="RUN", help="its id, or the first digits of it")
+    show.add_argument("--json", action="store_true", help="print one JSON object")
+    graph = action("graph", "a picture of a run's steps with states and times", "graph 2b0b6fa5 --to run.html")
+    graph.add_argument("id", metavar="RUN", help="its id, or the first digits of it")
+    graph.add_argument("--to", type=Path, required=True, metavar="FILE", help="FILE.svg, or FILE.html with a table")
+    schema = action("schema", "print the tables as SQL", "schema --dialect mysql")
+    schema.add_argument("--dialect", choices=DIALECTS, default="sqlite", help="default: sqlite")
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        from ..database import DatabaseAway
+    except ImportError as e:
+        raise ConfigError(f"multitaskais pipeline needs SQLAlchemy ({e}): pip install 'multitaskais[jobs]'") from None
+    actions = {"run": _run, "step": _step, "runs": _runs, "show": _show, "graph": _graph, "schema": _schema}
+    try:
+        return actions[args.action](args)
+    except (DatabaseAway, StoreUnavailable) as e:
+        print(f"multitaskais pipeline {args.action}: {e}", file=sys.stderr)
+        return AGAIN
+
+
+def _out(args: argparse.Namespace) -> Path:
+    return args.out or Path(_environment("PIPELINE_OUT") or "out/pipeline")
+
+
+def _environment(name: str) -> str | None:
+    return os.environ.get(f"MULTITASKAIS_{name}") or os.environ.get(name)
+
+
+def _results(args: argparse.Namespace, make: bool) -> Results:
+    """``make`` false: a SQLite file that is not there is not made."""
+    from ..database import Database
+    from .results import Results
+
+    url = args.database or _environment("DATABASE_URL")
+    if url is None:
+        file = (_out(args) / DATABASE_FILE).absolute()
+        if make:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        url = f"sqlite:///{file}"
+    if not make and url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file():
+        url = "sqlite://"
+    lease = _environment("LEASE_S")
+    try:
+        return Results(Database(url), **({"lease_s": float(lease)} if lease else {}))
+    except ValueError:
+        raise ConfigError(f"LEASE_S={lease}: must be a number of seconds") from None
+
+
+def _run(args: argparse.Namespace) -> int:
+    from . import conf
+    from .keys import FileDigests
+    from .runner import Runner, print_line
+
+    checked, steps = conf.read(args.conf, args.set)
+    results = _results(args, make=not args.dry_run)
+    files = FileDigests(_out(args) / DIGESTS_FILE)
+    runner = Runner(checked, steps, results, _out(args), files, print_line)
+    if args.dry_run:
+        planned = runner.plan(args.force)
+        if args.json:
+            print(json.dumps({"steps": [_as_dict(o) for o in planned]}))
+        else:
+            print(_table(planned))
+        return 0
+    run_id, ended = runner.run(args.force)
+    state = "done" if len(ended) == len(steps) and ended[-1].state in ("done", "skipped") else ended[-1].state
+    if args.json:
+        print(json.dumps({"run": run_id, "state": state, "steps": [_as_dict(o) for o in ended]}))
+    else:
+        print(_table(ended))
+        print(f"run {run_id}: {state}; outputs in {_out(args)}")
+    if state == "failed":
+        print(f"multitaskais pipeline run: {ended[-1].step}: {ended[-1].why}", file=sys.stderr)
+    return {"done": 0, "refused": REFUSED}.get(state, WRONG)
+
+
+def _step(args: argparse.Namespace) -> int:
+    from . import conf
+    from .keys import FileDigests
+    from .runner import Runner, print_line
+
+    if args.conf_env is not None:
+        text = os.environ.get(args.conf_env)
+        if text is None:
+            raise ConfigError(f"--conf-env {args.conf_env}: there is no such environment variable")
+        checked, steps = conf.of(conf.parse_json(text, args.conf_env), args.conf_env)
+    elif args.conf is not None:
+        checked, steps = conf.read(args.conf)
+    else:
+        raise ConfigError("give the configuration: --conf FILE, or --conf-env VARIABLE")
+    results = _results(args, make=True)
+    files = FileDigests(_out(args) / DIGESTS_FILE)
+    run_id, outcome = Runner(checked, steps, results, _out(args), files, print_line).step(args.step, args.force)
+    print(f"{_table([outcome])}\nrun {run_id}")
+    if outcome.state == "failed":
+        print(f"multitaskais pipeline step: {outcome.step}: {outcome.why}", file=sys.stderr)
+    return {"done": 0, "skipped": NOTHING_TO_DO, "refused": REFUSED}.get(outcome.state, WRONG)
+
+
+def _runs(args: argparse.Namespace) -> int:
+    for r in _results(args, make=False).runs():
+        if args.json:
+            print(json.dumps(r))
+        else:
+            ended = (r["datetime_finished"] or "")[:19].replace("T", " ")
+            print(f"{r['run']}  {r['pipeline']:<12} {r['state']:<12} {r['datetime_started'][:19].replace('T', ' ')}  {ended:<19}  {r['host']}")  # fmt: skip
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    r = _one_run(args)
+    if args.json:
+        print(json.dumps(r))
+        return 0
+    print(f"run {r['run']}: {r['pipeline']}, {r['state']}, begun {r['datetime_started']}, {r['attempts']} times, on {r['host']}")  # fmt: skip
+    for s in r["steps"]:
+        took = "" if s["seconds"] is None else f"{s['seconds']:.1f} s"
+        print(f"{s['step']:<20} {s['state']:<8} {took:>10}  {s['why'] or ''}".rstrip())
+        if s["output"]:
+            print(f"{'':<20} {s['output']}")
+    return 0
+
+
+def _graph(args: argparse.Namespace) -> int:
+    from . import graph
+
+    r = _one_run(args)
+    if args.to.suffix not in (".svg", ".html"):
+        raise ConfigError(f"--to {args.to}: the name must end in .svg or .html")
+    try:
+        args.to.write_text(graph.svg(r) if args.to.suffix == ".svg" else graph.html(r))
+    except OSError as e:
+        raise ConfigError(f"--to {args.to}: {e.strerror}") from None
+    print(args.to)
+    return 0
+
+
+def _schema(args: argparse.Namespace) -> int:
+    from .results import ddl
+
+    print(ddl(args.dialect))
+    return 0
+
+
+def _one_run(args: argparse.Namespace) -> dict[str, Any]:
+    found = _results(args, make=False).run(args.id)
+    if len(found) != 1:
+        what = "several runs begin" if found else "no run begins"
+        raise ConfigError(f"{what} with {args.id!r}: `multitaskais pipeline runs` lists them")
+    return found[0]
+
+
+def _as_dict(o: Outcome) -> dict[str, Any]:
+    return {"step": o.step, "state": o.state, "why": o.why, "seconds": round(o.seconds, 3), "output": None if o.folder is None else str(o.folder)}  # fmt: skip
+
+
+def _table(outcomes: list[Outcome]) -> str:
+    width = max(len(o.step) for o in outcomes)
+    return "\n".join(f"{o.step:<{width}}  {o.state:<8} {o.seconds:8.2f} s  {o.why}" for o in outcomes)

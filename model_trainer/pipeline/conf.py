@@ -1,0 +1,201 @@
+"""What a pipeline is made from: ``CONF.toml`` or the same as JSON. Every value is checked before anything runs.
+
+Each step owns the table of its name; the step's ``settings`` say what may stand there.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from multitaskais.config import Region
+from multitaskais.errors import ConfigError
+
+from .step import Conf, Step
+from .steps.accept import Accept
+from .steps.calibrate import Calibrate
+from .steps.detect import Detect
+from .steps.evaluate import Evaluate
+from .steps.inject import Inject
+from .steps.publish import Publish
+from .steps.samples import Samples
+from .steps.tracks import Tracks
+from .steps.train import Train
+
+GROUP = "multitaskais.steps"  # entry points of steps of your own
+PIPELINES: dict[str, tuple[type[Step], ...]] = {
+    "train": (Tracks, Samples, Train, Calibrate, Inject, Evaluate, Accept, Publish),
+    "test": (Tracks, Samples, Inject, Evaluate, Accept),
+    "detect": (Detect,),
+}
+ON_REQUEST = (Publish,)  # is done when its table is there
+
+
+class Common(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The values outside of tables.
+
+    Attributes:
+        pipeline: which steps.
+        region: name of a preset, or a JSON file.
+        archive: files, folders, patterns.
+        last_days: only the newest days of the archive, by its own newest report.
+    """
+
+    pipeline: str = "train"
+    region: Annotated[str, Meta(min_length=1)] = ""
+    archive: Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)]
+    last_days: Annotated[float, Meta(gt=0, le=100_000)] | None = None
+
+
+@lru_cache
+def own_steps() -> Mapping[str, type[Step]]:
+    """Kind -> class of the steps that other packages bring. Raises ``ConfigError`` when one is not a step."""
+    found: dict[str, type[Step]] = {}
+    for point in entry_points(group=GROUP):
+        try:
+            step = point.load()
+        except Exception as e:
+            raise ConfigError(f"the step {point.name!r} of {point.value} cannot be loaded ({type(e).__name__}: {e}): repair or uninstall its package") from None  # fmt: skip
+        if not (isinstance(step, type) and issubclass(step, Step)) or step.kind != point.name:
+            raise ConfigError(f"{point.value}: the entry point {point.name!r} of {GROUP} must name a Step of that kind")
+        found[point.name] = step
+    return found
+
+
+def of(values: Any, where: str) -> tuple[Conf, list[Step]]:
+    """Configuration and steps, in the order in which they are done. Raises ``ConfigError``, in one line that begins with ``where``."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where}: must be a table of values, not {type(values).__name__}")
+    outside = {f.encode_name for f in msgspec.structs.fields(Common)}
+    common = _converted({k: v for k, v in values.items() if k in outside}, Common, where, "")
+    if common.pipeline not in PIPELINES:
+        raise ConfigError(f"{where}: no pipeline {common.pipeline!r}; there are: {', '.join(PIPELINES)}")
+    given = {k: v for k, v in values.items() if k not in outside}
+    kinds: dict[str, type[Step]] = {s.kind: s for s in PIPELINES[common.pipeline]}
+    own = {k: s for k, s in own_steps().items() if k in given and k not in kinds} if given.keys() - kinds.keys() else {}
+    known = kinds | ({Calibrate.kind: Calibrate} if common.pipeline == "test" else {})
+    if unknown := sorted(given.keys() - known.keys() - own.keys()):
+        raise ConfigError(f"{where}: {unknown[0]!r} is no value and no step of the pipeline {common.pipeline!r}; there are: {', '.join([*sorted(outside), *kinds, *own_steps()])}")  # fmt: skip
+    steps = {k: s() for k, s in kinds.items() if s not in ON_REQUEST or k in given} | {k: s() for k, s in own.items()}
+    tables = {}
+    for kind, step in steps.items():
+        tables[kind] = _converted(given.get(kind, {}), step.settings, where, kind)
+    if "train" in steps or common.pipeline == "test":
+        if not common.region:
+            raise ConfigError(f"{where}: `region` is missing: the name of a preset, or a JSON file")
+        region = Region.load(common.region)
+    else:
+        region = Region.load("global")
+    if common.pipeline == "test" and not tables["evaluate"].model:
+        raise ConfigError(f"{where}: the pipeline 'test' needs [evaluate] model = a model's name, folder or store:NAME")
+    if common.pipeline == "train" and tables["evaluate"].model:
+        raise ConfigError(f'{where}: evaluate.model belongs to pipeline = "test"; this one evaluates what it makes')
+    if "publish" in tables:
+        tables["publish"] = msgspec.structs.replace(tables["publish"], store=tables["publish"].url)
+    archive = tuple(_absolute(p, where) for p in common.archive)
+    plain = msgspec.to_builtins(common) | {"archive": list(archive), "region": region.to_dict()}
+    plain |= {k: msgspec.to_builtins(t) for k, t in tables.items()}
+    return Conf(common.pipeline, region, archive, common.last_days, tables, plain), ordered(list(steps.values()), where)
+
+
+def ordered(steps: Sequence[Step], where: str) -> list[Step]:
+    """Each after those that it names; of several that may be next, the first given. Raises ``ConfigError`` for a circle."""
+    names, left, done = {s.name for s in steps}, list(steps), list[Step]()
+    while left:
+        ready = next((s for s in left if not set(s.after) & names - {d.name for d in done}), None)
+        if ready is None:
+            raise ConfigError(f"{where}: the steps {', '.join(s.name for s in left)} wait for each other")
+        left.remove(ready)
+        done.append(ready)
+    return done
+
+
+def read(path: Path, changes: Iterable[str] = ()) -> tuple[Conf, list[Step]]:
+    """A TOML or JSON file, with ``TABLE.NAME=VALUE`` in the place of what it says."""
+    return of(changed(load(path), changes), str(path))
+
+
+def load(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text()
+    except OSError as e:
+        raise ConfigError(f"{path}: {e.strerror}") from None
+    except UnicodeDecodeError as e:
+        raise ConfigError(f"{path}: not a text file ({e})") from None
+    return parse_json(text, str(path)) if path.suffix == ".json" else _toml(text, str(path))
+
+
+def parse_json(text: str, where: str) -> dict[str, Any]:
+    """Strictly: no name twice, no NaN."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise ValueError("a name stands twice in one object")
+        return found
+
+    def no_number(text: str) -> float:
+        raise ValueError(f"{text} is no number of JSON")
+
+    try:
+        return json.loads(text, object_pairs_hook=once, parse_constant=no_number)
+    except (ValueError, RecursionError) as e:
+        raise ConfigError(f"{where}: not JSON ({e})") from None
+
+
+def changed(values: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]:
+    """``calibrate.budget=0.02`` for each; a value that is no TOML value is text. Raises ``ConfigError``."""
+    found = json.loads(json.dumps(values, default=str))
+    for change in changes:
+        name, equals, text = change.partition("=")
+        *tables, last = name.strip().split(".")
+        if not equals or not last or not all(tables):
+            raise ConfigError(f"--set {change}: give NAME=VALUE or STEP.NAME=VALUE, for instance calibrate.budget=0.02")
+        try:
+            parsed = tomllib.loads(f"x = {text}")
+        except (tomllib.TOMLDecodeError, RecursionError):
+            parsed = {}
+        value = parsed["x"] if len(parsed) == 1 else text
+        at = found
+        for table in tables:
+            at = at.setdefault(table, {})
+            if not isinstance(at, dict):
+                raise ConfigError(f"--set {change}: {table} is a value and no table")
+        at[last] = value
+    return found
+
+
+def _toml(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as e:
+        raise ConfigError(f"{where}: not TOML ({e})") from None
+
+
+def _converted(values: Any, to: Any, where: str, table: str) -> Any:
+    try:
+        return msgspec.convert(values, to, strict=True)
+    except msgspec.ValidationError as e:
+        path = f"$.{table}" if table else "$"
+        raise ConfigError(f"{where}: {_readable(str(e), path)}") from None
+
+
+def _readable(message: str, path: str) -> str:
+    text, _, rest = message.partition(" - at `$")
+    inside = rest.rstrip("`")
+    full = (path + inside).removeprefix("$").removeprefix(".")
+    return f"{full}: {text}" if full else text
+
+
+def _absolute(pattern: str, where: str) -> str:
+    if "\0" in pattern:
+        raise ConfigError(f"{where}: archive: {pattern!r} is no path")
+    return str(Path(pattern).absolute())

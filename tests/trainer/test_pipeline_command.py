@@ -1,0 +1,227 @@
+"""The command, as a new user types it: one file, one archive, a published model; and every way to get the file wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model_trainer.pipeline import conf
+from multitaskais.config import REGIONS
+from multitaskais.errors import MultitaskAISError
+from multitaskais.model.store import ModelStore, StoreSettings
+from multitaskais.simulate import SimulationSettings, simulate
+from multitaskais.simulate.archive import write_parquet
+
+TEN_LINES = """
+region = "brittany"
+archive = ["archive"]
+[train]
+steps = 0
+[calibrate]
+detectors = ["contradiction", "drift", "loitering", "speed"]
+[evaluate]
+per_kind = 2
+[publish]
+name = "small"
+store = "models"
+"""
+STEPS = ["tracks", "samples", "train", "calibrate", "inject", "evaluate", "accept", "publish"]
+
+
+def write_day(folder: Path) -> None:
+    """A day of 60 clean ships."""
+    found = simulate(REGIONS["brittany"], SimulationSettings(vessels=60, abnormal=0), np.random.default_rng(3)).reports
+    folder.mkdir()
+    write_parquet(found, folder / "day.parquet")
+
+
+def test_one_file_of_ten_lines_makes_an_archive_into_a_published_model_and_then_there_is_nothing_to_do(tmp_path):
+    write_day(tmp_path / "archive")
+    (tmp_path / "conf.toml").write_text(TEN_LINES)
+    env = {k: v for k, v in os.environ.items() if not k.endswith(("DATABASE_URL", "STORE_URL"))} | {
+        "OMP_NUM_THREADS": "1"
+    }
+
+    def pipeline(*words: str, code: int = 0) -> str:
+        done = subprocess.run([sys.executable, "-m", "multitaskais", "pipeline", *words], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout
+
+    first = json.loads(pipeline("run", "conf.toml", "--json"))
+    assert [(s["step"], s["state"]) for s in first["steps"]] == [(s, "done") for s in STEPS]
+    store = ModelStore(StoreSettings(str(tmp_path / "models")), tmp_path / "cache")
+    published = store.latest("small")
+    assert published is not None
+    assert "AUROC" in store.card("small", published.version)
+
+    again = json.loads(pipeline("run", "conf.toml", "--json"))
+    assert {s["state"] for s in again["steps"]} == {"skipped"}
+    assert "other parameter budget: unset -> 0.02" in pipeline(
+        "run", "conf.toml", "--set", "calibrate.budget=0.02", "--dry-run"
+    )
+    assert "nothing" not in pipeline("step", "evaluate", "--conf", "conf.toml", code=99)
+
+    refused = pipeline("run", "conf.toml", "--set", "accept.auroc_min=1", code=1)
+    assert "refused" in refused
+    assert "publish" not in refused
+    assert store.latest_number("small") == 1
+
+    runs = [json.loads(line) for line in pipeline("runs", "--json").splitlines()]
+    assert {r["run"]: r["state"] for r in runs}[first["run"]] == "done"
+    assert sorted(r["state"] for r in runs) == ["done", "refused"]
+    shown = json.loads(pipeline("show", first["run"][:8], "--json"))
+    assert [s["step"] for s in shown["steps"]] == STEPS
+    assert all(Path(s["output"]).is_dir() and s["seconds"] >= 0 for s in shown["steps"])
+    pipeline("graph", first["run"], "--to", "run.svg")
+    picture = ET.parse(tmp_path / "run.svg").getroot()
+    assert {t.text for t in picture.iter("{http://www.w3.org/2000/svg}text")} >= {*STEPS, "skipped"}
+    pipeline("graph", first["run"], "--to", "run.html")
+    page = (tmp_path / "run.html").read_text()
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert all(f"<td>{s}</td>" in page for s in STEPS)
+
+    for folder in (tmp_path / "models").rglob("manifest.json"):
+        folder.unlink()  # the store was emptied
+    assert "output gone: what it made outside of its folder" in pipeline("run", "conf.toml", "--dry-run")
+
+
+WRONG = [
+    ({}, "archive"),
+    ({"archive": []}, "archive"),
+    ({"archive": "a"}, "archive"),
+    ({"archive": ["a"]}, "region"),
+    ({"archive": ["a"], "region": "x; rm -rf"}, "x; rm -rf"),
+    ({"archive": ["a"], "region": "gulf", "pipeline": "sail"}, "sail"),
+    ({"archive": ["a"], "region": "gulf", "trian": {}}, "trian"),
+    ({"archive": ["a"], "region": "gulf", "train": 3}, "train"),
+    ({"archive": ["a"], "region": "gulf", "train": {"stpes": 3}}, "stpes"),
+    ({"archive": ["a"], "region": "gulf", "train": {"steps": "3"}}, "train.steps"),
+    ({"archive": ["a"], "region": "gulf", "train": {"steps": True}}, "train.steps"),
+    ({"archive": ["a"], "region": "gulf", "train": {"steps": -1}}, "train.steps"),
+    ({"archive": ["a"], "region": "gulf", "calibrate": {"budget": 0}}, "calibrate.budget"),
+    ({"archive": ["a"], "region": "gulf", "calibrate": {"budget": float("nan")}}, "calibrate.budget"),
+    ({"archive": ["a"], "region": "gulf", "calibrate": {"detectors": ["sonar"]}}, "sonar"),
+    ({"archive": ["a"], "region": "gulf", "evaluate": {"seeds": []}}, "evaluate.seeds"),
+    ({"archive": ["a"], "region": "gulf", "evaluate": {"model": "gulf"}}, "evaluate.model"),
+    ({"archive": ["a"], "region": "gulf", "publish": {"name": "../x", "store": "s"}}, "publish.name"),
+    ({"archive": ["a"], "region": "gulf", "publish": {"name": "x"}}, "publish.store"),
+    ({"archive": ["a"], "region": "gulf", "pipeline": "test"}, "[evaluate] model"),
+    ({"archive": ["a\0b"], "region": "gulf"}, "archive"),
+    ({"archive": ["a"], "pipeline": "detect"}, "detect.model"),
+    ([1], "table of values"),
+]
+
+
+@pytest.mark.parametrize(("values", "named"), WRONG, ids=str)
+def test_a_configuration_that_cannot_be_right_is_one_line_that_names_the_place(monkeypatch, values, named):
+    for name in ("STORE_URL", "MULTITASKAIS_STORE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(MultitaskAISError) as e:
+        conf.of(values, "conf.toml")
+    assert named.split(".")[-1] in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda x: st.lists(x, max_size=3) | st.dictionaries(st.sampled_from(["steps", "region", "archive", "seeds", "name", "train"]), x, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@given(
+    st.fixed_dictionaries(
+        {}, optional={k: JSON for k in ("pipeline", "region", "archive", "last_days", *STEPS, "detect", "x")}
+    )
+)
+@settings(max_examples=80)
+def test_whatever_the_configuration_is_it_is_taken_or_refused_in_one_line(values):
+    said = ""
+    try:
+        conf.of({"archive": ["a"], "region": "gulf"} | values, "conf.toml")
+    except MultitaskAISError as e:
+        said = str(e)
+    assert len(said.splitlines()) <= 1
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"a": NaN}', "[", "", "{'a': 1}", "[" * 100_000])
+def test_json_that_is_none_is_refused(text):
+    with pytest.raises(MultitaskAISError, match="CONF: not JSON"):
+        conf.parse_json(text, "CONF")
+
+
+@pytest.mark.parametrize(
+    ("change", "at", "value"),
+    [
+        ("calibrate.budget=0.02", ("calibrate", "budget"), 0.02),
+        ("train.steps=60", ("train", "steps"), 60),
+        ("region=brittany", ("region",), "brittany"),
+        ('archive=["a b", "c"]', ("archive",), ["a b", "c"]),
+        ("publish.store=s3://a/b=c", ("publish", "store"), "s3://a/b=c"),
+        ("x=1\ny=2", ("x",), "1\ny=2"),
+    ],
+)
+def test_a_value_given_on_the_command_line_takes_the_place_of_that_of_the_file(change, at, value):
+    found = conf.changed({"calibrate": {"budget": 0.5}, "region": "gulf"}, [change])
+    for name in at:
+        found = found[name]
+    assert found == value
+
+
+@pytest.mark.parametrize("change", ["budget", "=1", "a..b=1", ".a=1", "region.name=x"])
+def test_a_change_that_names_nothing_is_refused(change):
+    with pytest.raises(MultitaskAISError, match="--set"):
+        conf.changed({"region": "gulf"}, [change])
+
+
+def test_the_example_step_is_found_by_its_entry_point_and_done_once(tmp_path, monkeypatch):
+    from model_trainer.database import Database
+    from model_trainer.pipeline.keys import FileDigests
+    from model_trainer.pipeline.results import Results
+    from model_trainer.pipeline.runner import Runner
+    from tests.docs.test_docs import ROOT, blocks
+
+    (example,) = blocks(ROOT / "docs" / "pipeline.md", "python")
+    assert 'hours = "my_package.hours:Hours"' in blocks(ROOT / "docs" / "pipeline.md", "toml")[1]
+    assert len([line for line in example.splitlines() if line.strip()]) <= 30
+    package, metadata = tmp_path / "my_package", tmp_path / "my_package-1.0.dist-info"
+    package.mkdir()
+    metadata.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "hours.py").write_text(example)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my_package\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[multitaskais.steps]\nhours = my_package.hours:Hours\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    conf.own_steps.cache_clear()
+    write_day(tmp_path / "archive")
+
+    def hours(**table: int) -> object:
+        checked, steps = conf.of({"region": "brittany", "archive": [str(tmp_path / "archive")], "hours": table}, "conf")
+        of = Runner(checked, steps, Results(Database(f"sqlite:///{tmp_path / 'db'}")), tmp_path / "out", FileDigests())
+        of.step("tracks")
+        return of.step("hours")[1]
+
+    try:
+        first = hours()
+        counts = [int(line.split(",")[1]) for line in (first.folder / "hours.csv").read_text().splitlines()]
+        assert (first.state, len(counts)) == ("done", 24)
+        assert max(counts) > 10
+        assert hours().state == "skipped"
+        assert hours(least=4).why == "other parameter least: 1 -> 4"
+        (package / "hours.py").write_text(example + "\n# changed\n")
+        assert hours().why == "other code in my_package/hours.py"
+        with pytest.raises(MultitaskAISError, match=r"hours\.least"):
+            hours(least="many")
+    finally:
+        conf.own_steps.cache_clear()
+        sys.modules.pop("my_package.hours", None)
