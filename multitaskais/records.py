@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .stamps import Stamps
+
 REPORT_DTYPE = np.dtype(
     [
         ("mmsi", "i8"),
@@ -27,8 +29,12 @@ REPORT_DTYPE = np.dtype(
         ("msg_type", "i1"),  # AIS message type, -1 unknown (decoded archives)
         ("ship_type", "i2"),  # ITU-R M.1371 ship type 0..255, -1 unknown
         ("ship_name", "S20"),  # six-bit ASCII of the air; empty when not heard
+        ("second", "i1"),  # UTC second of the fix by the ship itself 0..59, -1 when not sent
+        ("station", "S16"),  # who received it, as a tag block or a suffix names it; empty when not told
     ]
 )
+# How many of the fields above say what the report is; the others say how it came.
+CONTENT_FIELDS = 11
 
 
 class PositionReport(NamedTuple):
@@ -45,6 +51,8 @@ class PositionReport(NamedTuple):
     msg_type: int = -1
     ship_type: int = -1
     ship_name: bytes = b""
+    second: int = -1
+    station: bytes = b""
 
 
 SAMPLE_DTYPE = np.dtype(
@@ -323,6 +331,7 @@ class Counts:
     blanked: dict[str, int] = field(
         default_factory=dict
     )  # values of accepted rows that cannot be, by field: left empty
+    stamps: Stamps = field(default_factory=Stamps, compare=False)  # of the accepted ones
 
     def blank(self, name: str, n: int) -> None:
         if n:
@@ -339,3 +348,4 @@ class Counts:
             self.reject(reason, n)
         for name, n in other.blanked.items():
             self.blank(name, n)
+        self.stamps.add(other.stamps)

@@ -112,7 +112,7 @@ def _columns(rows: list[Report]) -> NDArray[np.void]:
         angle[~((angle >= 0.0) & (angle < 360.0))] = np.nan
         out[name] = angle
     out["nav_status"] = np.nan_to_num(column("nav_status"), nan=-1.0)
-    out["msg_type"] = -1
+    out["msg_type"] = out["second"] = -1
     return out
 
 

@@ -132,10 +132,10 @@ class LineTask:
             yield from self.decode(values.slice(begin, end - begin))
             begin = end
 
-    def begin(self, file: str, start: int) -> None:
-        """What follows are the lines of the block of ``file`` that begins at byte ``start``."""
+    def begin(self, file: str, start: int, by_second: bool = False) -> None:
+        """What follows are the lines of the block of ``file`` that begins at byte ``start``; ``by_second``: dated by the ships' own seconds."""
         self.close()
-        self._decoder = BlockDecoder(self._format)
+        self._decoder = BlockDecoder(self._format, by_second=by_second)
         self._file, self._start, self._lines = file, start, 0
 
     def decode(self, values: bytes | pa.Array) -> Iterator[pa.RecordBatch]:
@@ -153,6 +153,7 @@ class LineTask:
             yield statics
 
     def _count(self, counts: Counts) -> None:
+        self.tally.stamps.add(counts.stamps)
         for reason, n in counts.rejected.items():
             self.tally.counts["rejected", str(reason)] += n
 

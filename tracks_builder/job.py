@@ -95,6 +95,7 @@ class Summary:
     seconds: float
     cores: int
     lines_per_s: float
+    stamps: tuple[str, ...] = ()  # what is said of them, a line each
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -108,6 +109,7 @@ class Summary:
             "lines_per_s": round(self.lines_per_s, 1),
             "profile": self.profile,
             "year": self.year,
+            "stamps": list(self.stamps),
             "inputs": list(self.globs),
             "output": self.output,
         }
@@ -118,6 +120,7 @@ class Summary:
         return cls(
             globs=tuple(d["inputs"]),
             lines_in=d["in"],
+            stamps=tuple(d.get("stamps", ())),
             **{f: d[f] for f in ("kept", "rejected", "tracks", "by_year", "seconds", "cores", "lines_per_s")},
             **{f: d[f] for f in ("profile", "year", "output")},
         )
@@ -128,7 +131,7 @@ class Summary:
         rows += [("tracks", self.tracks)]
         if len(self.by_year) > 1:
             rows += [(f"  that begin in {year}", n["tracks"]) for year, n in self.by_year.items()]
-        text = "\n".join(f"{name:24} {n:>14,}" for name, n in rows)
+        text = "\n".join([*(f"{name:24} {n:>14,}" for name, n in rows), *self.stamps])
         return (
             f"{text}\n{'seconds':24} {self.seconds:>14.1f}\n{'cores':24} {self.cores:>14}\n"
             f"{'lines a second':24} {self.lines_per_s:>14,.0f}\ntracks are in {self.output}"
@@ -189,6 +192,7 @@ def summarise(job: Job, tally: Tally, seconds: float, cores: int) -> Summary:
         seconds=seconds,
         cores=cores,
         lines_per_s=lines / seconds if seconds > 0 else 0.0,
+        stamps=tuple(tally.stamps.told()),
     )
 
 

@@ -45,7 +45,7 @@ def reports_of(batch: pa.RecordBatch) -> NDArray[np.void]:
     out["mmsi"] = np.repeat(batch.column("key").to_numpy() >> KEY_MMSI_SHIFT, lengths)
     for name in PACKED_DTYPE.names or ():
         out[name] = packed[name]
-    out["ship_type"] = -1
+    out["ship_type"] = out["second"] = -1
     return out
 
 

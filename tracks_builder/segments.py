@@ -16,14 +16,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from multitaskais.config import TrackRules
-from multitaskais.records import Reason
+from multitaskais.records import REPORT_DTYPE, Reason
 from multitaskais.tracks.quality import CODE
 from multitaskais.tracks.segmentation import LABEL_DTYPE, segment
 from multitaskais.tracks.tracker import Accepted, Rejected, TrackEvent, VesselTracker, track_name
 
 DISPLACED = CODE[Reason.DISPLACED]
 DUPLICATE = CODE[Reason.DUPLICATE]
-_INDEX = 11  # a report's number in its vessel stands behind the fields of the report
+_INDEX = len(REPORT_DTYPE.names or ())  # a report's number in its vessel stands behind the fields of the report
 
 
 class Labels(NamedTuple):

@@ -39,6 +39,7 @@ class TableTask:
     def rows(self, reports: NDArray[np.void], counts: Counts) -> Batches:
         for reason, n in counts.rejected.items():
             self.tally.counts["rejected", str(reason)] += n
+        self.tally.stamps.add(counts.stamps)
         self.tally.counts["lines", "in"] += counts.received
         passed, _ = pass_screen(reports, self._screening, self.tally)
         if len(passed):
@@ -163,7 +164,7 @@ def unit_task(
                         for reports, counts in archive.batches(None, CHUNK_LINES, memory):
                             yield from table.rows(reports, counts)
                         continue
-                    lines.begin(archive.path, 0)
+                    lines.begin(archive.path, 0, archive.has_coarse_stamps)
                     for block in archive.line_blocks(CHUNK_LINES * BYTES_PER_LINE):
                         yield from lines.decode(block)
                     lines.close()

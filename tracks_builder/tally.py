@@ -15,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 from pyspark.accumulators import AccumulatorParam
 
+from multitaskais.stamps import Stamps
+
 SAMPLES_PER_REASON = 20  # rejected lines that are shown for each reason
 SAMPLE_TEXT_MAX = 200  # characters of such a line
 
@@ -44,6 +46,7 @@ class Tally:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     samples: list[Sample] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
+    stamps: Stamps = field(default_factory=Stamps)
 
     def sample(self, reason: str, file: str, block: int, line: int, text: bytes) -> None:
         if sum(s.reason == reason for s in self.samples) < SAMPLES_PER_REASON:
@@ -72,7 +75,7 @@ class ByTask(AccumulatorParam[Tallies]):
             kept = value1.setdefault(self._KEPT, Tally())
             kept.samples = bounded(kept.samples + tally.samples)
             if task != self._KEPT:
-                value1[task] = Tally(tally.counts, [], tally.blocks)
+                value1[task] = Tally(tally.counts, [], tally.blocks, tally.stamps)
         return value1
 
 
@@ -94,6 +97,7 @@ def total(tallies: Tallies) -> Tally:
         out.counts.update(tally.counts)
         out.blocks += tally.blocks
         out.samples += tally.samples
+        out.stamps.add(tally.stamps)
     out.samples = bounded(out.samples)
     return out
 

@@ -31,7 +31,7 @@ from .json_lines import json_reports, looks_like_messages
 from .positions import StaticMemory
 from .tables.layout import TABLE_FORMATS, Layout, layout_of
 from .tables.reading import csv_reports, parquet_reports
-from .vectorized.block import BlockDecoder
+from .vectorized.block import BlockDecoder, has_coarse_stamps
 
 FORMATS = (*LINE_FORMATS, *TABLE_FORMATS)
 STDIN = "-"
@@ -203,6 +203,11 @@ class Archive:
     def is_table(self) -> bool:
         return self.is_parquet or self.is_json or self.layout is not None
 
+    @property
+    def has_coarse_stamps(self) -> bool:
+        """Whether its reports are to be dated by the ships' own seconds; of sentences alone."""
+        return not self.is_table and has_coarse_stamps(self.head, self.given, self.path)
+
     def line_blocks(self, size_bytes: int) -> Iterator[bytes]:
         """Whole lines of about ``size_bytes`` together. Of an enormous line only the first bytes are kept."""
         carry, skipping = b"", False
@@ -247,7 +252,7 @@ class Archive:
                 yield Batch(*part)
             return
         # Unless a format is asked for, each line may show its time in its own way.
-        decoder = BlockDecoder(self.given, at, memory)
+        decoder = BlockDecoder(self.given, at, memory, by_second=self.has_coarse_stamps)
         for block in self.line_blocks(chunk * BYTES_PER_LINE):
             result = decoder.decode(block)
             yield Batch(result.reports, result.counts)
@@ -261,7 +266,8 @@ def is_json_table(head: bytes) -> bool:
 
 
 def is_plain_lines(path: str, format: str | None = None, columns: Mapping[str, str] | None = None) -> bool:
-    """Whether a file is lines of sentences as they stand there, so that it may be read in pieces: in no container, no table."""
+    """Whether a file is lines of sentences as they stand there, so that it may be read in pieces: in no container, no table, and with
+    stamps that stand for themselves."""
     with readable(path), open(path, "rb") as f:
         head = f.read(HEAD_BYTES)
     return (
@@ -269,6 +275,7 @@ def is_plain_lines(path: str, format: str | None = None, columns: Mapping[str, s
         and (format in LINE_FORMATS or layout_of(head, path, format, columns) is None)
         and format not in TABLE_FORMATS
         and (format in LINE_FORMATS or not is_json_table(head))
+        and not has_coarse_stamps(head, format, path)
     )
 
 

@@ -177,7 +177,7 @@ _JSON_TIMES = (
     "rxuxtime", "toa", "tagblock_timestamp", "rxtime", "timestamp", "time", "received_at", "receivedAt", "datetime",
     "time_utc", "epoch", "ts", "t",
 )  # fmt: skip
-_JSON_STATIONS = ("station", "station_id", "source", "receiver")
+JSON_STATIONS = ("station", "station_id", "source", "receiver")
 
 
 def json_time(fields: dict) -> float:
@@ -282,7 +282,7 @@ class Framer:
         if not isinstance(fields, dict):
             return _NOT_AIS
         t = json_time(fields) if self._trusts("json") else NAN
-        station = next((str(fields[k]).encode() for k in _JSON_STATIONS if isinstance(fields.get(k), str | int)), b"")
+        station = next((str(fields[k]).encode() for k in JSON_STATIONS if isinstance(fields.get(k), str | int)), b"")
         frames: list[Frame] = []
         reasons: list[Reason] = []
         for key in _JSON_SENTENCES:

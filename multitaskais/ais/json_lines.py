@@ -15,12 +15,25 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..records import REPORT_DTYPE, Counts, Reason
-from .framing import json_time
+from .framing import JSON_STATIONS, json_time
 from .positions import POSITION_TYPES
 from .tables.columns import to_reports
 from .tables.layout import columns_of
 
-_FIELDS = ("mmsi", "t", "lat", "lon", "sog", "cog", "heading", "nav_status", "msg_type", "ship_type", "ship_name")
+_FIELDS = (
+    "mmsi",
+    "t",
+    "lat",
+    "lon",
+    "sog",
+    "cog",
+    "heading",
+    "nav_status",
+    "msg_type",
+    "ship_type",
+    "second",
+    "ship_name",
+)
 _NUMBERS = _FIELDS[:-1]
 _RAW_DEGREES_27 = 600.0
 _RAW_DEGREES = 600_000.0  # gpsd's numbers without ``scaled`` are those of the air: 1/10000 minute, 0.1 kn, 0.1 deg
@@ -60,6 +73,7 @@ def json_reports(
             continue
         table: dict[str, pa.Array] = {n: pa.array([_number(r.get(n)) for r in rows], pa.float64()) for n in _NUMBERS}
         table["ship_name"] = pa.array([str(r["ship_name"]) if r.get("ship_name") else None for r in rows], pa.string())
+        table["station"] = pa.array([str(r.get("station") or "") for r in rows], pa.string())
         reports, of_rows = to_reports(table, "tracks", None, path)
         of_rows.add(counts)
         yield reports, of_rows
@@ -87,6 +101,8 @@ def _row(value: dict[str, Any], columns: Mapping[str, str] | None) -> dict[str, 
     message = value.get("type", row.get("msg_type"))
     row["msg_type"] = message if isinstance(message, int) else None
     row["t"] = t if t == t else None
+    if station := next((v for k in JSON_STATIONS if isinstance(v := value.get(k), str | int)), ""):
+        row["station"] = station
     if "mmsi" not in row:
         return Reason.NOT_AIS
     if isinstance(message, int) and message not in POSITION_TYPES:

@@ -24,6 +24,8 @@ LAT_MAX, LON_MAX = 90.0, 180.0  # 91 and 181 mean not available; all beyond the 
 SOG_NOT_AVAILABLE = 102.3  # raw 1023; 102.2 means "102.2 or more" and stays
 SOG_NOT_AVAILABLE_27 = 63.0
 HEADING_END_BIT = {1: 137, 2: 137, 3: 137, 18: 133, 19: 133, 27: 94}  # a shorter payload has lost part of the report
+SECOND_END_BIT = {1: 143, 2: 143, 3: 143, 18: 139, 19: 139}
+STATION_BYTES = REPORT_DTYPE["station"].itemsize  # NMEA 0183: 15 characters in a tag block
 SHIP_TYPE_BIT = {5: 232, 19: 263}  # read raw: pyais folds the spare codes (57, 71, ...) into their neighbours
 
 
@@ -64,6 +66,11 @@ def clean_name(text: Any) -> bytes | None:
     return raw.split(b"@", 1)[0].strip()[:20] or None
 
 
+def station_name(raw: bytes) -> bytes:
+    """As it is kept in a report: printable ASCII, cut."""
+    return bytes(c for c in raw[:STATION_BYTES] if 0x20 < c < 0x7F)
+
+
 def report_of(msg_type: int, m: Any, bv: Any, t: float) -> PositionReport | Reason:
     """The report in a pyais message of a position type (``bv``: its bits); else why there is none."""
     if msg_type not in POSITION_TYPES:
@@ -88,7 +95,15 @@ def report_of(msg_type: int, m: Any, bv: Any, t: float) -> PositionReport | Reas
         heading=NAN if heading >= 360 else float(heading),
         nav_status=-1 if msg_type in (18, 19) else int(m.status),
         msg_type=msg_type,
+        second=second_of(m, bv),
     )
+
+
+def second_of(m: Any, bv: Any) -> int:
+    """UTC second of the fix in a pyais message; -1 where the ship does not know it (60 and above) or the message has none."""
+    if len(bv) < SECOND_END_BIT.get(m.msg_type, 1 << 16):
+        return -1
+    return int(m.second) if 0 <= m.second < 60 else -1
 
 
 def _static_bits(msg_type: int, m: Any) -> int:

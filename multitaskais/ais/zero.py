@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..records import Counts, Reason
 from .archives import STDIN, list_files, open_archive
 
 SHOWN_CHARS = 80
-DAY_S = 86_400.0
-ABSURD_YEARS = 2.0  # a span longer than this ...
-ABSURD_STEP_S = DAY_S  # ... with so much time between two lines on average is no log of AIS
 
 _REMEDY: dict[Reason, str] = {
     Reason.NOT_AIS: "no line has an AIS sentence (!AIVDM,...) and none is the header of a table of reports; give --format or, for a table, --columns",
@@ -75,29 +68,9 @@ def _example(paths: list[str], archive_format: str | None, columns: Mapping[str,
     return ""
 
 
-def day(t: float) -> str:
-    """A moment as a person reads it."""
-    return datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def require_plausible_span(t: NDArray[np.float64], where: str) -> None:
-    """Raises ``InputError`` where the (n,) times of an archive, Unix s, cannot be the times of a log of AIS."""
-    if len(t) < 3:
-        return
-    first, last = float(np.min(t)), float(np.max(t))
-    step = (last - first) / (len(t) - 1)
-    # The median step of the archive's own order: a few wrong stamps among many right ones are no wrong clock.
-    typical = float(np.median(np.abs(np.diff(t))))
-    if last - first > ABSURD_YEARS * 365.25 * DAY_S and min(step, typical) > ABSURD_STEP_S:
-        raise InputError(
-            f"{where}: its stamps run from {day(first)} to {day(last)}, {typical:,.0f} s a line: they are no times "
-            "(a counter of samples?); write the archive with the time of reception"
-        )
-
-
 def notes_of(counts: Counts) -> list[str]:
-    """What a summary says beside the counts: which columns lost more than 1 % of their values."""
-    return [
+    """What a summary says beside the counts: how well the stamps agree, and which columns lost more than 1 % of their values."""
+    return counts.stamps.told() + [
         f"{n:,} of {counts.accepted:,} values of {name} cannot be and were left empty"
         for name, n in sorted(counts.blanked.items())
         if n > 0.01 * max(counts.accepted, 1)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ais.tables.layout import parse_columns
 from ..config import DetectionRules, Region, TrackRules
 from ..detection.protocol import traits_of
 from ..detection.threshold import Budget
@@ -40,6 +41,9 @@ def add_parser(subparsers: Any) -> None:
     p.add_argument("--model", required=True, type=Path, help="model folder; written again")
     p.add_argument("--name", help="of the model (default: the folder's name)")
     p.add_argument("--format", metavar="F", help="of an archive; recognised by itself")
+    p.add_argument(
+        "--columns", metavar="F=COLUMN,...", help="of a table: which column is what, such as sog=Speed,t=When"
+    )
     p.add_argument(
         "--budget",
         type=float,
@@ -64,9 +68,10 @@ def run(args: argparse.Namespace) -> int:
         print(f"{time.monotonic() - started:7.1f} s  {text}", file=sys.stderr, flush=True)
 
     budget = Budget(args.budget or Budget().track_share, args.alerts_per_vessel_day)
-    found = load_samples(args.tracks, region, track_rules, rules, args.format)
+    columns = parse_columns(args.columns)
+    found = load_samples(args.tracks, region, track_rules, rules, args.format, columns=columns)
     train, dev = (found.of(s, args.split_seed).samples for s in (Split.TRAIN, Split.DEV))
-    everything = load_samples(args.tracks, region, track_rules, rules, args.format, all_tracks=True)
+    everything = load_samples(args.tracks, region, track_rules, rules, args.format, all_tracks=True, columns=columns)
     memory = np.concatenate([everything.of(s, args.split_seed).samples for s in (Split.TRAIN, Split.DEV)])
     vessels = {"train": len(np.unique(train["mmsi"])), "dev": len(np.unique(dev["mmsi"]))}
     say(f"{len(train)} samples of {vessels['train']} vessels to learn from, {len(dev)} of {vessels['dev']} to judge by")

@@ -20,7 +20,8 @@ import orjson
 from ..ais.archives import FORMATS, Archive, list_files, open_archive
 from ..ais.decoder import Decoder, Message, Outcomes
 from ..ais.framing import LINE_FORMATS
-from ..ais.zero import nothing_read
+from ..ais.positions import second_of
+from ..ais.zero import notes_of, nothing_read
 from ..errors import FormatError, InputError
 from ..records import Counts
 
@@ -60,7 +61,7 @@ def parse_time(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     total = Counts()
-    span = [math.inf, -math.inf, 0]
+    broken_tags: list[int] = []
     files = list_files(args.files)
     if told := files.told():
         print(told, file=sys.stderr)
@@ -70,7 +71,9 @@ def run(args: argparse.Namespace) -> int:
                 raise FormatError(f"{archive.path}: a Parquet table has no sentences to decode")
             if archive.is_table:
                 raise FormatError(f"{archive.path}: a decoded table ({archive.format}) has no sentences to decode")
-            total.add(decode_archive(archive, args.at, sys.stdout.buffer, None if args.quiet else sys.stderr, span))
+            total.add(
+                decode_archive(archive, args.at, sys.stdout.buffer, None if args.quiet else sys.stderr, broken_tags)
+            )
     sys.stdout.buffer.flush()
     reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(total.rejected.items()))
     rejected = sum(total.rejected.values())
@@ -79,9 +82,11 @@ def run(args: argparse.Namespace) -> int:
         + (f" ({reasons})" if reasons else ""),
         file=sys.stderr,
     )
-    if span[2]:
-        print(f"{span[2]:,} sentences have a tag block with a wrong checksum: its time was not used", file=sys.stderr)
-    if span[0] > span[1] and total.accepted and args.format != "bare":
+    if n := sum(broken_tags):
+        print(f"{n:,} sentences have a tag block with a wrong checksum: its time was not used", file=sys.stderr)
+    for note in notes_of(total):
+        print(note, file=sys.stderr)
+    if not total.stamps.reports and total.accepted and args.format != "bare":
         print("no message has a time; --at TIME gives them one", file=sys.stderr)
     if not total.accepted:
         raise nothing_read(args.files, total, args.format, what="no message")
@@ -89,11 +94,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def decode_archive(
-    archive: Archive, at: float | None, out: IO[bytes], log: IO[str] | None, span: list[float] | None = None
+    archive: Archive, at: float | None, out: IO[bytes], log: IO[str] | None, broken_tags: list[int] | None = None
 ) -> Counts:
     """Write each message of one stream to ``out``, each rejected line to ``log``; the counts of its lines.
 
-    span: [first time, last time, sentences with a broken tag block] so far, moved on.
+    broken_tags: gets the number of sentences whose tag block has a wrong checksum.
     """
     decoder = Decoder(archive.given, at)
     outcomes = Outcomes()
@@ -104,11 +109,12 @@ def decode_archive(
             outcomes.add(outcome)
             if isinstance(outcome, Message):
                 out.write(message_json(outcome))
-                if span is not None and outcome.t == outcome.t:
-                    span[0], span[1] = min(span[0], outcome.t), max(span[1], outcome.t)
+                if outcome.t == outcome.t:
+                    own = second_of(outcome.payload, outcome.bv) if outcome.t != at else -1
+                    outcomes.counts.stamps.see_one(outcome.t, own, outcome.station)
         _report(outcomes.settled(), archive.path, log)
-    if span is not None:
-        span[2] += decoder.broken_tags
+    if broken_tags is not None:
+        broken_tags.append(decoder.broken_tags)
     for rejected in decoder.finish():
         outcomes.add(rejected)
     _report(outcomes.settled(), archive.path, log)

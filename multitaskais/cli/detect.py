@@ -65,12 +65,13 @@ def run(args: argparse.Namespace) -> int:
 
     from ..ais.archives import list_files
     from ..ais.tables.layout import parse_columns
-    from ..ais.zero import day, notes_of, nothing_read
+    from ..ais.zero import notes_of, nothing_read
     from ..engine import batch
     from ..evaluation.live import geojson
     from ..model import folder as modelfolder
     from ..model.samples import load_reports
     from ..model.store import local_folder
+    from ..stamps import day
     from ..zones.zone import read_zones_file
 
     zones = read_zones_file(args.zones) if args.zones else []

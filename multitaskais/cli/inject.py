@@ -33,6 +33,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     p.add_argument("--split-seed", type=int, default=0, help="of that split (default 0)")
     p.add_argument("--format", help="format of the archives (default: recognised)")
+    p.add_argument(
+        "--columns", metavar="F=COLUMN,...", help="of a table: which column is what, such as sog=Speed,t=When"
+    )
     p.add_argument("--json", action="store_true", help="print the summary as JSON")
     p.set_defaults(run=run)
 
@@ -41,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from ..ais.archives import read_reports
+    from ..ais.tables.layout import parse_columns
     from ..config import Region, TrackRules
     from ..errors import ConfigError, InputError
     from ..evaluation.altered import clean_tracks, labelled, write_labelled
@@ -54,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if unknown := [k for k in kinds if k not in KINDS]:
         raise ConfigError(f"no kind {unknown[0]!r}: give some of {', '.join(KINDS)}")
     region = Region.load(args.region) if args.region else None
-    parts = [batch.reports for batch in read_reports(args.tracks, args.format)]
+    parts = [batch.reports for batch in read_reports(args.tracks, args.format, columns=parse_columns(args.columns))]
     if not parts:
         raise InputError(f"{args.tracks[0]}: no report in it")
     reports = np.concatenate(parts)

@@ -31,6 +31,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     new.add_argument("--bins", nargs=2, type=float, default=(0.02, 0.02), metavar=("LAT", "LON"), help="degrees (0.02)")
     new.add_argument("--tracks", nargs="+", required=True, help="tracks or archives; a day is little, a month is good")
     new.add_argument("--out", type=Path, required=True, metavar="DIR")
+    new.add_argument("--format", metavar="F", help="of an archive; recognised by itself")
+    new.add_argument(
+        "--columns", metavar="F=COLUMN,...", help="of a table: which column is what, such as sog=Speed,t=When"
+    )
     new.add_argument("--steps", type=int, help="of training (default: that of `train`)")
     new.add_argument("--per-kind", type=int, default=40, help="injected anomalies of each kind (default 40)")
     new.set_defaults(run=new_)
@@ -63,10 +67,12 @@ def new_(args: argparse.Namespace) -> int:
         held_out.unlink(missing_ok=True)
         file.write_text(text)
     steps = [] if args.steps is None else ["--steps", str(args.steps)]
+    given = [*args.tracks, *(["--format", args.format] if args.format else [])]
+    given += ["--columns", args.columns] if args.columns else []
     plan = [
-        (model / "detectors" / "vrnn" / "weights.npz", ["train", *args.tracks, "--region", str(file), "--out", str(model), "--resume", *steps]),
-        (model / "manifest.json", ["calibrate", *args.tracks, "--region", str(file), "--model", str(model), "--name", args.name]),
-        (held_out, ["inject", *args.tracks, "--region", str(file), "--seed", str(SEED), "--per-kind", str(args.per_kind), "--split", "test", "--out", str(held_out)]),
+        (model / "detectors" / "vrnn" / "weights.npz", ["train", *given, "--region", str(file), "--out", str(model), "--resume", *steps]),
+        (model / "manifest.json", ["calibrate", *given, "--region", str(file), "--model", str(model), "--name", args.name]),
+        (held_out, ["inject", *given, "--region", str(file), "--seed", str(SEED), "--per-kind", str(args.per_kind), "--split", "test", "--out", str(held_out)]),
         (model / "card" / "card.md", ["evaluate", str(held_out), "--model", str(model), "--out", str(args.out / "evaluation"), "--card"]),
     ]  # fmt: skip
     for number, (result, command) in enumerate(plan, 1):

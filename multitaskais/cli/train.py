@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ais.archives import list_files
+from ..ais.tables.layout import parse_columns
+from ..ais.zero import notes_of
 from ..config import STEP_S, DetectionRules, Region, TrackRules
 from ..model.samples import Split, load_reports, load_samples, samples_of, split_of
 from ..networks.dataset import Dataset
@@ -39,6 +42,9 @@ def add_parser(subparsers: Any) -> None:
     p.add_argument("--out", required=True, type=Path, metavar="MODEL", help="model folder")
     p.add_argument("--detector", choices=("vrnn", "residual"), default="vrnn", help="which network (default vrnn)")
     p.add_argument("--format", metavar="F", help="of an archive; recognised by itself")
+    p.add_argument(
+        "--columns", metavar="F=COLUMN,...", help="of a table: which column is what, such as sog=Speed,t=When"
+    )
     p.add_argument("--resume", action="store_true", help="go on from MODEL/training/checkpoint.npz where there is one")
     p.add_argument("--steps", type=int)
     p.add_argument("--batch", type=int, help="tracks a step")
@@ -65,14 +71,19 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     region, rules = Region.load(args.region), DetectionRules()
+    args.columns = parse_columns(args.columns)
+    if told := list_files(args.tracks).told():
+        print(told, file=sys.stderr)
     given = {k: v for k, v in vars(args).items() if v is not None}
     if args.detector == "residual":
         return _residual(args, given, region, rules)
     names = {f.name for f in dataclasses.fields(TrainSettings)}
     settings = TrainSettings(**{k: v for k, v in given.items() if k in names})
-    reports, counts = load_reports(args.tracks, region, args.format)
+    reports, counts = load_reports(args.tracks, region, args.format, args.columns)
     rejected = "".join(f", {reason} {n}" for reason, n in sorted(counts.rejected.items()))
     print(f"{counts.received} rows in, {len(reports)} inside {region.name}{rejected}")
+    for note in notes_of(counts):
+        print(note, file=sys.stderr)
     dataset = dataset_of(reports, region, TrackRules(), rules, max(1, args.phases), args.split_seed)
 
     from ..detectors.vrnn import VrnnDetector
@@ -93,7 +104,11 @@ def run(args: argparse.Namespace) -> int:
 def _residual(args: argparse.Namespace, given: dict[str, Any], region: Region, rules: DetectionRules) -> int:
     from ..detectors.residual import ResidualDetector
 
-    found = load_samples(args.tracks, region, rules=rules, archive_format=args.format, all_tracks=True)
+    found = load_samples(
+        args.tracks, region, rules=rules, archive_format=args.format, all_tracks=True, columns=args.columns
+    )
+    for note in notes_of(found.counts):
+        print(note, file=sys.stderr)
     lines = {s: found.of(s, args.split_seed).lines() for s in (Split.TRAIN, Split.DEV)}
     print(", ".join(f"{s.name.lower()} {len(t)} lines" for s, t in lines.items()))
     names = {"steps", "batch", "learning_rate", "hidden", "patience", "val_every", "seed"}

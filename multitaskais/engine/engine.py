@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..detection.lifecycle import TargetInfo
 from ..errors import ModelNotFound
 from ..model.folder import Model
-from ..records import REPORT_DTYPE, NotJudged, Reason
+from ..records import CONTENT_FIELDS, REPORT_DTYPE, NotJudged, Reason
 from ..tracks.quality import REASONS, screen
 from ..tracks.resample import TARGET_DTYPE
 from ..tracks.sampler import SlotSampler
@@ -131,7 +131,7 @@ class PartitionEngine:
             changed.add(mmsi)
             tracker = vessel.tracker
             newest = tracker.newest
-            for event in tracker.offer(report, rules):
+            for event in tracker.offer(report[:CONTENT_FIELDS], rules):
                 # What was buffered is decided now, or was already by the vessel's silence: by its own clock alone, so that it does
                 # not matter how far its partition has come.
                 self._ingest(vessel, event, i, min(report[1], newest + rules.gap_max_s), steps, events)

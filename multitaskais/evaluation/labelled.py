@@ -94,6 +94,7 @@ def labelled(
     reports = np.zeros(n, REPORT_DTYPE)
     for name, missing_value in OPTIONAL.items():
         reports[name] = missing_value
+    reports["second"] = -1
     for name, values in columns.items():
         if name in REPORT_DTYPE.names:  # type: ignore[operator]
             reports[name] = values

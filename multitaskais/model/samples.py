@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ais.archives import read_reports
-from ..ais.zero import nothing_read, require_plausible_span
+from ..ais.zero import nothing_read
 from ..config import DetectionRules, Region, TrackRules
 from ..errors import InputError
 from ..records import REPORT_DTYPE, SAMPLE_DTYPE, Counts
+from ..stamps import require_plausible_span
 from ..tracks.resample import resample_track
 from ..tracks.segmentation import segment
 from ..tracks.selection import Selection, choose
@@ -146,9 +147,10 @@ def load_samples(
     archive_format: str | None = None,
     phase_s: float = 0.0,
     all_tracks: bool = False,
+    columns: Mapping[str, str] | None = None,
 ) -> TrainingSamples:
     """Samples of the chosen tracks (docs/method.md#tracks), or of all, of an archive. Raises ``InputError`` when none is left."""
-    reports, counts = load_reports(paths, region, archive_format)
+    reports, counts = load_reports(paths, region, archive_format, columns)
     samples, line, tracks = samples_of(reports, region, track_rules, rules, phase_s, all_tracks)
     if not counts.accepted:
         raise nothing_read([paths] if isinstance(paths, str | Path) else paths, counts, archive_format)  # type: ignore[list-item, arg-type]

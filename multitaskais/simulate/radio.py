@@ -87,6 +87,7 @@ def listen(voyage: Voyage, who: np.void, rng: np.random.Generator) -> NDArray[np
     out["msg_type"] = 18 if voyage.ship.class_b else np.where(lying[keep], 3, 1)
     out["mmsi"], out["ship_type"], out["ship_name"] = who["mmsi"], who["ship_type"], who["ship_name"]
     out["t"] = np.round(voyage.start) + t
+    out["second"] = np.floor(out["t"]) % 60
     return out
 
 

@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..config import KNOT_MPS, TrackRules
-from ..records import Reason
+from ..records import CONTENT_FIELDS, Reason
 from .displacement import is_copy, is_jump, is_station_clock, may_be_garbled
 from .geometry import great_circle_m
 
@@ -47,8 +47,9 @@ PENDING_MAX = 256  # displaced reports of one tentative track that are kept for 
 TENTATIVE_MAX = 3  # displaced runs followed at a time; the stalest gives way
 TARGETS_MAX = 4  # ships told apart on one MMSI; more stay displaced
 
-# One report as in REPORT_DTYPE: mmsi, t, lat, lon, sog, cog, heading, nav_status, msg_type, ship_type, ship_name.
-Report = tuple[int, float, float, float, float, float, float, int, int, int, bytes]
+# One report in the field order of REPORT_DTYPE. The engine offers the first CONTENT_FIELDS, what the report says, so that a state does not
+# hold how it came; whoever offers more (the batch job numbers its reports) has it given back.
+Report = tuple[Any, ...]
 
 
 class Accepted(NamedTuple):
@@ -132,8 +133,8 @@ def same_content(a: tuple, b: tuple) -> bool:
 
 
 def content_key(report: tuple) -> tuple:
-    """Total order of reports: time, then content; NaN first."""
-    return tuple((x == x, x if x == x else 0.0) for x in report[1:])
+    """Total order of reports: time, then content; NaN first. How a report came is not asked."""
+    return tuple((x == x, x if x == x else 0.0) for x in report[1:CONTENT_FIELDS])
 
 
 def needed_knots(before: tuple, after: tuple, min_dt_s: float) -> float:

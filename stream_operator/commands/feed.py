@@ -14,7 +14,7 @@ import heapq
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ import numpy as np
 from confluent_kafka import KafkaError, Message, Producer
 from tqdm import tqdm
 
-from multitaskais.ais.archives import expand, read_reports
+from multitaskais.ais.archives import STDIN, list_files, open_archive, read_reports
 from multitaskais.ais.decoder import LINE_MAX
 from multitaskais.ais.json_lines import json_reports
 from multitaskais.ais.positions import StaticMemory
+from multitaskais.ais.tables.layout import parse_columns
 from multitaskais.ais.vectorized.block import BlockDecoder
 from multitaskais.ais.zero import notes_of, nothing_read
 from multitaskais.command import CommandParser
@@ -43,7 +44,6 @@ from . import receivers
 from .external_sort import in_time_order
 
 REMEMBER_EVERY = 50_000  # reports between two notes in the resume file
-TABLES = (".csv", ".parquet", ".csv.gz", ".csv.zip", ".zip")
 
 Row = tuple  # one report in the field order of REPORT_DTYPE
 
@@ -51,17 +51,22 @@ Row = tuple  # one report in the field order of REPORT_DTYPE
 # ---------------------------------------------------------------- where reports come from
 
 
-def archive_rows(paths: Iterable[str], archive_format: str | None, counts: Counts) -> Iterator[Row]:
+def archive_rows(
+    paths: Iterable[str], archive_format: str | None, counts: Counts, columns: Mapping[str, str] | None = None
+) -> Iterator[Row]:
     """Reports of all files, merged by time; each file is opened when its first report is due."""
     memory = StaticMemory()
-    files = expand(paths)
+    listed = list_files(paths)
+    if told := listed.told():
+        print(told, file=sys.stderr)
+    files = listed.paths
     if len(files) == 1:
-        yield from _file_rows(files[0], archive_format, memory, counts)
+        yield from _file_rows(files[0], archive_format, memory, counts, columns)
         return
     heap: list[tuple[float, int, Row | None, Iterator[Row]]] = []
     for i, path in enumerate(files):
-        if (first := _first_time(path, archive_format)) is not None:
-            heap.append((first, i, None, _file_rows(path, archive_format, memory, counts)))
+        if (first := _first_time(path, archive_format, columns)) is not None:
+            heap.append((first, i, None, _file_rows(path, archive_format, memory, counts, columns)))
     heapq.heapify(heap)
     while heap:
         t, i, row, rest = heapq.heappop(heap)
@@ -72,24 +77,33 @@ def archive_rows(paths: Iterable[str], archive_format: str | None, counts: Count
             heapq.heappush(heap, (max(t, following[1]), i, following, rest))
 
 
-def _first_time(path: str, archive_format: str | None) -> float | None:
+def _first_time(path: str, archive_format: str | None, columns: Mapping[str, str] | None) -> float | None:
     """When the first report of a file is due: a log's first one, of a table (in any order) the earliest; None when it has none."""
-    table = path.lower().endswith(TABLES)
-    batches = read_reports(path, archive_format, chunk=65536 if table else 256, memory=StaticMemory())
+    table = _is_table(path, archive_format, columns)
+    batches = read_reports(path, archive_format, chunk=65536 if table else 256, memory=StaticMemory(), columns=columns)
     times = (float(b.reports["t"].min() if table else b.reports["t"][0]) for b in batches if len(b.reports))
     return min(times, default=None) if table else next(times, None)
 
 
-def _file_rows(path: str, archive_format: str | None, memory: StaticMemory, counts: Counts) -> Iterator[Row]:
+def _is_table(path: str, archive_format: str | None, columns: Mapping[str, str] | None) -> bool:
+    """By the content of the first stream in the file; what comes by standard input is read as it comes."""
+    if path == STDIN:
+        return False
+    return next((archive.is_table for archive in open_archive(path, archive_format, columns)), False)
+
+
+def _file_rows(
+    path: str, archive_format: str | None, memory: StaticMemory, counts: Counts, columns: Mapping[str, str] | None
+) -> Iterator[Row]:
     def batches() -> Iterator[np.ndarray]:
-        for batch in read_reports(path, archive_format, memory=memory):
+        for batch in read_reports(path, archive_format, memory=memory, columns=columns):
             counts.add(batch.counts)
             yield batch.reports
 
     def spills(folder: str) -> None:
         print(f"{path}: a large table, put in order of time in {folder} first", file=sys.stderr)
 
-    for reports in in_time_order(batches(), on_spill=spills) if path.lower().endswith(TABLES) else batches():
+    for reports in in_time_order(batches(), on_spill=spills) if _is_table(path, archive_format, columns) else batches():
         yield from iter_rows(reports)
 
 
@@ -258,6 +272,9 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("paths", nargs="*", metavar="PATH", help="archive files, folders or globs")
     parser.add_argument("--format", help="format of the archive (default: recognised)")
+    parser.add_argument(
+        "--columns", metavar="F=COLUMN,...", help="of a table: which column is what, such as sog=Speed,t=When"
+    )
     parser.add_argument("--speed", default="max", help="max (default), realtime, or a factor such as 60")
     parser.add_argument(
         "--finish",
@@ -281,9 +298,10 @@ def main(argv: list[str]) -> int:
         )
     settings = Settings.load(file=args.settings)
     pace = Pace(args.speed)
+    columns = parse_columns(args.columns)
     counts = Counts()
     if args.paths:
-        rows = archive_rows(args.paths, args.format, counts)
+        rows = archive_rows(args.paths, args.format, counts, columns)
     else:
         rows = live_rows(_receiver(args), args.format, counts, tell=MinuteTeller())
     feeder = Feeder(settings)
@@ -325,7 +343,7 @@ def main(argv: list[str]) -> int:
     for note in notes_of(counts):
         print(note, file=sys.stderr)
     if args.paths and not feeder.sent and not skip and args.limit != 0:
-        raise nothing_read(args.paths, counts, args.format)
+        raise nothing_read(args.paths, counts, args.format, columns)
     return 0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,6 +23,7 @@ from multitaskais.records import REPORT_DTYPE, Alert, Reason, Verdict, six_digit
 CONTROL_KEYS = frozenset({b"watermark", b"model"})
 T_MAX = 4102444800.0  # 2100-01-01: a greater number is not seconds (milliseconds, most likely)
 _CONTROLS = bytes([*range(0x20), 0x7F])  # no six-bit character is one; JSON and CSV can carry them
+STATION_BYTES = REPORT_DTYPE["station"].itemsize
 NAME_BYTES = 20  # ITU-R M.1371: a ship's name has 20 characters
 
 
@@ -56,6 +57,8 @@ class _Report(msgspec.Struct):
     msg_type: float | None = None
     ship_type: float | None = None
     ship_name: str | None = None
+    second: float | None = None
+    station: Any = None  # a text names who received it; anything else is some other program's field
 
 
 _report = msgspec.json.Decoder(_Report)
@@ -128,11 +131,13 @@ def _array(rows: list[_Report]) -> NDArray[np.void]:
         ("nav_status", [r.nav_status for r in rows], 15),
         ("msg_type", [r.msg_type for r in rows], 27),
         ("ship_type", [r.ship_type for r in rows], 255),
+        ("second", [r.second for r in rows], 59),
     ):
         number = np.array(values, dtype=float)
         known = (number >= 0.0) & (number <= last) & (number == np.floor(number))
         out[name] = np.where(known, number, -1.0)
     out["ship_name"] = [_name(r.ship_name) if r.ship_name else b"" for r in rows]
+    out["station"] = [_station(r.station) if isinstance(r.station, str) else b"" for r in rows]
     return out
 
 
@@ -140,19 +145,28 @@ def _name(name: str) -> bytes:
     return name.encode("ascii", "replace").split(b"@")[0].translate(None, _CONTROLS).strip()[:NAME_BYTES]
 
 
+def _station(name: str) -> bytes:
+    return name.encode("ascii", "replace").translate(None, _CONTROLS).strip()[:STATION_BYTES]
+
+
 def encode_report(row: tuple) -> tuple[bytes, bytes]:
     """(key, value) of one report in the field order of ``REPORT_DTYPE``; what is missing is left out."""
-    mmsi, t, lat, lon, sog, cog, heading, nav_status, msg_type, ship_type, name = row
+    mmsi, t, lat, lon, sog, cog, heading, nav_status, msg_type, ship_type, name, *how = row
+    second, station = how or (-1, b"")  # who makes reports of his own need not say how they came
     key = str(mmsi)
     fields: dict[str, object] = {"mmsi": key, "tagblock_timestamp": t}
     for field, number in (("x", lon), ("y", lat), ("sog", sog), ("cog", cog), ("true_heading", heading)):
         if number == number:  # not NaN
             fields[field] = number
-    for field, number in (("nav_status", nav_status), ("msg_type", msg_type), ("ship_type", ship_type)):
+    for field, number in (
+        ("nav_status", nav_status), ("msg_type", msg_type), ("ship_type", ship_type), ("second", second),
+    ):  # fmt: skip
         if number >= 0:
             fields[field] = number
     if name:
         fields["ship_name"] = name.decode("ascii", "replace")
+    if station:
+        fields["station"] = station.decode("ascii", "replace")
     return key.encode(), msgspec.json.encode(fields)
 
 

@@ -56,6 +56,8 @@ rows = st.tuples(
     st.sampled_from([-1, *range(1, 28)]),
     st.integers(-1, 255),
     st.text("ABC XYZ0123456789-.", max_size=20).map(lambda s: s.strip().encode()),
+    st.integers(-1, 59),
+    st.text("rb0123456789_", max_size=16).map(lambda s: s.encode()),
 )
 
 

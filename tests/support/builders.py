@@ -45,7 +45,9 @@ def sail(
     dt = np.broadcast_to(np.asarray(every_s, float), (n - 1,))
     courses = np.broadcast_to(np.asarray(cog, float), (n,))
     out = np.zeros(n, REPORT_DTYPE)
-    for name, value in ({"heading": NAN, "nav_status": 0, "msg_type": 1, "ship_type": 70} | fields).items():
+    for name, value in (
+        {"heading": NAN, "nav_status": 0, "msg_type": 1, "ship_type": 70, "second": -1} | fields
+    ).items():
         out[name] = value
     out["mmsi"], out["sog"], out["cog"] = mmsi, sog, np.mod(courses, 360.0)
     out["t"] = t + np.concatenate([[0.0], np.cumsum(dt)])

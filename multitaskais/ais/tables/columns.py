@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ... import times
 from ...errors import FormatError
 from ...records import REPORT_DTYPE, Counts, Reason
-from ..positions import LAT_MAX, LON_MAX, MMSI_MAX, SOG_NOT_AVAILABLE
+from ...stamps import ahead_of_second
+from ..positions import LAT_MAX, LON_MAX, MMSI_MAX, SOG_NOT_AVAILABLE, station_name
 
 INNER = "\x1e"  # a delimiter within a quoted field, while the row is taken apart
 
@@ -112,10 +113,22 @@ def to_reports(
     out["ship_type"] = _codes(
         columns, "ship_type", keep, _SHIP_TYPE | {str(k): v for k, v in _REGISTER_TYPE.items()}, 255, 1
     )
+    out["second"] = _codes(columns, "second", keep, {}, 59, 0)
+    _compare(out, counts)
     if "ship_name" in columns:
         names = columns["ship_name"].take(pa.array(keep)).to_pylist()
         out["ship_name"] = [_name(v) for v in names]
+    if "station" in columns:
+        stations = columns["station"].take(pa.array(keep)).to_pylist()
+        out["station"] = [
+            station_name(v if isinstance(v, bytes) else str(v or "").encode("ascii", "replace")) for v in stations
+        ]
     return out, counts
+
+
+def _compare(reports: NDArray[np.void], counts: Counts) -> None:
+    counts.stamps.compare(ahead_of_second(reports["t"], reports["second"]))
+    counts.stamps.see(reports["t"])
 
 
 def _name(value: object) -> bytes:

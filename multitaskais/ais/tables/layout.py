@@ -29,6 +29,8 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "msg_type": ("msgtype", "messagenr", "messagetype", "messageid", "msgid", "aistype"),
     "ship_type": ("shiptype", "vesseltype", "shipandcargotype", "typeofship", "shipcargotype"),
     "ship_name": ("shipname", "vesselname", "name"),
+    "second": ("second", "utcsecond"),  # the ship's own, of its fix
+    "station": ("station", "stationid"),
     "mobile": ("typeofmobile",),
     "geometry": ("geometry", "geom", "wkbgeometry", "wkt", "thegeom"),
 }  # fmt: skip

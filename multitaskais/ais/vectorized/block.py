@@ -25,11 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...records import Counts, PositionReport, Reason
+from ...stamps import Stamps, ahead_of_second, are_coarse, is_redated, require_plausible_span
 from ..decoder import Context, Decoder, Message, Rejected
-from ..positions import Heard, StaticData, StaticMemory, report_of, rows_to_array, static_of
+from ..positions import Heard, StaticData, StaticMemory, report_of, rows_to_array, static_of, station_name
 from . import positions as kernel
 from . import statics as kernel_static
 from .statics import Statics
+from .stations import name_stations
 from .timestamps import PADDING
 
 if TYPE_CHECKING:
@@ -123,6 +125,7 @@ class BlockDecoder:
     memory: names heard in earlier files of the same archive. line_kernel: what decodes lines many at a time; "auto"
     takes the compiled one, where there is one, from ``COMPILED_FROM`` lines on; None leaves every line to pyais.
     arrival: ``at`` is when the lines arrived (live), so it also dates a sentence whose tag block cannot be trusted.
+    by_second: the stamps are coarse (``has_coarse_stamps``), so reports are dated by the ships' own seconds (``multitaskais.stamps``).
     """
 
     def __init__(
@@ -132,7 +135,9 @@ class BlockDecoder:
         memory: StaticMemory | None = None,
         line_kernel: LineKernel = "auto",
         arrival: bool = False,
+        by_second: bool = False,
     ) -> None:
+        self._by_second = by_second
         self._decoder = Decoder(line_format, at, arrival)
         self._kernel = line_kernel
         self._trust = kernel.Trust(
@@ -172,6 +177,7 @@ class BlockDecoder:
         fast_lines = np.flatnonzero(scan.codes == kernel.REPORT)
         fast = scan.reports
         self.memory.attach(fast)
+        name_stations(fast, buf, starts[fast_lines], ends[fast_lines])
         statics = kernel_static.NONE
         if self._kernel is not None:
             statics = kernel_static.find(buf, starts, ends, np.flatnonzero(scan.codes == kernel.LEFT), self._trust)
@@ -185,6 +191,7 @@ class BlockDecoder:
         counts = count_codes(work.codes)
         counts.add(work.older)
         reports, report_lines = _merge(fast, fast_lines, work)
+        self._date(reports, counts.stamps)
         return Block(reports, report_lines, work.codes, work.statics, counts)
 
     def _one_by_one(
@@ -263,9 +270,23 @@ class BlockDecoder:
             work.settle(message.line, report)
             return
         heard = self.memory.get(report.mmsi)
-        work.rows.append(report._replace(ship_type=heard.ship_type, ship_name=heard.name))
+        station = station_name(message.station)
+        work.rows.append(report._replace(ship_type=heard.ship_type, ship_name=heard.name, station=station))
         work.row_lines.append(i)
         work.codes[i] = ACCEPTED
+
+    def _date(self, reports: NDArray[np.void], stamps: Stamps) -> None:
+        """Compare the stamps with the ships' own seconds; in place, date by them where that was asked for. What has no stamp of its own
+        (``at``) is left out."""
+        ahead = ahead_of_second(reports["t"], reports["second"])
+        if self._trust.at == self._trust.at:
+            ahead[reports["t"] == self._trust.at] = np.nan
+        stamps.compare(ahead, reports["station"] if reports["station"].any() else None)
+        if self._by_second:
+            off = np.flatnonzero(is_redated(ahead))
+            reports["t"][off] -= ahead[off]
+            stamps.redated += len(off)
+        stamps.see(reports["t"])
 
     def finish(self) -> Counts:
         """Counts of the parts that still wait: ``incomplete``. The decoder may go on with another archive."""
@@ -273,6 +294,18 @@ class BlockDecoder:
         for rejected in self._decoder.finish():
             work.settle(rejected.line, rejected.reason)
         return work.older
+
+
+@functools.lru_cache(16)
+def has_coarse_stamps(head: bytes, line_format: str | None = None, where: str = "") -> bool:
+    """Whether the first lines of a log show stamps that the ships' own seconds correct; ``head``: its first bytes.
+
+    Raises ``InputError``, which names ``where``, when they can be no times.
+    """
+    whole = head[: head.rfind(b"\n") + 1] or head
+    reports = BlockDecoder(line_format, line_kernel=kernel.numpy_kernel).decode(whole).reports
+    require_plausible_span(reports["t"], where)
+    return are_coarse(ahead_of_second(reports["t"], reports["second"]))
 
 
 def _hear_later(reports: NDArray[np.void], lines: NDArray[np.int64], heard: list[tuple[int, int, Heard]]) -> None:

@@ -125,11 +125,13 @@ def _scan(buf: U8, starts: I64, ends: I64, cdv: bool, at: float, codes: U8, out:
             lon = (w1 >> 11) & 0xFFFFFFF
             lat = ((w1 & 0x7FF) << 16) | (w2 >> 32)
             cog, heading, status = (w2 >> 20) & 0xFFF, (w2 >> 11) & 0x1FF, np.int64(-1)
+            second = (w2 >> 5) & 63
         elif 1 <= kind <= 3:
             sog = (w1 >> 36) & 0x3FF
             lon = (w1 >> 7) & 0xFFFFFFF
             lat = ((w1 & 0x7F) << 20) | (w2 >> 28)
             cog, heading, status = (w2 >> 16) & 0xFFF, (w2 >> 7) & 0x1FF, (w0 >> 6) & 15
+            second = (w2 >> 1) & 63
         else:
             continue
         mmsi = (w0 >> 10) & 0x3FFFFFFF
@@ -150,6 +152,7 @@ def _scan(buf: U8, starts: I64, ends: I64, cdv: bool, at: float, codes: U8, out:
             row.cog = cog / 10.0 if cog < 3600 else np.nan
             row.heading = float(heading) if heading < 360 else np.nan
             row.nav_status, row.msg_type, row.ship_type = status, kind, -1
+            row.second = second if second < 60 else -1
             found += 1
     return found
 

@@ -69,6 +69,7 @@ class LineKernel(Protocol):
         """Line i is ``buf[starts[i]:ends[i]]`` (without its end); PADDING bytes follow the last."""
 
 
+SECONDS = np.where(np.arange(64) < 60, np.arange(64), -1).astype(np.int8)  # six bits of the air -> second of the fix
 CHANNEL = bytes_in(b"AB12")
 UPPER = bytes_in(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
@@ -171,11 +172,13 @@ def _positions(s: _Sentences, at: I64, t: F64, class_b: bool) -> tuple[U8, NDArr
         lon = (u1 >> u64(11)) & u64(0xFFFFFFF)
         lat = ((u1 & u64(0x7FF)) << u64(16)) | (u2 >> u64(32))
         cog, heading = (u2 >> u64(20)) & u64(0xFFF), (u2 >> u64(11)) & u64(0x1FF)
+        second = (u2 >> u64(5)) & u64(63)
     else:  # messages 1, 2, 3
         sog = (u1 >> u64(36)) & u64(0x3FF)
         lon = (u1 >> u64(7)) & u64(0xFFFFFFF)
         lat = ((u1 & u64(0x7F)) << u64(20)) | (u2 >> u64(28))
         cog, heading = (u2 >> u64(16)) & u64(0xFFF), (u2 >> u64(7)) & u64(0x1FF)
+        second = (u2 >> u64(1)) & u64(63)
     lat_raw, lon_raw = _signed(lat, 27), _signed(lon, 28)
     code = np.zeros(len(at), dtype=np.uint8)
     code[(np.abs(lat_raw) > _LAT_RAW) | (np.abs(lon_raw) > _LON_RAW)] = NO_POSITION
@@ -188,6 +191,7 @@ def _positions(s: _Sentences, at: I64, t: F64, class_b: bool) -> tuple[U8, NDArr
     out["nav_status"] = -1 if class_b else ((u0 >> u64(6)) & u64(15)).astype(np.int8)
     out["msg_type"] = 18 if class_b else (u0 >> u64(42)).astype(np.int8)
     out["ship_type"] = -1
+    out["second"] = SECONDS[second]
     return code, out
 
 
