@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def truth() -> dict[str, Any]:
     simd = [f for f in ("X86_V3", "X86_V4", "AVX512_SPR") if features.get(f)]
     blas = [i for i in threadpool_info() if i["user_api"] == "blas"]
     return {
-        "simd": simd[-1] if simd else "X86_V2",
+        "simd": simd[-1] if simd else "X86_V2" if platform.machine() == "x86_64" else platform.machine(),
         "kernel": " ".join(sorted({str(i.get("architecture")) for i in blas})),
         "threads": max(i["num_threads"] for i in blas),
         "numba": compiled_kernel().__name__ == "numba_kernel",
