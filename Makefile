@@ -10,6 +10,10 @@ DEPENDENCIES ?= locked
 NAMESPACE ?= local
 TARGET_REF ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo dev)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+# Tests in two processes: each server (broker, browser, Spark) in one of them (tests/conftest.py). With more than one thread each
+# the linear algebra of two processes waits for itself on two cores.
+PROCESSES ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(PROCESSES) --dist loadgroup
 
 .PHONY: help demo demo-real test test-unit test-broker test-spark test-fast coverage lint docs lock bench faults portable images check setup clean
 
@@ -43,20 +47,20 @@ demo-real: $(READY)  ## the same thread on the real NOAA day in ../shared
 
 test: $(READY)  ## lint, types, import contracts, and every test but the slow ones
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/pytest -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 test-unit: $(READY)  ## unit tests in parallel: no broker, no browser, no Spark, no slow ones
-	@$(BIN)/pytest -m "not slow and not broker and not spark" -n auto --dist loadfile --ignore tests/map
+	@$(PYTEST) -m "not slow and not broker and not spark" --ignore tests/map
 
 test-broker: $(READY)  ## tests with the real Kafka broker, and those of the map
-	@$(BIN)/pytest -m "not spark and not slow" tests/map
-	@$(BIN)/pytest -m "broker and not slow" --ignore tests/map
+	@$(PYTEST) -m "not spark and not slow" tests/map
+	@$(PYTEST) -m "broker and not slow" --ignore tests/map
 
 test-spark: $(READY)  ## tests with Spark
 	@$(BIN)/pytest -m "spark and not slow"
 
 test-fast: $(READY)  ## no broker, no Spark, no slow ones: what to run while writing
-	@$(BIN)/pytest -m "not slow and not broker and not spark"
+	@$(PYTEST) -m "not slow and not broker and not spark"
 
 coverage: $(READY)  ## unit tests with the share of lines and branches that they run; fails below the floor in pyproject.toml
 	@$(BIN)/pytest -m "not slow and not broker and not spark" -n auto --dist loadfile --ignore tests/map --cov --cov-report term --cov-report xml

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from multitaskais.networks.settings import TrainSettings
-from multitaskais.networks.train import _graphs, _Noise
+from multitaskais.networks.train import Objective, _Noise, train_graph
 from multitaskais.networks.weights import Sizes, VrnnWeights
 
 from .harness import Result, compare, require
@@ -39,7 +39,7 @@ def run(quick: bool = False) -> list[Result]:
         noise, unused, unused, np.zeros((steps, batch, 4), np.float32), np.zeros((steps, batch, 0), np.float32)
     )
     dense = tf.constant(vrnn_dense.four_hot(bins, sizes.blocks))
-    train_step, _ = _graphs(sizes, settings, steps)
+    train_step = train_graph(sizes, Objective.of(settings), steps)
     reference = training_dense.make_step()
     one = tf.constant(1.0)
 

@@ -28,3 +28,30 @@ def shared() -> Path:
     if (path := shared_path()) is None:
         pytest.skip("real data are absent: no ../shared beside the checkout and MULTITASKAIS_SHARED is not set")
     return path
+
+
+def _group(nodeid: str) -> str:
+    """What one process runs under ``-n 2 --dist loadgroup``: a file, or all files that share a server."""
+    file = nodeid.partition("::")[0]
+    room = file.removeprefix("tests/").partition("/")[0]
+    if room in ("map", "spark"):
+        return room
+    text = (ROOT / file).read_text()
+    return next((server for server in ("broker", "spark") if f"mark.{server}" in text), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """So each broker, browser and Spark session is started once, and two of a kind never stand side by side.
+
+    The marks of xdist itself (``xdist_group``) do not reach its scheduler with pytest 9.2: they stand in node ids that are made again.
+    """
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Grouped(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return Grouped(config, log)

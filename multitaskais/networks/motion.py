@@ -31,14 +31,13 @@ from ..errors import ModelCorrupt
 from ..exact import functions
 from ..exact.products import Grid, on_grid
 from ..exact.tables import Table
+from ..units import KM_PER_DEG_TRAINED, KNOT_KMPS
 from .threads import OneThread
 from .weights import save_npz
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-KM_PER_DEG = 111.195  # of latitude, sphere of 6,371 km; the error against the ellipsoid, 0.3 %, is the same every time
-KNOT_KMPS = 1.852 / 3600.0
 DT_MAX_S = 1.0  # samples further from 10 min apart (another grid after the 24 h cut) say nothing of the motion
 
 COMPONENTS = ("along", "across", "dsog", "dcog")
@@ -79,8 +78,8 @@ def moved(last: NDArray[np.void], samples: dict[str, Doubles]) -> Moved:
         known &= np.isfinite(old[f]) & np.isfinite(samples[f])
     old, new = ({k: np.where(known, v, 0.0) for k, v in s.items()} for s in (old, samples))
     sin, cos = functions.sin_cos(old["cog"])
-    north = (new["lat"] - old["lat"]) * KM_PER_DEG
-    east = ((new["lon"] - old["lon"] + 180.0) % 360.0 - 180.0) * KM_PER_DEG * functions.cos(old["lat"])
+    north = (new["lat"] - old["lat"]) * KM_PER_DEG_TRAINED
+    east = ((new["lon"] - old["lon"] + 180.0) % 360.0 - 180.0) * KM_PER_DEG_TRAINED * functions.cos(old["lat"])
     along = north * cos + east * sin - old["sog"] * (KNOT_KMPS * STEP_S)
     across = east * cos - north * sin
     turn = (new["cog"] - old["cog"] + 180.0) % 360.0 - 180.0
@@ -272,8 +271,13 @@ class ResidualScorer:
         along += old["sog"] * (KNOT_KMPS * STEP_S)
         north = along * cos - across * sin
         east = along * sin + across * cos
-        lon = old["lon"] + east / (KM_PER_DEG * functions.cos(old["lat"]))
-        found = (old["lat"] + north / KM_PER_DEG, (lon + 180.0) % 360.0 - 180.0, sog, (old["cog"] + turn) % 360.0)
+        lon = old["lon"] + east / (KM_PER_DEG_TRAINED * functions.cos(old["lat"]))
+        found = (
+            old["lat"] + north / KM_PER_DEG_TRAINED,
+            (lon + 180.0) % 360.0 - 180.0,
+            sog,
+            (old["cog"] + turn) % 360.0,
+        )
         for name, values in zip(EXPECTED_DTYPE.names or (), found, strict=True):
             out[name][known] = values
         return out

@@ -6,6 +6,7 @@ rate that falls to 0 along a half cosine; the weights of the best look at unseen
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import time
@@ -19,17 +20,16 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ..config import _Json
+from ..config import JsonSettings
 from ..errors import ConfigError, InputError, TrainingError
+from .adam import adam_step
 from .motion import EXTRAS, INPUTS, LOG_SCALE, LOG_T, MIXTURE, T_FREEDOM, ResidualWeights, inputs, moved, state_dtype
 
 log = logging.getLogger(__name__)
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Kingma and Ba 2015
-
 
 @dataclass(frozen=True, slots=True)
-class ResidualSettings(_Json):
+class ResidualSettings(JsonSettings):
     steps: int = 3000
     learning_rate: float = 3e-3
     batch: int = 64  # lines
@@ -94,7 +94,7 @@ def train_residual(
         raise InputError("no moving line is left to learn from, or none to judge by: give tracks of more vessels")
     weights = [tf.constant(a) for a in ResidualWeights.random(settings.hidden, settings.width, settings.seed).arrays()]
     m, v = ([tf.zeros_like(a) for a in weights] for _ in range(2))
-    step_graph, look = _graphs(settings)
+    step_graph, look = _graphs(settings.clip_norm)
     best, best_nll, best_step, bad, rows, recent = weights, np.inf, 0, 0, [], []
     begun = time.perf_counter()
     order = np.zeros(0, np.int64)
@@ -152,7 +152,10 @@ def _padded(
     return (*out, use)
 
 
-def _graphs(settings: ResidualSettings) -> tuple[Any, Any]:
+@functools.lru_cache(maxsize=2)
+def _graphs(clip_norm: float) -> tuple[Any, Any]:
+    """The training step and the look at unseen vessels, compiled at their first call with batches of a shape."""
+
     def loss_of(arrays: Any, x: Any, u: Any, extras: Any, use: Any) -> tuple[Any, Any]:
         w = ResidualWeights(*arrays)
         nll = tf.reduce_sum(nll_of(w, hidden_before(w, x), u, extras) * use)
@@ -164,12 +167,8 @@ def _graphs(settings: ResidualSettings) -> tuple[Any, Any]:
             tape.watch(arrays)
             total, count = loss_of(arrays, x, u, extras, use)
             loss = total / tf.maximum(count, 1.0)
-        grads, _ = tf.clip_by_global_norm(tape.gradient(loss, arrays), settings.clip_norm)
-        m = [BETA1 * a + (1 - BETA1) * g for a, g in zip(m, grads, strict=True)]
-        v = [BETA2 * a + (1 - BETA2) * g * g for a, g in zip(v, grads, strict=True)]
-        rate = lr * tf.sqrt(1 - tf.pow(BETA2, t)) / (1 - tf.pow(BETA1, t))
-        arrays = [a - rate * p / (tf.sqrt(q) + EPSILON) for a, p, q in zip(arrays, m, v, strict=True)]
-        return arrays, m, v, loss
+        grads, _ = tf.clip_by_global_norm(tape.gradient(loss, arrays), clip_norm)
+        return *adam_step(arrays, grads, m, v, lr, t), loss
 
     return train_step, tf.function(loss_of, jit_compile=True)
 

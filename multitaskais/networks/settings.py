@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..config import _Json
+from ..config import JsonSettings
 from ..errors import ConfigError
 
 BOUNDS = ("iwae", "fivo")
 
 
 @dataclass(frozen=True, slots=True)
-class TrainSettings(_Json):
+class TrainSettings(JsonSettings):
     """Defaults suffice for some 600 tracks; more steps overfit (docs/method.md#dead-latent)."""
 
     steps: int = 2000

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from ..config import Region
 from ..errors import ConfigError, TrainingError
 from . import bounds, vrnn
+from .adam import adam_step
 from .curves import plot_curves
 from .dataset import Batch, Dataset, longest, training_batch, validation_batches
 from .settings import TrainSettings
@@ -31,7 +32,6 @@ from .weights import Sizes, VrnnWeights, save_npz
 
 log = logging.getLogger(__name__)
 
-ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8  # Kingma and Ba 2015
 DEAD_KL = 0.05  # nats a step; below this z carries nothing that a watch officer could notice
 CHECKPOINT_VERSION = 1
 
@@ -114,7 +114,7 @@ def train(
     else:
         log.info("resuming at step %d of %d", run.step, settings.steps)
     t_max = longest(dataset.train + dataset.validation, settings.max_steps)
-    train_step, look = _graphs(sizes, settings, t_max)
+    train_step, look = train_graph(sizes, Objective.of(settings), t_max), _look_graph(sizes, settings.bound, t_max)
     validation = validation_batches(dataset.validation, settings.batch, t_max)
     started = clock() - run.seconds
     warned = False
@@ -211,27 +211,47 @@ def _noise(settings: TrainSettings, sizes: Sizes, t_max: int, step: int, stream:
     )
 
 
-@functools.lru_cache(maxsize=2)
-def _graphs(sizes: Sizes, settings: TrainSettings, t_max: int) -> tuple[Any, Any]:
-    """The training step and the look at validation tracks, compiled at their first call."""
+class Objective(NamedTuple):
+    """The settings that are part of the compiled graphs; trainings that differ in the others only share them."""
 
-    def bound_of(arrays: Any, bins: Any, lengths: Any, noise: _Noise, beta: Any, training: bool) -> Any:
-        w = VrnnWeights.of(arrays)
-        mask = bounds.mask_of(lengths, t_max)
-        if settings.bound == "fivo":
-            found = bounds.fivo(w, sizes, bins, noise.normal, noise.uniform, mask, beta)
-            return found.bound, tf.reduce_mean(found.kl, axis=2) * mask
-        keep = seen = None
-        if training and settings.decoder_dropout:
-            keep = tf.cast(noise.step >= settings.decoder_dropout, tf.float32)
-        if training and settings.dropout:
-            units = tf.cast(noise.unit >= settings.dropout, tf.float32) / (1.0 - settings.dropout)
-            keep = units if keep is None else keep * units
-        if training and settings.input_dropout:
-            seen = tf.where(noise.block < settings.input_dropout, -1, bins)
-        u = vrnn.unroll(w, sizes, bins, noise.normal, keep, seen)
-        log_w = u.log_w + (beta - 1.0) * u.log_ratio
-        return bounds.iwae(log_w, mask), tf.reduce_mean(u.kl, axis=2) * mask
+    bound: str
+    clip_norm: float = 1.0
+    weight_decay: float = 0.0
+    free_bits: float = 0.0
+    decoder_dropout: float = 0.0
+    input_dropout: float = 0.0
+    dropout: float = 0.0
+
+    @classmethod
+    def of(cls, settings: TrainSettings) -> Objective:
+        return cls(**{name: getattr(settings, name) for name in cls._fields})
+
+
+def _bound_of(
+    sizes: Sizes, objective: Objective, t_max: int, arrays: Any, bins: Any, lengths: Any, noise: _Noise, beta: Any
+) -> Any:
+    """The bound (B,) of B tracks and the KL (T, B) of their steps."""
+    w = VrnnWeights.of(arrays)
+    mask = bounds.mask_of(lengths, t_max)
+    if objective.bound == "fivo":
+        found = bounds.fivo(w, sizes, bins, noise.normal, noise.uniform, mask, beta)
+        return found.bound, tf.reduce_mean(found.kl, axis=2) * mask
+    keep = seen = None
+    if objective.decoder_dropout:
+        keep = tf.cast(noise.step >= objective.decoder_dropout, tf.float32)
+    if objective.dropout:
+        units = tf.cast(noise.unit >= objective.dropout, tf.float32) / (1.0 - objective.dropout)
+        keep = units if keep is None else keep * units
+    if objective.input_dropout:
+        seen = tf.where(noise.block < objective.input_dropout, -1, bins)
+    u = vrnn.unroll(w, sizes, bins, noise.normal, keep, seen)
+    log_w = u.log_w + (beta - 1.0) * u.log_ratio
+    return bounds.iwae(log_w, mask), tf.reduce_mean(u.kl, axis=2) * mask
+
+
+@functools.lru_cache(maxsize=8)
+def train_graph(sizes: Sizes, objective: Objective, t_max: int) -> Any:
+    """The training step, compiled at its first call with a batch of a shape."""
 
     @tf.function(jit_compile=True)
     def train_step(
@@ -248,32 +268,33 @@ def _graphs(sizes: Sizes, settings: TrainSettings, t_max: int) -> tuple[Any, Any
         t_of = tf.cast(tf.maximum(lengths, 1), tf.float32)
         with tf.GradientTape() as tape:
             tape.watch(arrays)
-            bound, kl = bound_of(arrays, bins, lengths, noise, beta, True)
-            objective = bound
-            if settings.free_bits:
+            bound, kl = _bound_of(sizes, objective, t_max, arrays, bins, lengths, noise, beta)
+            gain = bound
+            if objective.free_bits:
                 # KL below the free bits is given back: what is left has no gradient towards zero.
                 mask = bounds.mask_of(lengths, t_max)
-                objective += tf.reduce_sum(kl - tf.maximum(kl, settings.free_bits) * mask, axis=0)
-            loss = -tf.reduce_mean(objective / t_of)
+                gain += tf.reduce_sum(kl - tf.maximum(kl, objective.free_bits) * mask, axis=0)
+            loss = -tf.reduce_mean(gain / t_of)
         grads, _ = tf.clip_by_global_norm(
-            [tf.convert_to_tensor(g) for g in tape.gradient(loss, arrays)], settings.clip_norm
+            [tf.convert_to_tensor(g) for g in tape.gradient(loss, arrays)], objective.clip_norm
         )
-        m = [ADAM_BETA1 * a + (1 - ADAM_BETA1) * g for a, g in zip(m, grads, strict=True)]
-        v = [ADAM_BETA2 * a + (1 - ADAM_BETA2) * g * g for a, g in zip(v, grads, strict=True)]
-        rate = lr * tf.sqrt(1 - tf.pow(ADAM_BETA2, t)) / (1 - tf.pow(ADAM_BETA1, t))
-        decay = [lr * settings.weight_decay if len(a.shape) == 2 else 0.0 for a in arrays]
-        arrays = [
-            a - rate * p / (tf.sqrt(q) + ADAM_EPSILON) - d * a for a, p, q, d in zip(arrays, m, v, decay, strict=True)
-        ]
+        arrays, m, v = adam_step(arrays, grads, m, v, lr, t, objective.weight_decay)
         total = tf.reduce_sum(t_of)
         return arrays, m, v, loss, tf.reduce_sum(bound) / total, tf.reduce_sum(kl) / total
 
+    return train_step
+
+
+@functools.lru_cache(maxsize=8)
+def _look_graph(sizes: Sizes, bound: str, t_max: int) -> Any:
+    """The look at validation tracks, with nothing dropped."""
+
     @tf.function(jit_compile=True)
     def look(arrays: Any, bins: Any, lengths: Any, noise: _Noise) -> Any:
-        bound, kl = bound_of(arrays, bins, lengths, noise, 1.0, False)
-        return tf.reduce_sum(tf.where(lengths > 0, bound, 0.0)), tf.reduce_sum(kl)
+        found, kl = _bound_of(sizes, Objective(bound), t_max, arrays, bins, lengths, noise, 1.0)
+        return tf.reduce_sum(tf.where(lengths > 0, found, 0.0)), tf.reduce_sum(kl)
 
-    return train_step, look
+    return look
 
 
 def _validate(

@@ -21,6 +21,8 @@ from multitaskais.networks.train import train
 SMALL = TrainSettings(
     steps=8, batch=4, latent=3, hidden=6, max_steps=12, val_every=2, checkpoint_every=3, log_every=1, patience=50
 )
+# Each combination of what is part of the graph costs a compilation of seconds: tests share them.
+ALL_DROPOUTS = {"decoder_dropout": 0.5, "input_dropout": 0.5, "dropout": 0.5}
 
 
 def lanes(n, seed=0):
@@ -104,15 +106,15 @@ def test_free_bits_hold_the_kl_where_the_plain_bound_lets_it_fall(dataset, tmp_p
     assert free.log[-1].train_kl > plain.log[-1].train_kl + 0.5
 
 
-def test_annealing_and_dropout_of_the_decoder_train(dataset, tmp_path):
-    settings = TrainSettings(**{**SMALL.to_dict(), "kl_anneal_steps": 4, "decoder_dropout": 0.5})
+def test_annealing_and_dropouts_train(dataset, tmp_path):
+    settings = TrainSettings(**{**SMALL.to_dict(), "kl_anneal_steps": 4, **ALL_DROPOUTS})
     assert np.isfinite([r.loss for r in train(dataset, REGION, settings, tmp_path).log]).all()
 
 
 def test_what_is_dropped_in_training_is_there_when_unseen_vessels_are_looked_at(dataset, tmp_path):
     still = {**SMALL.to_dict(), "steps": 2, "learning_rate": 1e-12}
     plain = train(dataset, REGION, TrainSettings(**still), tmp_path / "plain").log[-1]
-    dropped = TrainSettings(**{**still, "input_dropout": 0.5, "dropout": 0.5})
+    dropped = TrainSettings(**{**still, **ALL_DROPOUTS})
     found = train(dataset, REGION, dropped, tmp_path / "dropped").log[-1]
     assert found.val_bound == pytest.approx(plain.val_bound, rel=1e-5)
     assert abs(found.train_bound - plain.train_bound) > 1e-3
@@ -133,7 +135,7 @@ def test_training_stops_when_unseen_vessels_get_no_better(tmp_path):
     sizes = Sizes.of(REGION)
     noise = Dataset.of([[random_bins(sizes, (12,), seed=i)] for i in range(4)], [[random_bins(sizes, (12,), seed=9)]])
     settings = TrainSettings(
-        **{**SMALL.to_dict(), "steps": 2000, "val_every": 5, "patience": 3, "learning_rate": 3e-2, "hidden": 30}
+        **{**SMALL.to_dict(), "steps": 2000, "val_every": 5, "patience": 3, "learning_rate": 3e-2, "hidden": 20}
     )
     trained = train(noise, REGION, settings, tmp_path)
     assert trained.steps < 2000
