@@ -15,9 +15,8 @@ import numpy as np
 from multitaskais.ais.encode import cdv_lines, encode_static
 from multitaskais.ais.positions import StaticData
 from multitaskais.records import REPORT_DTYPE
+from multitaskais.units import KNOT_MPS, M_PER_DEG_SEEDED
 
-METRES_PER_DEG = 111_195.0
-KNOT_MPS = 1852.0 / 3600.0
 LAT_MIN, LAT_MAX, LON_MIN, LON_MAX = 47.6, 49.4, -6.9, -4.1  # inside the box of the published model
 
 
@@ -69,7 +68,7 @@ def write(
     phase = rng.uniform(0, interval)
     origin = start.timestamp()
     done = positions = size = hour = 0
-    lon_scale = METRES_PER_DEG * np.cos(np.radians(48.5))
+    lon_scale = M_PER_DEG_SEEDED * np.cos(np.radians(48.5))
     while done < lines:
         when = start + timedelta(hours=hour)
         path = folder / f"{when:%Y/%m/%d}.cdv"
@@ -82,7 +81,7 @@ def write(
         t = np.floor(phase[who] + nth * interval[who])
         who, t = who[(order := np.argsort(t, kind="stable"))], t[order]
         made = speed[who] * KNOT_MPS * t
-        lat = _bounce(lat0[who] + made * np.cos(course[who]) / METRES_PER_DEG, LAT_MIN, LAT_MAX)
+        lat = _bounce(lat0[who] + made * np.cos(course[who]) / M_PER_DEG_SEEDED, LAT_MIN, LAT_MAX)
         lon = _bounce(lon0[who] + made * np.sin(course[who]) / lon_scale, LON_MIN, LON_MAX)
         reports = np.zeros(len(t), REPORT_DTYPE)
         reports["mmsi"], reports["t"], reports["lat"], reports["lon"] = mmsi[who], origin + t, lat, lon

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from multitaskais.config import KNOT_MPS, DetectionRules, Region
+from multitaskais.config import DetectionRules, Region
 from multitaskais.detectors.vrnn import VrnnDetector
 from multitaskais.errors import ModelNotFound
 from multitaskais.model import folder as modelfolder
@@ -19,9 +19,9 @@ from multitaskais.model.samples import samples_of
 from multitaskais.networks.weights import Sizes, VrnnWeights
 from multitaskais.records import REPORT_DTYPE
 from multitaskais.simulate import SimulationSettings, simulate
+from multitaskais.units import KNOT_MPS, M_PER_DEG_SEEDED
 
 T0 = 1_500_000_000.0  # 2017-07-14, a multiple of 600
-M_PER_DEG = 111_195.0
 LANES = 6
 ROUTES, SIMULATED = 300, 77  # simulated voyages, and their seed: not one of the shipped model's
 BOX = (47.6, 49.4, -6.9, -4.1)  # inside the Brittany box
@@ -52,13 +52,13 @@ def voyages(
     made = np.cumsum(sog * KNOT_MPS * dt, axis=1) + rng.uniform(0, 400e3, (vessels, 1))
     # A triangle wave in both axes: ships turn round inside the box.
     for name, low, high, across in (("lat", *BOX[:2], np.cos), ("lon", *BOX[2:], np.sin)):
-        scale = M_PER_DEG * (np.cos(np.radians(48.5)) if name == "lon" else 1.0)
+        scale = M_PER_DEG_SEEDED * (np.cos(np.radians(48.5)) if name == "lon" else 1.0)
         start = lanes.uniform(0, high - low, LANES)[lane] + rng.normal(0, 0.005, (vessels, 1))
         x = start + made * across(np.radians(heading)) / scale
         phase = np.mod(x, 2 * (high - low))
         reports[name] = np.round(low + np.where(phase > high - low, 2 * (high - low) - phase, phase), 6)
-    north = np.diff(reports["lat"], axis=1) * M_PER_DEG
-    east = np.diff(reports["lon"], axis=1) * M_PER_DEG * np.cos(np.radians(reports["lat"][:, 1:]))
+    north = np.diff(reports["lat"], axis=1) * M_PER_DEG_SEEDED
+    east = np.diff(reports["lon"], axis=1) * M_PER_DEG_SEEDED * np.cos(np.radians(reports["lat"][:, 1:]))
     course = np.degrees(np.arctan2(east, north)) % 360.0
     reports["cog"] = np.round(np.concatenate([course[:, :1], course], axis=1), 1) % 360.0
     reports["sog"] = np.round(sog, 1)
@@ -109,8 +109,8 @@ def usual(vessels: int, hours: float, every_s: float, seed: int = 0, first_mmsi:
             return np.stack([np.interp(phase, seconds, lat), np.interp(phase, seconds, lon)])
 
         here, before, after = place(at), place(at - 30.0), place(at + 30.0)
-        north = (after[0] - before[0]) * M_PER_DEG
-        east = (after[1] - before[1]) * M_PER_DEG * np.cos(np.radians(here[0]))
+        north = (after[0] - before[0]) * M_PER_DEG_SEEDED
+        east = (after[1] - before[1]) * M_PER_DEG_SEEDED * np.cos(np.radians(here[0]))
         reports = np.zeros(at.shape, REPORT_DTYPE)
         reports["mmsi"] = first_mmsi + mine[:, None]
         reports["t"], reports["lat"], reports["lon"] = T0 + at, np.round(here[0], 6), np.round(here[1], 6)

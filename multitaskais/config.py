@@ -10,11 +10,10 @@ from typing import Any, Self
 
 from .errors import ConfigError
 
-KNOT_MPS = 1852.0 / 3600.0
 STEP_S = 600.0  # docs/method.md#samples: one sample each 10 minutes
 
 
-class _Json:
+class JsonSettings:
     """JSON in and out for the frozen dataclasses of this file; an unknown field is an error, not a silence."""
 
     @classmethod
@@ -32,7 +31,7 @@ class _Json:
 
 
 @dataclass(frozen=True, slots=True)
-class Region(_Json):
+class Region(JsonSettings):
     """A box and its bins (degrees, knots). A point belongs when ``lat_min <= lat < lat_max`` and the same for lon.
 
     ``wraps`` regions (lon_min > lon_max) are not supported; ``global`` has a box of the whole world and no model.
@@ -107,7 +106,7 @@ REGIONS: dict[str, Region] = {
 
 
 @dataclass(frozen=True, slots=True)
-class TrackRules(_Json):
+class TrackRules(JsonSettings):
     """How reports become tracks (docs/method.md#tracks). Defaults are those of docs/contract.md#time."""
 
     gap_max_s: float = 7200.0  # a longer silence ends the track (INTERVAL_MAX)
@@ -145,7 +144,7 @@ class TrackRules(_Json):
 
 
 @dataclass(frozen=True, slots=True)
-class DetectionRules(_Json):
+class DetectionRules(JsonSettings):
     """When a sample is judged (docs/method.md#calibration; docs/contract.md#tracks-samples-verdicts)."""
 
     warmup_samples: int = 12  # docs/method.md#a-contrario-decision: the recurrent state starts from zeros

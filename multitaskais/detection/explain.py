@@ -27,10 +27,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import KNOT_MPS
 from ..exact import functions, scalars
 from ..records import AlertType, Cause, DetectorScore
-from ..tracks.geometry import M_PER_DEG
+from ..units import KNOT_MPS, M_PER_DEG, M_PER_NM
 from .ship_classes import class_name
 from .threshold import TYPE_INDEX
 from .traffic_patterns import SECTOR_DEG, CellStatistics
@@ -247,7 +246,7 @@ def _habit(facts: Facts, usual: CellStatistics) -> str:
     custom = usual.custom(facts.lat, facts.lon)
     parts = []
     if facts.cause is Cause.OUT_OF_PLACE and away is not None and away[0] > OFF_M:
-        parts.append(f"{away[0] / 1852.0:.1f} NM {_compass(away[1])} of where ships usually pass")
+        parts.append(f"{away[0] / M_PER_NM:.1f} NM {_compass(away[1])} of where ships usually pass")
     if custom is not None:
         habit = f"ships here usually make {custom.sog_q1:.0f} to {custom.sog_q3:.0f} kn"
         if custom.courses:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from ..exact import scalars
-from ..tracks.geometry import M_PER_DEG
+from ..units import M_PER_DEG
 from .grid import LEVELS, CellGrid
 
 SECTOR_DEG = 15.0
@@ -24,7 +24,7 @@ MIN_SAMPLES = 20
 MIN_COURSE_SHARE = 0.12  # of the cell's samples within a sector and its neighbours: a usual course (even spread: 0.125)
 FINE = 5  # places where ships pass are kept at cell / FINE: 0.02 degree
 MIN_PASSES = 2  # vessels; where one alone has passed is no usual place
-UNDER_WAY_KNOTS = 1.0  # slower, a course says nothing
+STEERED_MIN_KNOTS = 1.0  # slower, a course says nothing
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -136,7 +136,7 @@ class CellStatistics:
         s, c = samples[use], cell[use]
         vessel = np.unique(s["mmsi"], return_inverse=True)[1]
         sector = np.where(np.isfinite(s["cog"]), s["cog"] // SECTOR_DEG, 0).astype(np.int64) % N_SECTORS
-        steered = np.isfinite(s["cog"]) & (s["sog"] >= UNDER_WAY_KNOTS)
+        steered = np.isfinite(s["cog"]) & (s["sog"] >= STEERED_MIN_KNOTS)
         sog, courses, vessels, counts = [], [], [], []
         for group in grid.groups:
             n_groups = int(group.max()) + 1

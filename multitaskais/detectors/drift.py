@@ -19,7 +19,7 @@ from ..detection.protocol import Scores, Traits
 from ..detection.rings import push
 from ..exact import functions
 from ..records import AlertType, NotJudged
-from .reference import KM_PER_DEG
+from ..units import KM_PER_DEG_TRAINED
 from .stateless import NothingLearnt
 
 STEPS = 9
@@ -70,8 +70,8 @@ class DriftDetector(NothingLearnt):
             share += new["slow"][:, k] > 0
             speed += new["slow"][:, k]
         past = (new["slow_before"] + PRIOR_STEPS * PRIOR_SHARE) / (new["before"] + PRIOR_STEPS)
-        north = (samples["lat"] - new["lat"][:, 0]) * KM_PER_DEG
-        east = (samples["lon"] - new["lon"][:, 0]) * KM_PER_DEG * functions.cos(samples["lat"])
+        north = (samples["lat"] - new["lat"][:, 0]) * KM_PER_DEG_TRAINED
+        east = (samples["lon"] - new["lon"][:, 0]) * KM_PER_DEG_TRAINED * functions.cos(samples["lat"])
         carried = CARRIED_PER_KM * np.minimum(functions.hypot(east, north), CARRIED_MAX_KM)
         score = share / STEPS * (1.0 + np.nan_to_num(carried)) + TIE * speed / STEPS - HABIT * past
         return new, Scores.where(

@@ -14,7 +14,7 @@ from .reference import NOBODY, distance_to, nearest_other, tree_of
 
 SECTORS = 16
 HALF_DEG = 40.0
-UNDER_WAY_KNOTS = 1.5  # below, course over ground is noise
+COURSE_MIN_KNOTS = 1.5  # below, course over ground is noise
 FAR_KM = 100.0  # farther, or nobody at all, is all the same
 APART_KM = 100.0 * FAR_KM  # between sectors in the tree; a region is smaller
 ASKED = 8  # nearest points among which different vessels are looked for; 16 cost twice the time
@@ -23,8 +23,8 @@ Floats = NDArray[np.float64]
 
 
 def course_of(uv: Floats) -> Floats:
-    """(n, 2) knots east and north -> (n,) degrees; NaN below ``UNDER_WAY_KNOTS`` and where the velocity is missing."""
-    moving = functions.hypot(uv[:, 0], uv[:, 1]) >= UNDER_WAY_KNOTS  # False for NaN
+    """(n, 2) knots east and north -> (n,) degrees; NaN below ``COURSE_MIN_KNOTS`` and where the velocity is missing."""
+    moving = functions.hypot(uv[:, 0], uv[:, 1]) >= COURSE_MIN_KNOTS  # False for NaN
     return np.where(moving, functions.atan2(uv[:, 0], uv[:, 1]) % 360.0, np.nan)
 
 

@@ -18,7 +18,7 @@ from ..detection.protocol import Scores, Traits
 from ..detection.rings import push
 from ..exact import functions
 from ..records import AlertType, NotJudged
-from .reference import KM_PER_DEG
+from ..units import KM_PER_DEG_TRAINED
 from .stateless import NothingLearnt
 
 STEPS = 9
@@ -53,8 +53,8 @@ class LoiteringDetector(NothingLearnt):
         for name in ("lat", "lon", "sog", "moored"):
             new[name] = push(state[name], samples[name])
         new["seen"] = np.minimum(state["seen"] + 1, STEPS + 1)
-        north = (new["lat"] - samples["lat"][:, None]) * KM_PER_DEG
-        east = (new["lon"] - samples["lon"][:, None]) * (KM_PER_DEG * functions.cos(samples["lat"]))[:, None]
+        north = (new["lat"] - samples["lat"][:, None]) * KM_PER_DEG_TRAINED
+        east = (new["lon"] - samples["lon"][:, None]) * (KM_PER_DEG_TRAINED * functions.cos(samples["lat"]))[:, None]
         way = np.zeros(len(samples))
         for k in range(STEPS):
             way += functions.hypot(east[:, k + 1] - east[:, k], north[:, k + 1] - north[:, k])

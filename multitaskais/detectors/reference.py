@@ -19,8 +19,8 @@ from scipy.spatial import cKDTree
 from ..config import Region
 from ..errors import InputError, ModelCorrupt, WrongRegion
 from ..exact import functions, scalars
+from ..units import KM_PER_DEG_TRAINED
 
-KM_PER_DEG = 111.195  # of latitude, on the sphere of 6,371 km
 NOBODY = -1  # vessel number of a line that no part of the memory is of
 VELOCITY_UNIT_KNOTS = 0.01
 THIN_KM, THIN_KNOTS = 0.1, 0.5  # of one vessel, one point in each such cell of position and velocity is enough
@@ -53,8 +53,8 @@ class Plane:
 
     def __init__(self, region: Region) -> None:
         self.lat, self.lon = region.lat_min, region.lon_min
-        self.km_north = KM_PER_DEG
-        self.km_east = KM_PER_DEG * scalars.cos(0.5 * (region.lat_min + region.lat_max))
+        self.km_north = KM_PER_DEG_TRAINED
+        self.km_east = KM_PER_DEG_TRAINED * scalars.cos(0.5 * (region.lat_min + region.lat_max))
 
     def xy(self, lat: NDArray[np.float64], lon: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) degrees -> (n, 2) km."""

@@ -31,7 +31,7 @@ NEAR_KM = 3.0
 COURSE_DEG = 40.0
 WITHIN = 1.2  # of the two together: hypot(km / 3, chord of the course / chord of 40 degrees)
 NEIGHBOURS, NEIGHBOURS_MIN = 40, 5
-UNDER_WAY_KNOTS = 2.0
+JUDGED_MIN_KNOTS = 2.0
 SD_FLOOR = 0.2  # of ln(SOG + 1): a fifth of the speed is no change at all
 LIMIT = 2.0
 STEPS, STEPS_MIN = 12, 6
@@ -90,7 +90,7 @@ class SpeedDetector(LeaveOneVesselOut):
 
     def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
         sog = np.ascontiguousarray(samples["sog"])
-        under_way = (sog > UNDER_WAY_KNOTS) & ~samples["moored"]
+        under_way = (sog > JUDGED_MIN_KNOTS) & ~samples["moored"]
         log = np.where(under_way, functions.log(np.maximum(sog, 0.0) + 1.0), np.nan)
         new = state.copy()
         old = state["recent"][:, 0]
@@ -154,7 +154,7 @@ class SpeedDetector(LeaveOneVesselOut):
 
     @classmethod
     def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules, seed: int = 0) -> Self:
-        return cls(ReferenceSet.of(samples, region, np.random.default_rng(seed), fill=1, sog_min=UNDER_WAY_KNOTS))
+        return cls(ReferenceSet.of(samples, region, np.random.default_rng(seed), fill=1, sog_min=JUDGED_MIN_KNOTS))
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from ..config import DetectionRules, Region
 from ..detection.protocol import Scores, Traits
 from ..exact import functions
 from ..records import AlertType, Cause, NotJudged
-from .lanes import UNDER_WAY_KNOTS, Lanes, course_of
+from .lanes import COURSE_MIN_KNOTS, Lanes, course_of
 from .reference import NOBODY, LeaveOneVesselOut, ReferenceSet, velocity
 
 FILE = "wrongway.npz"
@@ -76,7 +76,7 @@ class WrongwayDetector(LeaveOneVesselOut):
 
     @classmethod
     def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules, seed: int = 0) -> Self:
-        return cls(ReferenceSet.of(samples, region, np.random.default_rng(seed), sog_min=UNDER_WAY_KNOTS))
+        return cls(ReferenceSet.of(samples, region, np.random.default_rng(seed), sog_min=COURSE_MIN_KNOTS))
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

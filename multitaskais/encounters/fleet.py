@@ -11,8 +11,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import KNOT_MPS
-from .metric import M_PER_DEG, cos_latitude, distance_m, east_degrees
+from ..units import KNOT_MPS, M_PER_DEG_CM
+from .metric import cos_latitude, distance_m, east_degrees
 
 VESSEL_DTYPE = np.dtype(
     [
@@ -173,8 +173,10 @@ class FleetTable:
         share = np.where(usable, age / np.where(usable, span, 1.0), 0.0)
         out["lat"] = rows["lat"] + (rows["lat"] - rows["base_lat"]) * share
         out["lon"] = rows["lon"] + east_degrees(rows["base_lon"], rows["lon"]) * share
-        out["north_mps"] = np.where(usable, (rows["lat"] - rows["base_lat"]) * M_PER_DEG / np.maximum(span, 1.0), 0.0)
-        east = east_degrees(rows["base_lon"], rows["lon"]) * cos_latitude(rows["lat"]) * M_PER_DEG
+        out["north_mps"] = np.where(
+            usable, (rows["lat"] - rows["base_lat"]) * M_PER_DEG_CM / np.maximum(span, 1.0), 0.0
+        )
+        east = east_degrees(rows["base_lon"], rows["lon"]) * cos_latitude(rows["lat"]) * M_PER_DEG_CM
         out["east_mps"] = np.where(usable, east / np.maximum(span, 1.0), 0.0)
         out["row"] = use
         return out

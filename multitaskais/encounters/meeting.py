@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import KNOT_MPS
+from ..units import KNOT_MPS
 from .pairs import near
 from .stops import StoppingPlaces
 

@@ -12,8 +12,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-M_PER_DEG = 111_195.08  # one degree of a great circle on the sphere of the mean radius of WGS84, 6,371,008.8 m
-M_PER_NM = 1852.0
+from ..units import M_PER_DEG_CM
+
 _RAD_PER_DEG = 0.017453292519943295
 
 _Number = TypeVar("_Number", float, NDArray[np.float64])
@@ -48,5 +48,5 @@ def distance_m(lat1: _Number, lon1: _Number, lat2: _Number, lon2: _Number) -> _N
     north = lat2 - lat1
     square = east * east + north * north
     if isinstance(square, np.ndarray):
-        return np.sqrt(square) * M_PER_DEG
-    return float(np.sqrt(square)) * M_PER_DEG
+        return np.sqrt(square) * M_PER_DEG_CM
+    return float(np.sqrt(square)) * M_PER_DEG_CM

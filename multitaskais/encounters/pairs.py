@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .metric import M_PER_DEG, distance_m
+from ..units import M_PER_DEG_CM
+from .metric import distance_m
 
 
 class Near(NamedTuple):
@@ -23,7 +24,7 @@ def near(mmsi: NDArray[np.int64], lat: NDArray[np.float64], lon: NDArray[np.floa
     order = np.argsort(lat, kind="stable")
     lat_sorted, lon_sorted = lat[order], lon[order]
     # 1 % more than needed: the exact distance decides.
-    reach = within_m / M_PER_DEG * 1.01
+    reach = within_m / M_PER_DEG_CM * 1.01
     last = np.searchsorted(lat_sorted, lat_sorted + reach, side="right") - 1
     firsts, seconds, distances = [], [], []
     here = np.arange(len(order))

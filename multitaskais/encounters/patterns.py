@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from ..detection.ship_classes import CLASSES, vessel_class
 from ..errors import ModelCorrupt
+from ..units import M_PER_NM
 from . import coverage, stops
 from .coverage import Coverage
 from .fleet import FleetTable
 from .meeting import ABREAST, LYING, SLOT_S, MeetingFold, MeetingRules, Pair
-from .metric import M_PER_NM, distance_m
+from .metric import distance_m
 from .stops import StoppingPlaces
 
 # Classes of a pair: those of the ship type table, and of what has none there pilots and search and rescue, others, unknown.

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ..config import REGIONS, Region
 from ..data.coastline import coastline, on_land
-from .metric import M_PER_DEG, cos_latitude, east_degrees
+from ..units import M_PER_DEG_CM
+from .metric import cos_latitude, east_degrees
 
 FAR_DEG = 5.0  # shore further away than this in latitude or longitude is not measured
 
@@ -44,7 +45,7 @@ def distance_from_shore_m(lat: float, lon: float, region: Region | None = None) 
     along = np.where(square > 0.0, -(x1 * dx + y1 * dy) / np.where(square > 0.0, square, 1.0), 0.0)
     along = np.minimum(np.maximum(along, 0.0), 1.0)
     x, y = x1 + along * dx, y1 + along * dy
-    return float(np.sqrt((x * x + y * y).min())) * M_PER_DEG
+    return float(np.sqrt((x * x + y * y).min())) * M_PER_DEG_CM
 
 
 def is_offshore(lat: float, lon: float, least_m: float, region: Region | None = None) -> bool:

@@ -20,9 +20,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..units import M_PER_DEG_CM
 from .coverage import Coverage, watched
 from .fleet import FleetTable
-from .metric import M_PER_DEG, distance_m
+from .metric import distance_m
 from .stops import StoppingPlaces
 
 
@@ -157,7 +158,7 @@ class SilenceFold:
         rows = fleet.rows
         rules = self.rules
         near = np.flatnonzero(
-            (np.abs(rows["lat"] - lat) * M_PER_DEG <= rules.around_m) & (rows["first_t"] <= t + rules.together_s)
+            (np.abs(rows["lat"] - lat) * M_PER_DEG_CM <= rules.around_m) & (rows["first_t"] <= t + rules.together_s)
         )
         lats, lons = rows["lat"][near], rows["lon"][near]
         near = near[distance_m(np.full(len(near), lat), np.full(len(near), lon), lats, lons) <= rules.around_m]

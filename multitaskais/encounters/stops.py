@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .metric import M_PER_DEG, cos_latitude, distance_m, east_degrees
+from ..units import M_PER_DEG_CM
+from .metric import cos_latitude, distance_m, east_degrees
 
 ROWS_PER_DEG = 100
 _COLUMN_BASE = 1 << 20  # more than the 36,000 columns of the equator: a cell's key is row * base + column
@@ -63,7 +64,7 @@ class StoppingPlaces:
         if not len(self.keys):
             return np.zeros(0, np.int64)
         lat, lon = cell_centre(self.keys)
-        reach = int(NEAR_M / M_PER_DEG * ROWS_PER_DEG) + 2
+        reach = int(NEAR_M / M_PER_DEG_CM * ROWS_PER_DEG) + 2
         found = [self.keys]
         scale = 1.0 / (ROWS_PER_DEG * cos_latitude(lat))
         for rows in range(-reach, reach + 1):

@@ -7,17 +7,18 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from ..config import KNOT_MPS, Region
+from ..config import Region
 from ..detection.explain import position
 from ..detection.ship_classes import class_name
 from ..encounters.fleet import FleetTable
 from ..encounters.meeting import ABREAST, Change
-from ..encounters.metric import M_PER_NM, distance_m
+from ..encounters.metric import distance_m
 from ..encounters.patterns import MERCHANT, NEIGHBOURHOOD_NM, Patterns, group_of
 from ..encounters.shore import distance_from_shore_m
 from ..encounters.silence import SilenceChange
 from ..records import Alert, AlertType, Cause, Partner, Place, Status, ZoneOfAlert, alert_id
 from ..tracks.tracker import track_name
+from ..units import KNOT_MPS, M_PER_NM
 from ..zones.fold import ZoneChange
 from ..zones.zone import Rule
 

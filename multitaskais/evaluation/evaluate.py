@@ -22,13 +22,13 @@ from scipy.spatial import cKDTree
 
 from ..config import Region
 from ..records import Alert, NotJudged, Status
+from ..units import EARTH_RADIUS_M
 from . import metrics
 from .kinds import right_causes, vessel_class
 from .labelled import CLEAN, Labelled
 
 NEAR_M = 2000.0  # docs/method.md#low-coverage: other vessels within 2 km
 NEAR_BANDS = ((0, 3, "0-2"), (3, 10, "3-9"), (10, 10**9, "10 or more"))
-EARTH_M = 6371008.8
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _near(tracks: NDArray[np.void], trace: NDArray[np.void], row: NDArray[np.int
     if not clean.any():
         return out
     lat, lon = np.radians(trace["lat"]), np.radians(trace["lon"])
-    xyz = EARTH_M * np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+    xyz = EARTH_RADIUS_M * np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
     # One point a ship and square of 500 m is enough, and keeps crowded harbours small.
     square = np.unique(np.round(xyz[clean] / 500.0).astype(np.int64), axis=0, return_inverse=True)[1].ravel()
     _, first = np.unique(np.stack([square, ship[clean]], axis=1), axis=0, return_index=True)

@@ -21,18 +21,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import KNOT_MPS, Region
+from ..config import Region
+from ..units import KNOT_MPS, M_PER_DEG_SEEDED
 
 Floats = NDArray[np.float64]
 
-EARTH_M_PER_DEG = 111_195.0  # one degree of latitude on the sphere of 6,371 km
 HOUR_S = 3600.0
 
 LEAD_S = 2 * HOUR_S  # judgement starts after 12 samples; an anomaly before that could not be seen by anyone
 LAST_S = 600.0  # an anomaly ends at least one sample before the track does, so that its end is sampled too
 SPAN_MIN_S, SPAN_MAX_S = 2 * HOUR_S, 5 * HOUR_S  # how long an anomaly lasts
 TRIES = 40  # windows tried in one track before it is given up for a kind
-UNDER_WAY_KNOTS = 3.0  # mean speed of a window that can be shifted, slowed, hurried, reversed
+WINDOW_MIN_KNOTS = 3.0  # mean speed of a window that can be shifted, slowed, hurried, reversed
 SAILING_SHARE = 0.9  # share of its reports above 1 kn
 RAMP_MIN_S = 1200.0  # a ship needs this long to leave its lane
 LATERAL_MPS = 4.0  # greatest speed across its own course while it does so (7.8 kn)
@@ -80,7 +80,7 @@ class InjectionSource:
                 continue  # mostly silence: nobody could see the anomaly
             lead = sog[: max(3, len(sog) // 6)]
             moving = sog if under_way else lead
-            if np.mean(moving) >= UNDER_WAY_KNOTS and np.mean(moving > 1.0) >= SAILING_SHARE:
+            if np.mean(moving) >= WINDOW_MIN_KNOTS and np.mean(moving > 1.0) >= SAILING_SHARE:
                 return float(start), float(start + span)
         return None
 
@@ -90,7 +90,7 @@ class InjectionSource:
         east = (lon[1] - lon[0]) * np.cos(np.radians(lat.mean()))
         north = lat[1] - lat[0]
         length = float(np.hypot(east, north))
-        if length * EARTH_M_PER_DEG < 1000.0:  # came back to where it was: take north as the way made
+        if length * M_PER_DEG_SEEDED < 1000.0:  # came back to where it was: take north as the way made
             east, north, length = 0.0, 1.0, 1.0
         return side * north / length, -side * east / length
 
@@ -111,8 +111,8 @@ def velocity(t: Floats, lat: Floats, lon: Floats) -> tuple[Floats, Floats]:
     before = np.clip(np.searchsorted(t, t - BASE_S / 2, side="right") - 1, 0, n - 1)
     after = np.clip(np.searchsorted(t, t + BASE_S / 2, side="left"), 0, n - 1)
     dt = np.maximum(t[after] - t[before], 1.0)
-    north = (lat[after] - lat[before]) * EARTH_M_PER_DEG
-    east = (lon[after] - lon[before]) * EARTH_M_PER_DEG * np.cos(np.radians(lat))
+    north = (lat[after] - lat[before]) * M_PER_DEG_SEEDED
+    east = (lon[after] - lon[before]) * M_PER_DEG_SEEDED * np.cos(np.radians(lat))
     sog = np.hypot(east, north) / dt / KNOT_MPS
     cog = np.degrees(np.arctan2(east, north)) % 360.0
     return sog, cog
@@ -140,8 +140,8 @@ def _sail(
     lat = np.interp(progress, s.t, s.lat)
     lon = np.interp(progress, s.t, s.lon)
     moved = (np.abs(progress - t) > 0.5) | (np.hypot(east, north) > 1.0)
-    lat = np.where(moved, lat + north / EARTH_M_PER_DEG, lat)
-    lon = np.where(moved, lon + east / (EARTH_M_PER_DEG * np.cos(np.radians(lat))), lon)
+    lat = np.where(moved, lat + north / M_PER_DEG_SEEDED, lat)
+    lon = np.where(moved, lon + east / (M_PER_DEG_SEEDED * np.cos(np.radians(lat))), lon)
     made, course = velocity(t, lat, lon)
     sog = np.where(moved, made, s.sog[keep])
     cog = np.where(moved, course, s.cog[keep])
@@ -299,8 +299,8 @@ def jump(s: InjectionSource, rng: np.random.Generator) -> Altered | None:
     if not inside.any() or inside[-1]:
         return None
     metres, bearing = rng.uniform(10_000.0, 30_000.0), rng.uniform(0, 2 * np.pi)
-    lat = np.where(inside, s.lat + metres * np.cos(bearing) / EARTH_M_PER_DEG, s.lat)
-    lon = np.where(inside, s.lon + metres * np.sin(bearing) / (EARTH_M_PER_DEG * np.cos(np.radians(lat))), s.lon)
+    lat = np.where(inside, s.lat + metres * np.cos(bearing) / M_PER_DEG_SEEDED, s.lat)
+    lon = np.where(inside, s.lon + metres * np.sin(bearing) / (M_PER_DEG_SEEDED * np.cos(np.radians(lat))), s.lon)
     return Altered(np.ones(len(s.t), dtype=bool), lat, lon, s.sog.copy(), s.cog.copy(), s.heading.copy(), inside)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..config import Region
 from ..data import coastline
+from ..units import M_PER_DEG
 from . import metrics
 from .evaluate import Outcome
 from .kinds import vessel_class
@@ -199,7 +200,7 @@ def strangest_clean(result: Outcome, region: Region) -> bytes:
 
 def _scale_bar(ax: Axes, half_deg: float) -> None:
     """A bar of a round length in the lower left corner."""
-    km_high = 2 * half_deg * 111.195
+    km_high = 2 * half_deg * M_PER_DEG / 1000.0
     km = max(k for k in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= max(0.3 * km_high, 0.5))
     ax.plot(
         [0.05, 0.05 + km / km_high], [0.05, 0.05], "-", color="black", linewidth=2, transform=ax.transAxes, zorder=5

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from ..config import KNOT_MPS
+from ..units import KNOT_MPS, M_PER_DEG_SEEDED
 from .brittany import Complex
 from .motion import DT_S, Motion, wander
 
@@ -96,8 +96,8 @@ def misreport(
         n = int(rng.integers(1, 5))
         at = inside[:n]
         metres, towards = rng.uniform(10_000, 30_000), rng.uniform(0, 2 * np.pi)
-        out["lat"][at] += metres * np.cos(towards) / 111_195.0
-        out["lon"][at] += metres * np.sin(towards) / (111_195.0 * np.cos(np.radians(out["lat"][at])))
+        out["lat"][at] += metres * np.cos(towards) / M_PER_DEG_SEEDED
+        out["lon"][at] += metres * np.sin(towards) / (M_PER_DEG_SEEDED * np.cos(np.radians(out["lat"][at])))
         inside = at
     else:
         raise ValueError(f"{kind} changes the motion, not the reports")

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..units import M_PER_DEG
+
 LAT0, LON0 = 48.5, -5.5  # origin of the plane in which ships are moved
-M_PER_DEG = 6371008.8 * np.pi / 180.0  # mean Earth radius
 
 Complex = NDArray[np.complex128]
 

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import lfilter
 
-from ..config import KNOT_MPS
+from ..units import KNOT_MPS, M_PER_NM
 from .brittany import Complex, Ground, to_plane
 
 DT_S = 10.0  # grid of the motion
 DS_M = 100.0  # grid of the lines
-HELM_M = 1_852.0
+HELM_M = M_PER_NM
 WANDER_M, WANDER_SMOOTH_M = 20_000.0, 3_000.0  # over which distance a ship's place in the lane changes
 CORNER_M = 900.0  # ships cut corners over about this distance (one sigma of the smoothing)
 PORT_KNOTS = 6.0  # speed at which a port is left and reached

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from ..config import KNOT_MPS
 from ..records import REPORT_DTYPE
+from ..units import EARTH_RADIUS_M, KNOT_MPS, M_PER_DEG
 from . import brittany as sea
 from .motion import AT_ANCHOR, DT_S, MOORED, UNDER_WAY, UNKNOWN, wander
 from .voyages import Voyage
@@ -35,8 +35,8 @@ def listen(voyage: Voyage, who: np.void, rng: np.random.Generator) -> NDArray[np
     """Reports of one voyage, sorted by ``t`` (whole seconds), values as coarse as AIS sends them; second receptions not yet in."""
     z, status = voyage.motion
     lat, lon = sea.to_degrees(z)
-    east = np.gradient(np.radians(lon)) * np.cos(np.radians(lat)) * 6371008.8 / DT_S
-    north = np.gradient(np.radians(lat)) * 6371008.8 / DT_S
+    east = np.gradient(np.radians(lon)) * np.cos(np.radians(lat)) * EARTH_RADIUS_M / DT_S
+    north = np.gradient(np.radians(lat)) * EARTH_RADIUS_M / DT_S
     east, north = (gaussian_filter1d(v, 1.5, mode="nearest") for v in (east, north))
 
     low, high = voyage.ship.interval_s
@@ -62,8 +62,8 @@ def listen(voyage: Voyage, who: np.void, rng: np.random.Generator) -> NDArray[np
         np.interp(t, grid, POSITION_BIAS_M * wander(len(z), DT_S, BIAS_S, rng)) + rng.normal(0, POSITION_NOISE_M, n)
         for _ in range(2)
     )
-    out["lat"] = np.interp(t, grid, lat) + off_north / sea.M_PER_DEG
-    out["lon"] = np.interp(t, grid, lon) + off_east / (sea.M_PER_DEG * np.cos(np.radians(sea.LAT0)))
+    out["lat"] = np.interp(t, grid, lat) + off_north / M_PER_DEG
+    out["lon"] = np.interp(t, grid, lon) + off_east / (M_PER_DEG * np.cos(np.radians(sea.LAT0)))
     e, v = np.interp(t, grid, east), np.interp(t, grid, north)
     true_sog = np.hypot(e, v) / KNOT_MPS
     true_cog = np.degrees(np.arctan2(e, v))

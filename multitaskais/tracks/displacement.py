@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import math
 
-from ..config import KNOT_MPS, TrackRules
+from ..config import TrackRules
 from ..exact import scalars
-from .geometry import M_PER_DEG, great_circle_m
+from ..units import KNOT_MPS, M_PER_DEG
+from .geometry import great_circle_m
 
 COARSE_DECIMALS, COARSE_STEP_DEG = (
     2,

@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exact import functions, scalars
-
-EARTH_RADIUS_M = 6_371_008.8  # mean radius of WGS84
-M_PER_DEG = EARTH_RADIUS_M * math.pi / 180.0
+from ..units import M_PER_DEG
 
 # Sine and cosine by linear interpolation in a table of 0.1 deg (the unit of AIS courses): error below 4e-7. Only sums and
 # products of table values enter, so the forms below and the scalar one in `sampler` agree to the last bit.

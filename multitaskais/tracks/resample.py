@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from ..config import STEP_S, DetectionRules
 from ..records import SAMPLE_DTYPE
+from ..units import KNOTS_PER_DEG_S
 from . import geodesic
 from .geodesic import SECOND_ECCENTRICITY_SQUARED
 from .geometry import cos_lats, flat_m, velocities
-from .sampler import KNOTS_PER_DEG_S, PAIR_DT_S, PAIRS_MAX, Due
+from .sampler import PAIR_DT_S, PAIRS_MAX, Due
 
 COG_BASE_M = 50.0  # contract: a missing course is derived when the vessel made so much
 RING = 3  # slots of the 30 minutes that moored looks at (docs/method.md#moored)

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..config import STEP_S
+from ..units import KNOTS_PER_DEG_S
 from .geometry import COS_TABLE, SIN_TABLE, TABLE_PER_DEG
 from .tracker import Report
 
 # A pair of reports says something about velocity when it lies further apart than the one, within the other. Stamps are some seconds
 # wrong on every real feed: over 10 s they make a straight ship contradict itself by 10 kn and more, over 50 s by 1 or 2.
 PAIR_DT_S = PAIR_MIN_S, PAIR_MAX_S = 50.0, 600.0
-KNOTS_PER_DEG_S = 60.0 * 3600.0  # 1 deg of latitude = 60 nautical miles
 PAIRS_MAX = 64  # of one slot kept for the median; a slot with more is thinned evenly
 
 

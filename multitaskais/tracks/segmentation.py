@@ -11,8 +11,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import KNOT_MPS, Region, TrackRules
+from ..config import Region, TrackRules
 from ..records import Reason
+from ..units import KNOT_MPS
 from .displacement import COPY_GRID, COPY_KNOTS
 from .geometry import great_circles_m
 from .quality import CODE, screen

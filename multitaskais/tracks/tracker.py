@@ -32,8 +32,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..config import KNOT_MPS, TrackRules
+from ..config import TrackRules
 from ..records import CONTENT_FIELDS, Reason
+from ..units import KNOT_MPS
 from .displacement import is_copy, is_jump, is_station_clock, may_be_garbled
 from .geometry import great_circle_m
 

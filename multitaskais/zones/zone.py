@@ -32,8 +32,9 @@ import shapely
 from numpy.typing import NDArray
 
 from ..detection.ship_classes import CLASSES, class_name
-from ..encounters.metric import M_PER_DEG, cos_latitude
+from ..encounters.metric import cos_latitude
 from ..errors import InputError
+from ..units import M_PER_DEG_CM
 
 OTHER_CLASSES = ("other", "unknown")  # a known ship type without a class; no ship type
 MAX_VERTICES = 20_000
@@ -110,7 +111,7 @@ class Zone:
     def box(self) -> tuple[float, float, float, float]:
         """lon_min, lat_min, lon_max, lat_max, wider by the margin."""
         lon_min, lat_min, lon_max, lat_max = self.shape.bounds
-        north = 1.01 * self.margin_m / M_PER_DEG
+        north = 1.01 * self.margin_m / M_PER_DEG_CM
         east = north / min(cos_latitude(lat_min), cos_latitude(lat_max))
         return lon_min - east, lat_min - north, lon_max + east, lat_max + north
 
@@ -120,7 +121,7 @@ class Zone:
         _, lat_min, _, lat_max = self.shape.bounds
         scale = cos_latitude(0.5 * (lat_min + lat_max))
         border = shapely.transform(self.shape.boundary, lambda xy: xy * np.array([scale, 1.0]))
-        metres = shapely.distance(border, shapely.points(lon * scale, lat)) * M_PER_DEG
+        metres = shapely.distance(border, shapely.points(lon * scale, lat)) * M_PER_DEG_CM
         return np.where(metres <= self.margin_m, 0, np.where(inside, 1, -1)).astype(np.int8)
 
     def to_feature(self) -> dict[str, Any]:

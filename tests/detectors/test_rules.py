@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multitaskais.config import KNOT_MPS
 from multitaskais.detectors.contradiction import ContradictionDetector
 from multitaskais.detectors.drift import DriftDetector
 from multitaskais.detectors.loitering import LoiteringDetector
+from multitaskais.units import KNOT_MPS
 from tests.support.lane_traffic import run, sail
 
 

@@ -7,10 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from multitaskais.cli import main
-from multitaskais.config import KNOT_MPS, Region, TrackRules
+from multitaskais.config import Region, TrackRules
 from multitaskais.evaluation.altered import clean_tracks, labelled, write_labelled
-from multitaskais.evaluation.inject import EARTH_M_PER_DEG, KINDS, InjectionSource, alter
+from multitaskais.evaluation.inject import KINDS, InjectionSource, alter
 from multitaskais.records import REPORT_DTYPE
+from multitaskais.units import KNOT_MPS, M_PER_DEG_SEEDED
 
 BOX = Region("box", 28.0, 31.0, -95.0, -88.0)
 SAILED = sorted(set(KINDS) - {"spoof", "jump"})
@@ -23,14 +24,14 @@ def source(seed: int = 0, hours: float = 14.0, knots: float = 9.0) -> InjectionS
     dt = np.diff(t, prepend=t[0])
     sog = knots + np.cumsum(rng.normal(0, 0.03, len(t)))
     cog = (80 + np.cumsum(rng.normal(0, 0.8, len(t)))) % 360
-    lat = 29.3 + np.cumsum(sog * np.cos(np.radians(cog)) * dt) * KNOT_MPS / EARTH_M_PER_DEG
-    lon = -93.5 + np.cumsum(sog * np.sin(np.radians(cog)) * dt) * KNOT_MPS / EARTH_M_PER_DEG / np.cos(np.radians(29.3))
+    lat = 29.3 + np.cumsum(sog * np.cos(np.radians(cog)) * dt) * KNOT_MPS / M_PER_DEG_SEEDED
+    lon = -93.5 + np.cumsum(sog * np.sin(np.radians(cog)) * dt) * KNOT_MPS / M_PER_DEG_SEEDED / np.cos(np.radians(29.3))
     return InjectionSource(t, np.round(lat, 5), np.round(lon, 5), sog, cog, np.round(cog))
 
 
 def metres(lat_a, lon_a, lat_b, lon_b):
-    north = (lat_b - lat_a) * EARTH_M_PER_DEG
-    east = (lon_b - lon_a) * EARTH_M_PER_DEG * np.cos(np.radians(lat_a))
+    north = (lat_b - lat_a) * M_PER_DEG_SEEDED
+    east = (lon_b - lon_a) * M_PER_DEG_SEEDED * np.cos(np.radians(lat_a))
     return np.hypot(east, north)
 
 

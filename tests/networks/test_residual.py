@@ -9,7 +9,6 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import t as student_t
 
-from multitaskais.config import KNOT_MPS
 from multitaskais.errors import ConfigError, InputError, ModelCorrupt
 from multitaskais.networks.motion import (
     COMPONENTS,
@@ -22,6 +21,7 @@ from multitaskais.networks.motion import (
     moved,
 )
 from multitaskais.records import SAMPLE_DTYPE
+from multitaskais.units import KNOT_MPS
 
 HIDDEN, WIDTH = 7, 5
 

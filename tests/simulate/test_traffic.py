@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multitaskais.config import KNOT_MPS, REGIONS
+from multitaskais.config import REGIONS
 from multitaskais.data import on_land
 from multitaskais.errors import ConfigError
 from multitaskais.records import REPORT_DTYPE
 from multitaskais.simulate import KINDS, SimulatedTraffic, SimulationSettings, simulate
+from multitaskais.units import KNOT_MPS
 
 BRITTANY = REGIONS["brittany"]
 

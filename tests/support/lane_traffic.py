@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from multitaskais.config import KNOT_MPS, Region
+from multitaskais.config import Region
 from multitaskais.records import SAMPLE_DTYPE
+from multitaskais.units import KNOT_MPS
 
 REGION = Region("box", 47.0, 49.0, -8.0, -4.0)
 M_PER_DEG = 111_195.0
