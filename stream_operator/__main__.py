@@ -56,7 +56,7 @@ def worker(argv: list[str], opener: Callable[[Settings], OpenEngine] | None = No
     from . import logs
     from .kafka import topics
     from .settings import Settings
-    from .worker import app, engines, health
+    from .worker import app, engines
 
     parser = CommandParser(
         "python -m stream_operator worker",
@@ -70,10 +70,10 @@ def worker(argv: list[str], opener: Callable[[Settings], OpenEngine] | None = No
     logs.set_up(settings.log_format, settings.log_level)
     for warning in Settings.near_misses():
         logs.log.warning(warning)
-    health.require_port(settings)
+    listener = app.listen(settings)
     open_engine = (opener or engines.engine_opener)(settings)
     topics.require(settings)
-    return app.run(settings, open_engine)
+    return app.run(settings, open_engine, listener)
 
 
 def settings_table(argv: list[str]) -> int:

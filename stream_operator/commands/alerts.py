@@ -17,13 +17,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from multitaskais.command import CommandParser
-from multitaskais.errors import ConfigError, OperatorError
+from multitaskais.errors import ConfigError
 
 from ..kafka import client as kafka
-from ..kafka.errors import explain
+from ..kafka.errors import denied, explain, explained, is_access_denied
+from ..kafka.topics import Admin
 from ..plain_text import plain
 from ..settings import Settings
 
@@ -35,18 +36,15 @@ def read(
     settings: Settings, topic: str, since_s: float | None = None, follow: bool = False, now=time.time
 ) -> Iterator[Any]:
     """Committed messages of a topic from ``since_s`` ago (record time), to its end or for ever."""
+    parts = [TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(Admin(settings).require(topic))]
     consumer = Consumer(kafka.reader(settings), logger=kafka.log)
     try:
-        try:
-            found = consumer.list_topics(topic, timeout=CALL_S).topics[topic]
-        except KafkaException as e:
-            raise explain(settings, e, "Describe", f"topic {topic}") from None
-        if found.error is not None or not found.partitions:
-            raise OperatorError(f"topic {topic} is missing; to repair it: python -m stream_operator topics")
-        parts = [TopicPartition(topic, p, OFFSET_BEGINNING) for p in found.partitions]
         if since_s is not None:
             at = max(0, int((now() - since_s) * 1000))
-            parts = consumer.offsets_for_times([TopicPartition(topic, p.partition, at) for p in parts], timeout=CALL_S)
+            with explained(settings, "Read", f"topic {topic}"):
+                parts = consumer.offsets_for_times(
+                    [TopicPartition(topic, p.partition, at) for p in parts], timeout=CALL_S
+                )
         consumer.assign(parts)
         ended: set[int] = set()
         while follow or len(ended) < len(parts):
@@ -55,6 +53,8 @@ def read(
                     yield message
                 elif error.code() == KafkaError._PARTITION_EOF:
                     ended.add(message.partition())
+                elif is_access_denied(error):
+                    raise explain(settings, error, "Read", denied(settings, error, topic))
                 else:
                     kafka.log.warning("%s", error.str())
     finally:

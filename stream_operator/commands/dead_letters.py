@@ -15,9 +15,11 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, Message, Producer
 
 from multitaskais.command import CommandParser
-from multitaskais.errors import OperatorError
+from multitaskais.errors import TryAgain
 
 from ..kafka import client as kafka
+from ..kafka.errors import explain, explained, is_access_denied
+from ..kafka.topics import Admin
 from ..settings import Settings
 from .alerts import read, seconds
 
@@ -43,6 +45,9 @@ def replay(settings: Settings, reason: str | None) -> tuple[int, int]:
     producer = Producer(
         kafka.client(settings, partitioner=kafka.PARTITIONER, enable_idempotence=True), logger=kafka.log
     )
+    admin = Admin(settings)
+    for topic in (settings.dead_topic, settings.topic):
+        admin.require(topic)
     failed: list[KafkaError] = []
     sent = left_out = 0
     consumer.subscribe([settings.dead_topic])
@@ -53,9 +58,15 @@ def replay(settings: Settings, reason: str | None) -> tuple[int, int]:
             messages = consumer.consume(500, 1.0)
             assigned = len(consumer.assignment())
             for m in messages:
-                if m.error() is not None:
-                    if m.error().code() == KafkaError._PARTITION_EOF:
+                if (error := m.error()) is not None:
+                    if error.code() == KafkaError._PARTITION_EOF:
                         ended.add(m.partition())
+                    elif is_access_denied(error):
+                        group = error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+                        what = f"group {settings.app_id}.dead" if group else f"topic {settings.dead_topic}"
+                        raise explain(settings, error, "Read", what)
+                    else:
+                        kafka.log.warning("%s", error.str())
                     continue
                 letter = describe(m)
                 if letter["clipped_from_bytes"] is not None or (reason is not None and letter["reason"] != reason):
@@ -66,11 +77,14 @@ def replay(settings: Settings, reason: str | None) -> tuple[int, int]:
                 )
                 sent += 1
         if producer.flush(60) or failed:
-            raise OperatorError(
+            if failed and is_access_denied(failed[0]):
+                raise explain(settings, failed[0], "Write", f"topic {settings.topic}")
+            raise TryAgain(
                 f"not all letters could be sent ({failed[0].str() if failed else 'no answer'}); run the command again"
             )
         if assigned and (sent or left_out):
-            consumer.commit(asynchronous=False)
+            with explained(settings, "Read", f"group {settings.app_id}.dead"):
+                consumer.commit(asynchronous=False)
     finally:
         consumer.close()
     return sent, left_out

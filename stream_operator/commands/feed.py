@@ -1,7 +1,8 @@
 """``python -m stream_operator feed``: reports from an archive, standard input or TCP into the source topic.
 
 Receivers by UDP, TCP (as client or server) or standard input: lines of sentences or of JSON; one without a time gets that of its arrival, and
-once a minute it is said what came in and what was left out. Archives of any format of the decoder. Several files are merged in time order; a file that opens later than the others are read
+once a minute it is said what came in and what was left out, or that nothing came; a watermark shows the workers each minute of event
+time how far the reports have come. SIGTERM sends what is queued and says how much that was. Archives of any format of the decoder. Several files are merged in time order; a file that opens later than the others are read
 is opened only then. Decoded tables (CSV, Parquet) are put in time order first, as many are sorted by vessel: in runs of a million rows
 on disk (``TMPDIR``, 80 bytes a row) where they have more. Records are keyed by MMSI, idempotent, lz4. While the broker is away the feeder waits and goes on by itself. ``--resume FILE`` remembers how far
 it got; what is sent twice around a stop counts once, by the rule for duplicates.
@@ -12,6 +13,8 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
+import math
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,16 +36,22 @@ from multitaskais.command import CommandParser
 from multitaskais.errors import ConfigError, OperatorError
 from multitaskais.records import Counts
 
+from .. import exit_codes, pages
 from ..kafka import client as kafka
 from ..kafka import codec as wire
 from ..kafka.control import Watermark
 from ..kafka.control_writer import ControlWriter
+from ..kafka.errors import explain, is_access_denied
 from ..kafka.topics import Admin
+from ..pages import PagesThread
 from ..settings import Settings
 from ..worker.registry import track_rules
 from . import receivers
 from .external_sort import in_time_order
+from .feed_daemon import EventTime, FeedState, Watermarks
 
+FLUSH_TURN_S = 0.2
+LEAVE_S = 4.0  # SIGTERM: what is queued is sent for so long
 REMEMBER_EVERY = 50_000  # reports between two notes in the resume file
 
 Row = tuple  # one report in the field order of REPORT_DTYPE
@@ -149,31 +158,6 @@ def _is_decoded(line: bytes) -> bool:
     return line.startswith(b"{") and b"VDM," not in line and b"VDO," not in line
 
 
-class MinuteTeller:
-    """Says once a minute what came in and what was left out, on standard error."""
-
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic, every_s: float = 60.0) -> None:
-        self._monotonic, self._every_s = monotonic, every_s
-        self._since = monotonic()
-        self._told = Counts()
-
-    def __call__(self, counts: Counts) -> None:
-        now = self._monotonic()
-        if now - self._since < self._every_s:
-            return
-        before = self._told
-        left_out = {r: m for r, n in sorted(counts.rejected.items()) if (m := n - before.rejected.get(r, 0))}
-        reasons = ", ".join(f"{reason} {n:,}" for reason, n in left_out.items())
-        print(
-            f"in the last {now - self._since:.0f} s: {counts.received - before.received:,} lines, "
-            f"{counts.accepted - before.accepted:,} reports" + (f", left out: {reasons}" if reasons else ""),
-            file=sys.stderr,
-            flush=True,
-        )
-        self._since = now
-        self._told = Counts(counts.received, counts.accepted, dict(counts.rejected))
-
-
 # ---------------------------------------------------------------- where they go
 
 
@@ -183,9 +167,7 @@ class Feeder:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._topic = settings.topic
-        self.partitions = Admin(settings).partitions.get(settings.topic, 0)
-        if not self.partitions:
-            raise OperatorError(f"topic {settings.topic} is missing; to repair it: python -m stream_operator topics")
+        self.partitions = Admin(settings).require(settings.topic)
         config = kafka.client(
             settings, partitioner=kafka.PARTITIONER, enable_idempotence=True, compression_type="lz4", linger_ms=20
         ) | {
@@ -194,9 +176,10 @@ class Feeder:
         }
         self._producer = Producer(config, logger=kafka.log)
         self._controls = ControlWriter(settings)
-        self._after: dict[int, int] = {}  # per partition the offset behind our last report there
+        self.after: dict[int, int] = {}  # per partition the offset behind our last report there
         self._failed: KafkaError | None = None
         self.sent = 0
+        self.beat: Callable[[], None] = lambda: None  # called while the queue is full
         self.t_max = 0.0
 
     def send(self, row: Row) -> None:
@@ -212,28 +195,58 @@ class Feeder:
         self.flush()
         rules = track_rules(self._settings)
         t = self.t_max + rules.gap_max_s + rules.lateness_s + 1.0
-        self._controls.send(Watermark(t=t, final=True, after=dict(self._after)))
+        self._controls.send(Watermark(t=t, final=True, after=dict(self.after)))
 
-    def flush(self) -> None:
-        while self._producer.flush(5.0):
+    def flush(self, within_s: float = math.inf) -> None:
+        """Until all is acknowledged, or ``within_s`` are over."""
+        give_up_at = time.monotonic() + within_s
+        # In short turns: a signal is heard between two of them.
+        while self._producer.flush(min(FLUSH_TURN_S, max(0.0, give_up_at - time.monotonic()))):
             self._check()
+            self.beat()
+            if time.monotonic() > give_up_at:
+                return
         self._check()
+
+    def poll(self) -> None:
+        self._producer.poll(0)
+        self._check()
+
+    @property
+    def waiting(self) -> int:
+        """Reports that the broker has not yet acknowledged."""
+        return len(self._producer)  # not a count of our own: SIGTERM may come in the middle of one
 
     def _produce(self, value: bytes, key: bytes, partition: int) -> None:
         kafka.produce(
-            self._producer, self._topic, value, key, partition, while_full=self._check, on_delivery=self._delivered
+            self._producer, self._topic, value, key, partition, while_full=self._while_full, on_delivery=self._delivered
         )
+
+    def _while_full(self) -> None:
+        self._check()
+        self.beat()
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failed = error
         else:
             number = message.partition()
-            self._after[number] = max(self._after.get(number, 0), message.offset() + 1)
+            self.after[number] = max(self.after.get(number, 0), message.offset() + 1)
 
     def _check(self) -> None:
         if self._failed is not None:
+            if is_access_denied(self._failed):
+                raise explain(self._settings, self._failed, "Write", f"topic {self._topic}")
             raise OperatorError(f"a report could not be delivered to {self._topic}: {self._failed.str()}")
+
+
+class Stop(BaseException):
+    """SIGTERM. No ``Exception``: nothing on the way catches it."""
+
+
+def _on_sigterm(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough; what is queued is being sent
+    raise Stop
 
 
 class Pace:
@@ -289,6 +302,14 @@ def main(argv: list[str]) -> int:
         "--resume", type=Path, metavar="FILE", help="note in FILE how far the archive was sent, and go on there"
     )
     parser.add_argument("--limit", type=int, help="stop after so many reports")
+    parser.add_argument(
+        "--no-watermarks",
+        action="store_true",
+        help="of a receiver: do not tell the workers each minute how far the reports have come (another feed does)",
+    )
+    parser.add_argument(
+        "--pages", metavar="HOST:PORT", help="of a receiver: /health, /ready and /metrics of this feed on this address"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--settings", type=Path, help="TOML file of settings")
     args = parser.parse_args(argv)
@@ -296,20 +317,74 @@ def main(argv: list[str]) -> int:
         raise ConfigError(
             "feed: give archive paths, --stdin, --udp HOST:PORT, --tcp HOST:PORT or --tcp-listen HOST:PORT (one of them)"
         )
+    if args.paths and (args.pages or args.no_watermarks):
+        raise ConfigError("feed: --pages and --no-watermarks are of receivers, and PATH is an archive")
     settings = Settings.load(file=args.settings)
     pace = Pace(args.speed)
+<<<<<<< HEAD
     columns = parse_columns(args.columns)
     counts = Counts()
     if args.paths:
         rows = archive_rows(args.paths, args.format, counts, columns)
     else:
         rows = live_rows(_receiver(args), args.format, counts, tell=MinuteTeller())
+=======
+    if not args.paths:
+        return _live(args, settings, pace)
+    counts = Counts()
+    rows = archive_rows(args.paths, args.format, counts)
+>>>>>>> dd142ff (Each command names the right that it lacks and runs with exactly those of a tested table; workers with different settings say so; feed is a daemon with pages, watermarks and an orderly end; the worker's pages are bounded)
     feeder = Feeder(settings)
     skip = _remembered(args.resume, args.paths)
-    live = not args.paths
-    bar = tqdm(rows, unit=" reports", unit_scale=True, disable=args.quiet, mininterval=0.5)
     start = time.monotonic()
+    code = _send(args, rows, feeder, pace, skip, lambda row: None)
+    _summary(feeder, settings, counts, start)
+    if not code and not feeder.sent and not skip and args.limit != 0:
+        raise nothing_read(args.paths, counts, args.format)
+    return code
+
+
+def _live(args: argparse.Namespace, settings: Settings, pace: Pace) -> int:
+    """Lines of a receiver, until there are no more or SIGTERM."""
+    name = next(o for o in ("--stdin", "--udp", "--tcp", "--tcp-listen") if getattr(args, o[2:].replace("-", "_")))
+    source = "standard input" if args.stdin else f"{name} {getattr(args, name[2:].replace('-', '_'))}"
+    blocks = _receiver(args)
+    listener = pages.listen(*receivers.address(args.pages, "--pages"), "--pages") if args.pages else None
+    feeder = Feeder(settings)
+    event_time = EventTime()
+    watermarks = None if args.no_watermarks else Watermarks(settings, event_time)
+    state = FeedState(source)
+
+    def tick(_counts: Counts | None = None) -> None:
+        if watermarks is not None:
+            watermarks.tick(dict(feeder.after))
+            state.watermark = watermarks.last
+        state.tick(feeder.waiting, feeder.sent - feeder.waiting)
+
+    def tick_and_poll(counts: Counts) -> None:
+        feeder.poll()
+        tick()
+
+    feeder.beat = tick
+    if listener is not None:
+        PagesThread(listener, {"/health": state.health, "/ready": state.ready, "/metrics": state.metrics}).start()
+    rows = live_rows(blocks, args.format, state.counts, tell=tick_and_poll)
+    start = time.monotonic()
+    code = _send(args, rows, feeder, pace, 0, lambda row: event_time.take(row[1]))
+    if watermarks is not None:
+        watermarks.flush(0.5)
+    _summary(feeder, settings, state.counts, start)
+    return code
+
+
+def _send(
+    args: argparse.Namespace, rows: Iterator[Row], feeder: Feeder, pace: Pace, skip: int, sent: Callable[[Row], None]
+) -> int:
+    """All rows but the first ``skip``, until SIGTERM or Ctrl-C; the exit code."""
+    bar = tqdm(rows, unit=" reports", unit_scale=True, disable=args.quiet, mininterval=0.5)
+    live = not args.paths
     try:
+        signal.signal(signal.SIGTERM, _on_sigterm)  # until here there is nothing to make durable
         for i, row in enumerate(bar):
             if i < skip:
                 feeder.t_max = max(feeder.t_max, row[1])
@@ -317,24 +392,30 @@ def main(argv: list[str]) -> int:
             if args.limit is not None and feeder.sent >= args.limit:
                 break
             if pace.wait_for(row[1]) or live:
-                feeder._producer.poll(0)
+                feeder.poll()
             feeder.send(row)
+            sent(row)
             if args.resume and feeder.sent % REMEMBER_EVERY == 0:
                 feeder.flush()
                 _remember(args.resume, args.paths, i + 1)
         feeder.flush()
-        if args.resume:
-            _remember(args.resume, args.paths, skip + feeder.sent)
         if args.finish:
             feeder.finish()
-    except KeyboardInterrupt:
-        feeder.flush()
-        if args.resume:
-            _remember(args.resume, args.paths, skip + feeder.sent)
-    bar.close()
+    except (KeyboardInterrupt, Stop):
+        feeder.flush(LEAVE_S)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        bar.close()
+    if args.resume and not feeder.waiting:
+        _remember(args.resume, args.paths, skip + feeder.sent)
+    return exit_codes.TEMPFAIL if feeder.waiting else 0
+
+
+def _summary(feeder: Feeder, settings: Settings, counts: Counts, start: float) -> None:
     seconds = time.monotonic() - start
+    lost = f"; {feeder.waiting} of them did not reach the broker" if feeder.waiting else ""
     print(
-        f"sent {feeder.sent} reports to {settings.topic} in {seconds:.1f} s ({feeder.sent / max(seconds, 1e-9):,.0f}/s)",
+        f"sent {feeder.sent} reports to {settings.topic} in {seconds:.1f} s ({feeder.sent / max(seconds, 1e-9):,.0f}/s){lost}",
         file=sys.stderr,
     )
     if rejected := sum(counts.rejected.values()):
@@ -342,9 +423,12 @@ def main(argv: list[str]) -> int:
         print(f"left out {rejected} of {counts.received} lines or rows: {reasons}", file=sys.stderr)
     for note in notes_of(counts):
         print(note, file=sys.stderr)
+<<<<<<< HEAD
     if args.paths and not feeder.sent and not skip and args.limit != 0:
         raise nothing_read(args.paths, counts, args.format, columns)
     return 0
+=======
+>>>>>>> dd142ff (Each command names the right that it lacks and runs with exactly those of a tested table; workers with different settings say so; feed is a daemon with pages, watermarks and an orderly end; the worker's pages are bounded)
 
 
 def _receiver(args: argparse.Namespace) -> Iterator[bytes]:

@@ -35,7 +35,7 @@ from multitaskais.zones.zone import read_feature
 from .. import exit_codes, logs
 from ..kafka import client as kafka
 from ..kafka import codec, control, control_writer, topics
-from ..kafka.errors import TryAgain, explain, is_access_denied
+from ..kafka.errors import TryAgain, denied, explain, explained, is_access_denied
 from ..settings import Settings
 from ..worker import registry
 from ..worker.checkpoint import Checkpointer, CheckpointPayload, Fenced, ProducerRecord, restore
@@ -258,7 +258,8 @@ def _wait_for_turn(settings: Settings, stopping: threading.Event) -> Consumer | 
 
 def run(settings: Settings, model: Model, stopping: threading.Event) -> int:
     """Until ``stopping`` is set; the exit code."""
-    identity = TopicLookup(settings).identity(settings.topic)
+    with explained(settings, "Describe", f"topic {settings.topic}"):
+        identity = TopicLookup(settings).identity(settings.topic)
     if identity is None:
         raise OperatorError(f"topic {settings.topic} is missing; to repair it: {topics.COMMAND}")
     turn = _wait_for_turn(settings, stopping)
@@ -300,7 +301,7 @@ def _follow(settings: Settings, work: Meetings, consumer: Consumer, turn: Consum
                 if message.topic() == settings.topic:
                     ends.append((message.partition(), message.offset()))
             elif error is not None and is_access_denied(error):
-                raise explain(settings, error, "Read", f"topic {message.topic()}")
+                raise explain(settings, error, "Read", denied(settings, error, message.topic() or settings.topic))
             elif error is not None:
                 kafka.log.warning("%s: %s", settings.topic, error.str())
             elif message.topic() == settings.control_topic:
@@ -347,5 +348,5 @@ def main(argv: list[str]) -> int:
     model = registry.load(registry.source_of(settings.model, settings), settings)
     if model.patterns is None:
         log.warning("model %s has no encounters.npz: zones alone are watched (make it again with `multitaskais calibrate`)", model.version)  # fmt: skip
-    topics.require(settings)
+    topics.require(settings, but=(settings.verdict_topic, settings.feedback_topic, settings.states))
     return run(settings, model, stopping)

@@ -68,7 +68,9 @@ def tcp_blocks(host: str, port: int) -> Iterator[bytes]:
         except OSError as e:
             print(f"{host}:{port}: {e}; again in {wait:.0f} s", file=sys.stderr)
         yield b"\n"  # what was cut in the middle is no sentence
-        time.sleep(wait)
+        for _ in range(int(wait)):
+            time.sleep(TICK_S)
+            yield b""
         wait = min(2 * wait, RECONNECT_S[1])
 
 

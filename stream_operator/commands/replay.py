@@ -44,7 +44,7 @@ from ..kafka import client as kafka
 from ..kafka import codec as wire
 from ..kafka import control_writer
 from ..kafka.control import Numbered
-from ..kafka.errors import explain
+from ..kafka.errors import denied, explain, is_access_denied
 from ..kafka.topics import Admin, Topic
 from ..settings import Settings
 from ..worker.checkpoint import Restored, restore
@@ -101,6 +101,7 @@ class TopicSink:
     """``PREFIX.alerts`` and ``PREFIX.verdicts``, which must be new: what was there before would mix with what is written."""
 
     def __init__(self, settings: Settings, prefix: str) -> None:
+        self._settings = settings
         self._alerts, self._verdicts = f"{prefix}.alerts", f"{prefix}.verdicts"
         admin = Admin(settings)
         if there := [name for name in (self._alerts, self._verdicts) if name in admin.partitions]:
@@ -132,6 +133,8 @@ class TopicSink:
 
     def close(self) -> None:
         if self._producer.flush(60) or self._failed:
+            if self._failed and is_access_denied(self._failed[0]):
+                raise explain(self._settings, self._failed[0], "Write", f"topics {self._alerts} and {self._verdicts}")
             why = self._failed[0].str() if self._failed else "no answer"
             raise OperatorError(
                 f"not all could be written to {self._alerts} ({why}): delete it and run the command again"
@@ -151,7 +154,7 @@ def replay(settings: Settings, open_engine: OpenEngine, span: Range, sink: Sink)
             fold = open_engine({}.items(), None)
             restored = restore(settings, number)
             acts = deque(planned(restored, records_of_control, number))
-            for run in _runs(consumer, settings.topic, number, begin, end):
+            for run in _runs(consumer, settings, number, begin, end):
                 decoded = wire.decode(run, settings.record_max_bytes)
                 offsets = [run[i].offset for i in decoded.record_of]
                 controls = []
@@ -198,11 +201,8 @@ def _take(
 
 def _bounds(consumer: Consumer, settings: Settings, span: Range) -> list[tuple[int, int, int]]:
     """(partition, first offset, offset after the last) of each partition."""
+    parts = [TopicPartition(settings.topic, n) for n in range(Admin(settings).require(settings.topic))]
     try:
-        found = consumer.list_topics(settings.topic, timeout=CALL_S).topics[settings.topic]
-        if found.error is not None or not found.partitions:
-            raise OperatorError(f"topic {settings.topic} is missing; to repair it: python -m stream_operator topics")
-        parts = [TopicPartition(settings.topic, n) for n in sorted(found.partitions)]
         ends = [consumer.get_watermark_offsets(p, timeout=CALL_S) for p in parts]
         begins = [low for low, _ in ends]
         if math.isfinite(span.lead_in_s):
@@ -217,10 +217,12 @@ def _bounds(consumer: Consumer, settings: Settings, span: Range) -> list[tuple[i
     ]
 
 
-def _runs(consumer: Consumer, topic: str, number: int, begin: int, end: int) -> Iterator[list[wire.ConsumerRecord]]:
+def _runs(
+    consumer: Consumer, settings: Settings, number: int, begin: int, end: int
+) -> Iterator[list[wire.ConsumerRecord]]:
     if begin >= end:
         return
-    consumer.assign([TopicPartition(topic, number, begin)])
+    consumer.assign([TopicPartition(settings.topic, number, begin)])
     try:
         at = begin
         while at < end:
@@ -234,6 +236,8 @@ def _runs(consumer: Consumer, topic: str, number: int, begin: int, end: int) -> 
                         records.append(wire.ConsumerRecord(m.offset(), m.key(), m.value()))
                 elif error.code() == KafkaError._PARTITION_EOF:
                     at = end  # the last offsets may be markers of transactions
+                elif is_access_denied(error):
+                    raise explain(settings, error, "Read", denied(settings, error, settings.topic))
                 else:
                     kafka.log.warning("%s", error.str())
             if records:

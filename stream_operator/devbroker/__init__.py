@@ -17,13 +17,14 @@ import socket
 import subprocess
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from multitaskais.errors import OperatorError
 
 POM = Path(__file__).with_name("pom.xml")
-START_TIMEOUT_S = 60.0  # it is ready in about 3 s; a loaded machine takes longer
+START_TIMEOUT_S = 120.0  # it is ready in about 3 s; a loaded machine takes longer, the more so with three of them
 LOG4J2 = """\
 rootLogger.level = WARN
 rootLogger.appenderRef.file.ref = file
@@ -107,8 +108,23 @@ def _answers(port: int) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A node of several (``devbroker.cluster``); each is broker and controller."""
+
+    node: int  # from 1 on
+    controller_ports: tuple[int, ...]  # of all nodes, in order
+    cluster_id: str
+
+
 class DevBroker:
-    """One Kafka node, its data under ``folder``. ``stop`` and ``start`` again keep ports and data; ``kill`` is SIGKILL."""
+    """One Kafka node, its data under ``folder``. ``stop`` and ``start`` again keep ports and data; ``kill`` is SIGKILL.
+
+    Args:
+        advertised_port: another one than ``port`` when clients come through a proxy.
+        member: of several nodes; alone when None.
+        more: further lines of ``server.properties``; a later one of the same name holds.
+    """
 
     def __init__(
         self,
@@ -118,14 +134,17 @@ class DevBroker:
         security: Security | None = None,
         advertised_port: int | None = None,
         heap_mb: int = 512,
+        member: Member | None = None,
+        more: Sequence[str] = (),
     ) -> None:
         self.folder = Path(folder)
         self.port = port or free_port()
         self.secure_port = free_port() if security else None
-        self.advertised_port = advertised_port or self.port  # another one when clients come through a proxy
+        self.advertised_port = advertised_port or self.port
         self.bootstrap = f"127.0.0.1:{self.advertised_port}"
         self.secure_bootstrap = f"localhost:{self.secure_port}" if security else None
-        self._controller_port = free_port()
+        self._member = member or Member(1, (free_port(),), base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[:22])
+        self._more = more
         self._security = security
         self._heap_mb = heap_mb
         self._process: subprocess.Popen[bytes] | None = None
@@ -164,8 +183,8 @@ class DevBroker:
             f"{libs}/*",
         ]
         if not (self.folder / "data" / "meta.properties").is_file():
-            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            format_ = [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(properties)]
+            cluster = f"--cluster-id={self._member.cluster_id}"
+            format_ = [*java, "kafka.tools.StorageTool", "format", cluster, "-c", str(properties)]
             if self._security:
                 format_ += [
                     "--add-scram",
@@ -217,6 +236,9 @@ class DevBroker:
             self._process = None
 
     def _properties(self) -> list[str]:
+        node, controllers = self._member.node, self._member.controller_ports
+        voters = ",".join(f"{i}@127.0.0.1:{port}" for i, port in enumerate(controllers, 1))
+        copies = min(3, len(controllers))
         listeners = [f"PLAINTEXT://127.0.0.1:{self.port}"]
         protocols = ["PLAINTEXT:PLAINTEXT", "CONTROLLER:PLAINTEXT"]
         extra = []
@@ -233,21 +255,22 @@ class DevBroker:
             ]
         return [
             "process.roles=broker,controller",
-            "node.id=1",
-            f"controller.quorum.voters=1@127.0.0.1:{self._controller_port}",
-            f"listeners={','.join([*listeners, f'CONTROLLER://127.0.0.1:{self._controller_port}'])}",
+            f"node.id={node}",
+            f"controller.quorum.voters={voters}",
+            f"listeners={','.join([*listeners, f'CONTROLLER://127.0.0.1:{controllers[node - 1]}'])}",
             f"advertised.listeners={','.join([f'PLAINTEXT://127.0.0.1:{self.advertised_port}', *listeners[1:]])}",
             f"listener.security.protocol.map={','.join(protocols)}",
             "controller.listener.names=CONTROLLER",
             "inter.broker.listener.name=PLAINTEXT",
             f"log.dirs={self.folder / 'data'}",
-            "offsets.topic.replication.factor=1",
+            f"offsets.topic.replication.factor={copies}",
             "offsets.topic.num.partitions=4",
-            "transaction.state.log.replication.factor=1",
-            "transaction.state.log.min.isr=1",
+            f"transaction.state.log.replication.factor={copies}",
+            f"transaction.state.log.min.isr={max(1, copies - 1)}",
             "transaction.state.log.num.partitions=4",
             "group.initial.rebalance.delay.ms=0",
             "group.min.session.timeout.ms=1000",  # tests do not wait 6 s for the end of each worker they kill
             "auto.create.topics.enable=false",
             *extra,
+            *self._more,
         ]

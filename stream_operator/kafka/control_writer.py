@@ -13,7 +13,7 @@ from multitaskais.errors import OperatorError
 from ..settings import Settings
 from . import client as kafka
 from . import control
-from .errors import TryAgain, explain, is_access_denied
+from .errors import TryAgain, denied, explain, is_access_denied
 
 ANSWER_S = 30.0
 
@@ -91,7 +91,7 @@ def read(settings: Settings) -> Iterator[tuple[int, bytes | None]]:
                 elif error.code() == KafkaError._PARTITION_EOF:
                     return
                 elif is_access_denied(error):
-                    raise explain(settings, error, "Read", what)
+                    raise explain(settings, error, "Read", denied(settings, error, settings.control_topic))
                 else:
                     kafka.log.warning("%s: %s", settings.control_topic, error.str())
             if time.monotonic() > give_up_at:

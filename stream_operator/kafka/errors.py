@@ -58,6 +58,12 @@ def is_access_denied(error: KafkaError | KafkaException) -> bool:
     return kafka_error(error).code() in ACCESS_DENIED
 
 
+def denied(settings: Settings, error: KafkaError | KafkaException, topic: str) -> str:
+    """The resource that a reader (``client.reader``) of a topic was refused."""
+    group = kafka_error(error).code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+    return f"group {settings.app_id}.reader" if group else f"topic {topic}"
+
+
 def explain(settings: Settings, error: KafkaError | KafkaException, operation: str, resource: str) -> OperatorError:
     """The error to raise for a client's error.
 

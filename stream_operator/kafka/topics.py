@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,11 +154,22 @@ class Admin:
         }
         return {name: len(t.partitions) for name, t in found.items()}
 
-    def problems(self) -> list[Problem]:
-        """What is wrong, the worst first."""
+    def require(self, topic: str) -> int:
+        """How many partitions a topic has.
+
+        Raises:
+            OperatorError: it is missing, or this user may not describe it.
+        """
+        if (n := self.partitions.get(topic)) is None:
+            [problem] = self._missing([topic])
+            raise OperatorError(f"{problem.what}; to repair it: {problem.remedy}")
+        return n
+
+    def problems(self, but: Collection[str] = ()) -> list[Problem]:
+        """What is wrong, the worst first; topics ``but`` are not looked at."""
         s = self._settings
         source = self.partitions.get(s.topic)
-        topics = wanted(s, source or s.partitions)
+        topics = [t for t in wanted(s, source or s.partitions) if t.name not in but]
         found = self._missing([t.name for t in topics if t.name not in self.partitions])
         present = [t for t in topics if t.name in self.partitions]
         for t in present:
@@ -278,9 +290,13 @@ def is_enough(key: str, have: str, want: str) -> bool:
     return number >= needed
 
 
-def require(settings: Settings) -> None:
-    """Warn of what may lose records, and raise ``OperatorError`` with the first problem that forbids a start and what repairs it."""
-    found = Admin(settings).problems()
+def require(settings: Settings, but: Collection[str] | None = None) -> None:
+    """Warn of what may lose records, and raise ``OperatorError`` with the first problem that forbids a start and what repairs it.
+
+    Args:
+        but: topics that the process has nothing to do with, and need not have the right to look at; None: those of a worker.
+    """
+    found = Admin(settings).problems((settings.feedback_topic, settings.fleet_states) if but is None else but)
     refused = [p for p in found if p.refused]
     if refused:
         more = f" ({len(refused) - 1} more)" if len(refused) > 1 else ""

@@ -94,6 +94,8 @@ async def _serve(settings: Settings, guard: Guard, limits: Limits) -> int:
         await runner.cleanup()
         source.stop()
         answers.close()
+    if isinstance(source.failed, OperatorError):
+        raise source.failed
     if source.failed is not None:
         raise OperatorError(f"the map stopped reading: {source.failed!r}")
     return 0

@@ -13,9 +13,13 @@ from collections import defaultdict
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from multitaskais.errors import OperatorError
+
 from ..kafka import client as kafka
 from ..kafka.codec import ConsumerRecord
+from ..kafka.errors import denied, explain, is_access_denied
 from ..settings import Settings
+from ..worker.topic_identity import TopicLookup
 from .state import MapState
 
 log = logging.getLogger("stream_operator.map")
@@ -36,6 +40,7 @@ class TopicFollower(threading.Thread):
         self._settings = settings
         self._picture = picture
         self._end = threading.Event()
+        self._lookup = TopicLookup(settings)
         self._assigned: set[tuple[str, int]] = set()
         self._behind: set[tuple[str, int]] = set()
         self._hours = {
@@ -57,6 +62,8 @@ class TopicFollower(threading.Thread):
     def run(self) -> None:
         try:
             self._run()
+        except OperatorError as e:
+            self.failed = e
         except BaseException as e:
             self.failed = e
             log.exception("the map can no longer read the topics")
@@ -105,6 +112,12 @@ class TopicFollower(threading.Thread):
             health.broker = False
             return
         health.missing_topics = [name for name in self._hours if name not in found]
+        for name in health.missing_topics:
+            try:
+                self._lookup.identity(name)
+            except KafkaException as e:
+                if is_access_denied(e):
+                    raise explain(self._settings, e, "Describe", f"topic {name}") from None
         if not health.broker:
             log.info("broker connection restored: %s", self._settings.bootstrap_servers)
         health.broker = True
@@ -127,6 +140,8 @@ class TopicFollower(threading.Thread):
             if (error := m.error()) is not None:
                 if error.code() == KafkaError._PARTITION_EOF:
                     self._behind.discard((m.topic(), m.partition()))
+                elif is_access_denied(error):
+                    raise explain(s, error, "Read", denied(s, error, m.topic() or ""))
                 else:
                     log.warning("%s partition %s: %s", m.topic(), m.partition(), error.str())
                 continue

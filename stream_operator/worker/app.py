@@ -9,8 +9,8 @@ patterns. What remains of Faust is service life, signals, the agent, the web ser
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+import socket
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +18,11 @@ from pathlib import Path
 
 import faust
 from faust.app import BootStrategy
-from faust.web import Response
 from mode import Service
 
 from .. import exit_codes as exits
+from .. import pages
+from ..pages import Answer, Pages, as_json
 from ..settings import Settings
 from . import health
 from .checkpoint import CheckpointPayload
@@ -35,19 +36,18 @@ log = logging.getLogger("stream_operator")
 
 class NoKafka(BootStrategy):
     enable_kafka = False
+    enable_web = False  # its server has no bounds before a request, and pages that nobody needs
 
 
 class Shell(faust.App):
     BootStrategy = NoKafka
 
 
-def build(settings: Settings, open_engine: OpenEngine) -> faust.App:
-    """The Faust app of a worker."""
+def build(settings: Settings, open_engine: OpenEngine, listener: socket.socket) -> faust.App:
+    """The Faust app of a worker; its pages are served on ``listener``."""
     metrics = Metrics()
     app = Shell(
         settings.app_id,
-        web_bind=settings.health_bind,
-        web_port=settings.health_port,
         datadir=Path(tempfile.gettempdir())
         / f"{settings.app_id}-faust",  # Faust wants folders; nothing is written there
     )
@@ -96,25 +96,34 @@ def build(settings: Settings, open_engine: OpenEngine) -> faust.App:
             await asyncio.get_running_loop().run_in_executor(None, source.stop)
             log.info("worker stopped cleanly")
 
-    @app.page("/health")
-    async def health_page(web, request) -> Response:
-        ok, body = health.alive(source)
-        return web.text(json.dumps(body), content_type="application/json", status=200 if ok else 503)
+    async def health_page() -> Answer:
+        return as_json(*health.alive(source))
 
-    @app.page("/ready")
-    async def ready_page(web, request) -> Response:
-        ok, body = health.ready(source, settings)
-        return web.text(json.dumps(body), content_type="application/json", status=200 if ok else 503)
+    async def ready_page() -> Answer:
+        return as_json(*health.ready(source, settings))
 
-    @app.page("/metrics")
-    async def metrics_page(web, request) -> Response:
+    async def metrics_page() -> Answer:
         # In a thread: it waits for running folds, and the pages must not.
         loop = asyncio.get_running_loop()
         metrics.tracks(await loop.run_in_executor(None, source.open_track_counts))
         metrics.models(await loop.run_in_executor(None, source.models), time.time())
-        return web.bytes(metrics.text(), content_type="text/plain")
+        return Answer(200, "text/plain", metrics.text())
+
+    @app.service
+    class HealthPages(Service):
+        async def on_start(self) -> None:
+            self._pages = Pages(listener, {"/health": health_page, "/ready": ready_page, "/metrics": metrics_page})
+            await self._pages.start()
+
+        async def on_stop(self) -> None:
+            await self._pages.stop()
 
     return app
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The socket of the pages, taken at once: of two workers that start together with one port, one must see it."""
+    return pages.listen(settings.health_bind, settings.health_port, "HEALTH_BIND, HEALTH_PORT")
 
 
 def _copy_alerts(settings: Settings):
@@ -138,9 +147,14 @@ def _copy_alerts(settings: Settings):
     return copy
 
 
-def run(settings: Settings, open_engine: OpenEngine) -> int:
-    """Run a worker until SIGTERM or SIGINT; ``open_engine`` makes the engine of each partition. Returns the exit code."""
-    app = build(settings, open_engine)
+def run(settings: Settings, open_engine: OpenEngine, listener: socket.socket | None = None) -> int:
+    """Run a worker until SIGTERM or SIGINT. Returns the exit code.
+
+    Args:
+        open_engine: makes the engine of each partition.
+        listener: where its pages are served (``listen``); made here when None.
+    """
+    app = build(settings, open_engine, listener or listen(settings))
     worker = faust.Worker(app, override_logging=False, redirect_stdouts=False, quiet=True, loglevel=settings.log_level)
     worker.spinner = None  # it writes control codes into the log
     try:

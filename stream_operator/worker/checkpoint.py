@@ -11,15 +11,15 @@ import threading
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from multitaskais.errors import OperatorError, StateError, TryAgain
 
 from ..kafka import client as kafka
-from ..kafka.errors import explain, is_access_denied
+from ..kafka.errors import denied, explain, is_access_denied
 from ..settings import Settings
 from .fault_points import reach
 from .topic_identity import TopicIdentity
@@ -117,6 +117,7 @@ class Checkpointer:
         self._states = settings.states
         self._number = number
         self.busy_since: float | None = None  # for the watchdog
+        self._refused = ""  # the resource that the broker refused us in this attempt
         config = kafka.client(
             settings,
             transactional_id=f"{settings.app_id}-{number}",
@@ -127,6 +128,7 @@ class Checkpointer:
             "transaction.timeout.ms": int(settings.transaction_timeout_s * 1000),
             "message.timeout.ms": min(kafka.ABORT_ON_LOSS_MS, int(settings.transaction_timeout_s * 1000)),
             "message.max.bytes": settings.state_max_bytes + 4096,
+            "delivery.report.only.error": True,
         }
         self._producer = Producer(config, logger=kafka.log)
 
@@ -156,25 +158,26 @@ class Checkpointer:
             self.busy_since = None
 
     def _attempt(self, cut: CheckpointPayload, give_up_at: float | None) -> bool:
+        self._refused = ""
         try:
             self.busy_since = time.monotonic()
             reach("cut")
             self._producer.begin_transaction()
             reach("begun")
             for record in cut.records:
-                kafka.produce(self._producer, record.topic, record.value, record.key, headers=record.headers)
+                self._produce(record.topic, record.value, record.key, headers=record.headers)
             reach("results")
             for mmsi, state in cut.vessels.items():
-                kafka.produce(self._producer, self._states, state, VESSEL_PREFIX + str(mmsi).encode(), self._number)
+                self._produce(self._states, state, VESSEL_PREFIX + str(mmsi).encode(), self._number)
             for number, decision in cut.decisions.items():
                 key = CONTROL_PREFIX + str(number).encode()
-                kafka.produce(self._producer, self._states, decision, key, self._number)
+                self._produce(self._states, decision, key, self._number)
             position = msgspec.msgpack.encode(
                 Position(
                     POSITION_VERSION, cut.offset, cut.partition_state, cut.identity, cut.controls or ControlPosition()
                 )
             )
-            kafka.produce(self._producer, self._states, position, POSITION_KEY, self._number)
+            self._produce(self._states, position, POSITION_KEY, self._number)
             reach("produced")
             self._until_done(self._producer.commit_transaction, give_up_at)
             reach("committed")
@@ -182,7 +185,7 @@ class Checkpointer:
         except KafkaException as e:
             error = e.args[0]
             if is_access_denied(error):
-                raise explain(self._settings, error, "Write", self._what_it_writes(cut)) from None
+                raise explain(self._settings, error, "Write", self._refused or self._what_it_writes(cut)) from None
             if error.fatal() or error.code() in _FENCED:
                 raise Fenced(error.str()) from None
             if error.txn_requires_abort():
@@ -200,6 +203,13 @@ class Checkpointer:
             self._until_done(self._producer.abort_transaction, give_up_at)
         except KafkaException as e:
             raise Fenced(e.args[0].str()) from None
+
+    def _produce(self, topic: str, value: bytes | None, key: bytes | None, partition: int = -1, **more: Any) -> None:
+        kafka.produce(self._producer, topic, value, key, partition, on_delivery=self._not_delivered, **more)
+
+    def _not_delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None and is_access_denied(error):
+            self._refused = f"topic {message.topic()}"
 
     def _what_it_writes(self, cut: CheckpointPayload) -> str:
         topics = dict.fromkeys([*(record.topic for record in cut.records), self._states])
@@ -291,7 +301,7 @@ def _latest(settings: Settings, number: int, stopping: threading.Event | None) -
                 elif error.code() == KafkaError._PARTITION_EOF:
                     return latest
                 elif is_access_denied(error):
-                    raise explain(settings, error, "Read", f"topic {settings.states} or group {settings.app_id}.reader")
+                    raise explain(settings, error, "Read", denied(settings, error, settings.states))
                 else:
                     why = error.str()
                     kafka.log.warning("reading %s: %s", settings.states, why)

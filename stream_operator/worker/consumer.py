@@ -34,6 +34,7 @@ from .control_log import ControlLog
 from .engines import OpenEngine
 from .metrics import Metrics
 from .partition import Partition, RecordBatch
+from .peers import Peers
 from .topic_identity import TopicIdentity, TopicLookup, mismatch
 from .topic_watch import TopicWatch
 
@@ -65,7 +66,9 @@ class KafkaSource:
         self.on_durable: Callable = lambda cut: None
         self.controls = ControlLog(settings, self._control_is_none)
         self._lookup = TopicLookup(settings)
-        self.watch = TopicWatch(settings, self._lookup, lambda: list(self.partitions.values()), metrics)
+        self.watch = TopicWatch(
+            settings, self._lookup, lambda: list(self.partitions.values()), metrics, Peers(settings)
+        )
         self._assigned: set[int] = set()  # what the consumer reads
         self._reread: set[int] = set()  # partitions of which a first gap was read again
         self._stopping = threading.Event()
@@ -153,6 +156,7 @@ class KafkaSource:
     def _connect(self) -> Consumer:
         s = self._settings
         config = kafka.client(s, group_id=s.app_id, isolation_level="read_committed") | {
+            "client.id": self.watch.peers.client_id,
             "enable.auto.commit": False,
             "enable.partition.eof": True,  # reports where the log ends when its last offsets hold no record
             "auto.offset.reset": "error",  # an offset that is not there is a question, see _answer_out_of_range
@@ -288,6 +292,7 @@ class KafkaSource:
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         """Also comes with an empty list, when the others changed and we did not."""
         numbers = [p.partition for p in assigned]
+        self.watch.look_now()  # the group has changed: are its members alike?
         try:
             if numbers:
                 self._require_same_topic(at_once=False)

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import socket
 import time
 from typing import Any
-
-from multitaskais.errors import OperatorError
 
 from ..settings import Settings
 from .consumer import KafkaSource
 
 BEAT_S = 60.0  # a loop turn takes 0.1 s; opening partitions takes seconds
-
-
-def require_port(settings: Settings) -> None:
-    """Raise unless the pages can be shown: Faust would begin its work first, and then end with a traceback."""
-    at = f"{settings.health_bind}:{settings.health_port}"
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.health_bind, settings.health_port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
-    except OSError as e:
-        if e.errno == errno.EADDRINUSE:
-            raise OperatorError(
-                f"HEALTH_PORT: {at} is taken by another program (another worker?); give this one a HEALTH_PORT of its own"
-            ) from None
-        raise OperatorError(f"HEALTH_BIND, HEALTH_PORT: {at} cannot be listened on ({e.strerror})") from None
 
 
 def alive(source: KafkaSource) -> tuple[bool, dict[str, Any]]:
@@ -71,6 +48,7 @@ def ready(source: KafkaSource, settings: Settings) -> tuple[bool, dict[str, Any]
     return ok, {
         "ready": ok,
         "why_not": why,
+        "warnings": source.watch.peers.warnings(),
         "partitions": {
             str(p.number): {
                 "position": p.position,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import resource
+from collections import Counter as TallyOf
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from multitaskais.engine.events import Events
 from multitaskais.model.folder import Model
 from multitaskais.records import Reason
+
+from .peers import COMPARED, Difference
 
 if TYPE_CHECKING:
     from .partition import Partition
@@ -79,6 +82,15 @@ class Metrics:
         self._idle = Gauge("idle_seconds", "Since the last record was folded.", ["partition"], **prefix)
         self._event_time = Gauge(
             "event_time_seconds", "Time (Unix s) of the newest report that was believed.", ["partition"], **prefix
+        )
+        self.misplaced = Counter(
+            "records_misplaced", "Source records whose key belongs in another partition by murmur2.", **prefix
+        )
+        self._differ = Gauge(
+            "settings_differ",
+            "Other workers of the group that run with other settings than this one.",
+            ["what"],
+            **prefix,
         )
         self.partitions = Gauge("partitions", "Partitions that this worker has open.", **prefix)
         self.lag = Gauge(
@@ -148,6 +160,12 @@ class Metrics:
         self._controls.labels(kind, str(refused).lower()).inc()
         if kind == "model" and refused:
             self._refused.inc()
+
+    def peers(self, differences: Iterable[Difference]) -> None:
+        """Which workers of the group run with other settings."""
+        workers = TallyOf(d.what for d in differences)
+        for what in COMPARED:
+            self._differ.labels(what).set(workers[what])
 
     def text(self) -> bytes:
         self._memory.set(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())

@@ -30,6 +30,7 @@ from multitaskais.records import Reason
 from ..kafka import codec as wire
 from ..kafka import control
 from ..kafka.control import ModelAnnouncement, Numbered, Watermark, Withdrawal, Zone
+from ..kafka.partitioner import KeyPlacement
 from ..plain_text import plain
 from ..settings import Settings
 from .checkpoint import (
@@ -153,6 +154,8 @@ class Partition:
         self._waiting = list(restored.controls.waiting)
         self._decisions = dict(restored.decisions)
         self._decided: dict[int, bytes | None] = {}  # since the last cut
+        self._placement: KeyPlacement | None = None
+        self._told_misplaced = False
         self._out: list[ProducerRecord] = []
         self._verdicts: dict[int, ProducerRecord] = {}  # the last of each vessel is enough: the topic is compacted
         self._fold_lock = threading.Lock()
@@ -188,6 +191,7 @@ class Partition:
         if self.durable is None:
             self.durable = position
         self.identity = identity
+        self._placement = KeyPlacement(self.number, identity.partitions) if identity.partitions else None
         if self._control_topic_id not in ("", control_topic_id):
             log.warning(
                 "partition %d: %s was made again, its records are followed from the first on",
@@ -207,6 +211,7 @@ class Partition:
                 return
             start = time.perf_counter()
             decoded = wire.decode(run.records, self._settings.record_max_bytes)
+            self._count_misplaced(run.records)
             for i, reason in decoded.bad:
                 self._dead_letter(run.records[i], reason)
             offsets = [run.records[i].offset for i in decoded.record_of]
@@ -230,6 +235,18 @@ class Partition:
             if moved or self._decided:
                 self.waiting_since = self.waiting_since or time.monotonic()
             self._metrics.folded(self.number, len(run.records), time.perf_counter() - start)
+
+    def _count_misplaced(self, records: Sequence[wire.ConsumerRecord]) -> None:
+        if self._placement is None or not (found := self._placement.misplaced(r.key for r in records)):
+            return
+        self._metrics.misplaced.inc(len(found))
+        if not self._told_misplaced:
+            self._told_misplaced = True
+            log.warning(
+                "partition %d: records with the key %s belong in another partition by murmur2: where two feeders have different "
+                "partitioners, a vessel's reports lie in two; set partitioner=murmur2_random in all of them",
+                self.number, found[0][:40],
+            )  # fmt: skip
 
     # ---------------------------------------------------------------- control records
 

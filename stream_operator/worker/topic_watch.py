@@ -1,7 +1,8 @@
 """What happens to the topics while the worker runs: asked every few seconds, in a thread of its own.
 
-Two questions. Is the source the topic that our state belongs to (``topic_identity``)? And does each partition go on: where does
-its log end, is a part of it held back by an open transaction, has our position moved? ``health`` and the metrics tell the answers.
+Three questions. Is the source the topic that our state belongs to (``topic_identity``)? And does each partition go on: where does
+its log end, is a part of it held back by an open transaction, has our position moved? And do the other workers run with
+the same settings (``peers``)? ``health`` and the metrics tell the answers.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ..kafka.errors import explain, is_access_denied
 from ..settings import Settings
 from .metrics import Metrics
 from .partition import Partition
+from .peers import Peers
 from .topic_identity import LOOK_EVERY_S, MISSING_TIMES, TopicIdentity, TopicLookup, mismatch
 
 log = logging.getLogger("stream_operator")
@@ -30,12 +32,18 @@ class TopicWatch:
     """Ends the process when the source is another topic than the one it began with."""
 
     def __init__(
-        self, settings: Settings, lookup: TopicLookup, partitions: Callable[[], list[Partition]], metrics: Metrics
+        self,
+        settings: Settings,
+        lookup: TopicLookup,
+        partitions: Callable[[], list[Partition]],
+        metrics: Metrics,
+        peers: Peers,
     ) -> None:
         self._settings = settings
         self._lookup = lookup
         self._partitions = partitions
         self._metrics = metrics
+        self.peers = peers
         self.known: TopicIdentity | None = None  # the source as it was first seen
         self.control_topic_id = ""
         self.grown_to: int | None = None  # partitions that the source has now, when more were added
@@ -94,6 +102,8 @@ class TopicWatch:
             try:
                 self.compare(self._lookup.identity(self._settings.topic))
                 self._look_at_ends()
+                self.peers.look()
+                self._metrics.peers(self.peers.differences)
             except KafkaException as e:
                 if is_access_denied(e):
                     error = explain(self._settings, e, "Describe", f"topic {self._settings.topic}")

@@ -465,6 +465,7 @@ def test_labels_in_queries_are_labels_of_the_metric():
         "multitaskais_model_partitions": {"version", "role"},
         "multitaskais_model_age_seconds": {"version", "role"},
         "multitaskais_controls_total": {"kind", "refused"},
+        "multitaskais_settings_differ": {"what"},
     }
     for file in ("grafana-dashboard.json", "alert-rules.yml"):
         text = (ROOT / "docs" / file).read_text().replace('\\"', '"')

@@ -53,7 +53,12 @@ def broker(tmp_path_factory, authority):
         pytest.skip(reason)
     os.environ.setdefault("KAFKA_CACHE", str(ROOT / ".cache" / "kafka"))
     security = devbroker.Security(USER, PASSWORD, *authority)
-    with devbroker.DevBroker(tmp_path_factory.mktemp("kafka"), security=security) as b:
+    # Whoever comes by the plain listener may do anything, and so may USER; others need rights (test_rights.py).
+    rights = (
+        "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        f"super.users=User:ANONYMOUS;User:{USER}",
+    )
+    with devbroker.DevBroker(tmp_path_factory.mktemp("kafka"), security=security, more=rights) as b:
         yield b
 
 

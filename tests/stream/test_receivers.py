@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
+import math
+import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from multitaskais.errors import ConfigError, OperatorError
 from multitaskais.records import Counts, Reason
+from stream_operator import devbroker
 from stream_operator.commands import feed, receivers
-from tests.support.topic_reading import messages
+from stream_operator.commands.feed_daemon import RECENT, EventTime, FeedState
+from stream_operator.kafka.topics import Admin
+from tests.stream.conftest import ROOT, own_settings, wait_until
+from tests.support.topic_reading import drain, messages
 
 LINE = b"!AIVDM,1,1,,A,13JEhD7P1>w`ApbK`Q8K??w22@CD,0*12"
 NOW = 1_700_000_000.0
@@ -83,19 +96,137 @@ def test_every_line_is_counted_once_whatever_comes():
     assert counts.rejected[Reason.CHECKSUM] == 1
 
 
-def test_what_came_in_and_what_was_left_out_is_told_once_a_minute(capsys):
+def test_what_came_in_and_what_was_left_out_or_that_nothing_came_is_told_once_a_minute(capsys):
     now = [0.0]
-    teller = feed.MinuteTeller(monotonic=lambda: now[0])
-    counts = Counts(received=10, accepted=7, rejected={Reason.NOT_AIS: 3})
-    teller(counts)
+    state = FeedState("--udp :10110", monotonic=lambda: now[0])
+    counts = state.counts
+    counts.received, counts.accepted, counts.rejected[Reason.NOT_AIS] = 10, 7, 3
+    state.tick()
     assert capsys.readouterr().err == ""
     now[0] = 61.0
-    teller(counts)
+    state.tick()
     assert "10 lines, 7 reports, left out: not_ais 3" in capsys.readouterr().err
     counts.received, counts.accepted = 15, 12
     now[0] = 122.0
-    teller(counts)
+    state.tick()
     assert "5 lines, 5 reports\n" in capsys.readouterr().err
+    assert page(state.ready) == (200, [])
+    now[0] = 183.0
+    state.tick(waiting=5)
+    said = "nothing received for 61 s from --udp :10110"
+    assert capsys.readouterr().err == f"{said}; 5 reports wait for the broker\n"
+    assert page(state.ready) == (503, [said])
+    counts.received += 1
+    now[0] = 250.0
+    state.tick(waiting=5)
+    assert page(state.ready) == (503, ["5 reports wait for the broker since 67 s"])
+    assert page(state.health)[0] == 200
+    now[0] = 250.0 + 61.0
+    assert page(state.health)[0] == 503
+    metrics = asyncio.run(state.metrics()).body.decode()
+    assert 'multitaskais_feed_rejected_total{reason="not_ais"} 3.0' in metrics
+    assert "multitaskais_feed_waiting 5.0" in metrics
+
+
+def page(make) -> tuple[int, list[str]]:
+    status, _, body = asyncio.run(make())
+    return status, json.loads(body).get("why_not", [])
+
+
+@given(st.lists(st.floats(-1e4, 1e9), min_size=RECENT, max_size=40), st.integers(0, 4))
+def test_event_time_is_never_ahead_of_the_time_of_day_nor_of_what_most_reports_say(lead, wrong):
+    event_time = EventTime(clock=lambda: NOW)
+    for t in lead:
+        event_time.take(NOW - t)
+        assert event_time.now <= NOW
+    for k in range(RECENT):
+        event_time.take(NOW - 100.0 if k >= wrong else NOW + 9e9)
+    assert event_time.now == NOW - 100.0
+
+
+def test_no_watermark_comes_before_the_first_few_reports():
+    event_time = EventTime(clock=lambda: NOW)
+    for _ in range(RECENT - 1):
+        event_time.take(NOW)
+        assert event_time.now == -math.inf
+
+
+def in_the_field(settings, *args: str, **env: str) -> subprocess.Popen:
+    variables = {n.upper(): getattr(settings, n) for n in ("bootstrap_servers", "topic", "app_id", "control_topic")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "stream_operator", "feed", "--quiet", *args], stderr=subprocess.PIPE, stdin=subprocess.PIPE,
+        text=True, env={**os.environ, **variables, **env}, cwd=ROOT,
+    )  # fmt: skip
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as e:
+        return e.code, e.read().decode()
+    except OSError:
+        return 0, ""
+
+
+@pytest.mark.broker
+def test_a_feed_that_is_told_to_end_sends_what_it_has_says_how_much_and_left_watermarks(settings):
+    pages = free_port(socket.SOCK_STREAM)
+    process = in_the_field(settings, "--stdin", "--pages", f"127.0.0.1:{pages}")
+    try:
+        begin = 1_700_000_000
+        for k in range(1250):
+            process.stdin.write(f"{tag(f'c:{begin + k}'.encode()).decode()}{LINE.decode()}\n")
+        process.stdin.flush()
+        wait_until(lambda: "multitaskais_feed_delivered_total 1250.0" in get(pages, "metrics")[1], 60)
+        assert get(pages, "health")[0] == get(pages, "ready")[0] == 200
+        since = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=20)[1]
+        took = time.monotonic() - since
+    finally:
+        process.kill()
+    assert process.returncode == 0, said
+    assert "sent 1250 reports" in said
+    assert took < 15  # 5 s on a machine that has nothing else to do
+    assert len(messages(settings, settings.topic)) == 1250
+    marks = [r for r in drain(settings, settings.control_topic) if r["kind"] == "watermark"]
+    assert marks
+    assert all(b["t"] - a["t"] >= 60 for a, b in itertools.pairwise(marks))
+    assert all(begin <= m["t"] <= begin + 1250 and not m["final"] for m in marks)
+
+
+@pytest.mark.broker
+def test_a_feed_goes_on_over_a_restart_of_the_broker_and_says_what_a_broker_that_is_away_did_not_get(tmp_path):
+    if (reason := devbroker.missing()) is not None:
+        pytest.skip(reason)
+    with devbroker.DevBroker(tmp_path / "kafka") as own:
+        settings = own_settings(own.bootstrap)
+        Admin(settings).create()
+        process = in_the_field(settings, "--stdin")
+        try:
+
+            def send(n: int) -> None:
+                process.stdin.write(f"{LINE.decode()}\n" * n)
+                process.stdin.flush()
+
+            send(100)
+            wait_until(lambda: len(messages(settings, settings.topic)) == 100, 60)
+            own.kill()
+            send(100)
+            own.start()
+            send(100)
+            wait_until(lambda: len(messages(settings, settings.topic)) == 300, 60)
+            own.kill()
+            send(50)
+            time.sleep(3.0)
+            process.send_signal(signal.SIGTERM)
+            said = process.communicate(timeout=30)[1]
+        finally:
+            process.kill()
+        assert process.returncode == 75, said
+        assert "sent 350 reports" in said
+        assert "50 of them did not reach the broker" in said
 
 
 SENDER = """
