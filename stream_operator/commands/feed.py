@@ -179,6 +179,7 @@ class Feeder:
         self.after: dict[int, int] = {}  # per partition the offset behind our last report there
         self._failed: KafkaError | None = None
         self.sent = 0
+        self.stopped = False  # by SIGTERM or Ctrl-C
         self.beat: Callable[[], None] = lambda: None  # called while the queue is full
         self.t_max = 0.0
 
@@ -321,26 +322,18 @@ def main(argv: list[str]) -> int:
         raise ConfigError("feed: --pages and --no-watermarks are of receivers, and PATH is an archive")
     settings = Settings.load(file=args.settings)
     pace = Pace(args.speed)
-<<<<<<< HEAD
     columns = parse_columns(args.columns)
-    counts = Counts()
-    if args.paths:
-        rows = archive_rows(args.paths, args.format, counts, columns)
-    else:
-        rows = live_rows(_receiver(args), args.format, counts, tell=MinuteTeller())
-=======
     if not args.paths:
         return _live(args, settings, pace)
     counts = Counts()
-    rows = archive_rows(args.paths, args.format, counts)
->>>>>>> dd142ff (Each command names the right that it lacks and runs with exactly those of a tested table; workers with different settings say so; feed is a daemon with pages, watermarks and an orderly end; the worker's pages are bounded)
+    rows = archive_rows(args.paths, args.format, counts, columns)
     feeder = Feeder(settings)
     skip = _remembered(args.resume, args.paths)
     start = time.monotonic()
     code = _send(args, rows, feeder, pace, skip, lambda row: None)
     _summary(feeder, settings, counts, start)
-    if not code and not feeder.sent and not skip and args.limit != 0:
-        raise nothing_read(args.paths, counts, args.format)
+    if not (code or feeder.sent or feeder.stopped or skip) and args.limit != 0:
+        raise nothing_read(args.paths, counts, args.format, columns)
     return code
 
 
@@ -402,6 +395,7 @@ def _send(
         if args.finish:
             feeder.finish()
     except (KeyboardInterrupt, Stop):
+        feeder.stopped = True
         feeder.flush(LEAVE_S)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -423,12 +417,6 @@ def _summary(feeder: Feeder, settings: Settings, counts: Counts, start: float) -
         print(f"left out {rejected} of {counts.received} lines or rows: {reasons}", file=sys.stderr)
     for note in notes_of(counts):
         print(note, file=sys.stderr)
-<<<<<<< HEAD
-    if args.paths and not feeder.sent and not skip and args.limit != 0:
-        raise nothing_read(args.paths, counts, args.format, columns)
-    return 0
-=======
->>>>>>> dd142ff (Each command names the right that it lacks and runs with exactly those of a tested table; workers with different settings say so; feed is a daemon with pages, watermarks and an orderly end; the worker's pages are bounded)
 
 
 def _receiver(args: argparse.Namespace) -> Iterator[bytes]:

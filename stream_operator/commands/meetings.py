@@ -348,5 +348,7 @@ def main(argv: list[str]) -> int:
     model = registry.load(registry.source_of(settings.model, settings), settings)
     if model.patterns is None:
         log.warning("model %s has no encounters.npz: zones alone are watched (make it again with `multitaskais calibrate`)", model.version)  # fmt: skip
-    topics.require(settings, but=(settings.verdict_topic, settings.feedback_topic, settings.states))
+    topics.require(
+        settings, but=(settings.verdict_topic, settings.sample_topic, settings.feedback_topic, settings.states)
+    )
     return run(settings, model, stopping)

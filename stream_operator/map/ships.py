@@ -130,7 +130,7 @@ class Ships:
             past.append((t, lat, lon, sog, cog), t - 3600.0 * self._limits.hours)
 
     def _move(self, row: tuple) -> None:
-        mmsi, t, lat, lon, sog, cog, heading, _, _, ship_type, name = row
+        mmsi, t, lat, lon, sog, cog, heading, _, _, ship_type, name, *_ = row
         ship = self._of(mmsi)
         if t < ship.t:
             return

@@ -28,12 +28,12 @@ log = logging.getLogger("stream_operator")
 CALL_S = 5.0
 DIGEST_CHARS = 8
 _RULES = ("min_timespan", "speed_max", "interval_max", "record_max_bytes", "state_max_bytes")
-_TOPICS = ("topic", "alert_topic", "verdict_topic", "dead_topic", "control_topic", "states")
+_TOPICS = ("topic", "alert_topic", "verdict_topic", "sample_topic", "dead_topic", "control_topic", "states")
 # What is compared, and the settings that it stands for.
 COMPARED = {
     "model": "MODEL or CHALLENGER",
     "rules": "one of " + ", ".join(name.upper() for name in _RULES),
-    "topics": "one of TOPIC, ALERT_TOPIC, VERDICT_TOPIC, DEAD_TOPIC, CONTROL_TOPIC, STATE_TOPIC",
+    "topics": "one of TOPIC, ALERT_TOPIC, VERDICT_TOPIC, SAMPLE_TOPIC, DEAD_TOPIC, CONTROL_TOPIC, STATE_TOPIC",
     "program": "version of this program",
 }
 _CLIENT_ID = re.compile("".join(rf"~{what}\.([0-9a-f]{{{DIGEST_CHARS}}})" for what in COMPARED) + "$")

@@ -85,7 +85,7 @@ TABLE = table()
 def named(settings: Settings, name: str) -> str:
     """A name of the page as it is under these settings."""
     defaults = Settings()
-    topics = ("topic", "alert_topic", "verdict_topic", "dead_topic", "feedback_topic", "control_topic")
+    topics = ("topic", "alert_topic", "verdict_topic", "sample_topic", "dead_topic", "feedback_topic", "control_topic")
     for field in topics:
         if name == getattr(defaults, field):
             return str(getattr(settings, field))
