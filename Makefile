@@ -15,7 +15,7 @@ REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 PROCESSES ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(PROCESSES) --dist loadgroup
 
-.PHONY: help demo demo-real test test-unit test-broker test-spark test-fast coverage lint docs lock bench faults portable images check setup clean
+.PHONY: help demo demo-real test test-unit test-broker test-spark test-fast coverage lint docs lock bench faults portable airflow images check setup clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -88,12 +88,18 @@ faults: $(READY)  ## the long fault script against a real broker and two workers
 portable: $(READY)  ## the same alerts on every processor: kernels, SIMD levels, threads, numba, as a table
 	@$(BIN)/python -m tests.portable
 
-images:  ## the images $(NAMESPACE)/multitaskais_{base,stream,tracks,score,trainer}:$(TARGET_REF)
+AIRFLOW := .airflow
+airflow: $(READY)  ## Airflow with the pipelines as DAGs, in an environment of its own (.airflow), until Ctrl-C
+	@test -x $(AIRFLOW)/venv/bin/airflow || { echo "installing Airflow into $(AIRFLOW) ..."; $(PYTHON) -m venv $(AIRFLOW)/venv && $(AIRFLOW)/venv/bin/pip install -q --disable-pip-version-check -c docker/airflow/constraints.txt apache-airflow; }
+	@AIRFLOW_HOME=$(CURDIR)/$(AIRFLOW)/home MULTITASKAIS_PYTHON=$(CURDIR)/$(BIN)/python PATH=$(CURDIR)/$(AIRFLOW)/venv/bin:$$PATH exec sh docker/airflow/run.sh
+
+images:  ## the images $(NAMESPACE)/multitaskais_{base,stream,tracks,score,trainer,airflow}:$(TARGET_REF)
 	docker build --build-arg REVISION=$(REVISION) -f docker/base/Dockerfile . -t $(NAMESPACE)/multitaskais_base:$(TARGET_REF)
 	docker build --build-arg NAMESPACE=$(NAMESPACE) --build-arg TARGET_REF=$(TARGET_REF) -f docker/stream/Dockerfile . -t $(NAMESPACE)/multitaskais_stream:$(TARGET_REF)
 	docker build --build-arg NAMESPACE=$(NAMESPACE) --build-arg TARGET_REF=$(TARGET_REF) -f docker/tracks/Dockerfile . -t $(NAMESPACE)/multitaskais_tracks:$(TARGET_REF)
 	docker build --build-arg NAMESPACE=$(NAMESPACE) --build-arg TARGET_REF=$(TARGET_REF) -f docker/score/Dockerfile . -t $(NAMESPACE)/multitaskais_score:$(TARGET_REF)
 	docker build --build-arg NAMESPACE=$(NAMESPACE) --build-arg TARGET_REF=$(TARGET_REF) -f docker/trainer/Dockerfile . -t $(NAMESPACE)/multitaskais_trainer:$(TARGET_REF)
+	docker build --build-arg NAMESPACE=$(NAMESPACE) --build-arg TARGET_REF=$(TARGET_REF) -f docker/airflow/Dockerfile . -t $(NAMESPACE)/multitaskais_airflow:$(TARGET_REF)
 
 clean:  ## what the demo and the caches left
 	rm -rf out .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,4 @@
-"""``multitaskais pipeline run|step|runs|show|graph|schema``: from archive to published model as steps that are done once.
+"""``multitaskais pipeline run|step|runs|show|graph|schema|dags``: from archive to published model as steps that are done once.
 
 Outputs and, unless DATABASE_URL or --database names another, the database are below --out (PIPELINE_OUT, default out/pipeline).
 """
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .runner import Outcome
 
 DIALECTS = ("sqlite", "mysql", "mariadb", "postgresql")
+DEFAULT_OUT = "out/pipeline"
 DATABASE_FILE = "pipeline.db"
 DIGESTS_FILE = ".digests.json"
 REFUSED, WRONG, AGAIN, NOTHING_TO_DO = 1, 2, 75, 99
@@ -43,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         a = actions.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".",
                                epilog=f"example: multitaskais pipeline {example}", exit_codes=EXIT_CODES)  # fmt: skip
         a.set_defaults(run=run)
-        if name != "schema":
+        if name not in ("schema", "dags"):
             a.add_argument(
                 "--out", type=Path, metavar="DIR", help="where outputs are (PIPELINE_OUT, default out/pipeline)"
             )
@@ -51,7 +52,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         return a
 
     do = action("run", "do what is not done yet", "run conf.toml --set calibrate.budget=0.02")
-    do.add_argument("conf", type=Path, metavar="CONF", help="TOML or JSON: region, archive, a table for each step")
+    do.add_argument("conf", type=Path, nargs="?", metavar="CONF", help="TOML or JSON: region, archive, a table for each step")  # fmt: skip
+    do.add_argument(
+        "--conf-env", metavar="VARIABLE", help="in its place, an environment variable that holds it as JSON"
+    )
     do.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="in the place of what CONF says, such as calibrate.budget=0.02")  # fmt: skip
     do.add_argument("--force", action="append", default=[], metavar="STEP", help="do this step again")
     do.add_argument("--dry-run", action="store_true", help="show what would be done and why, and do nothing")
@@ -72,6 +76,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     graph.add_argument("--to", type=Path, required=True, metavar="FILE", help="FILE.svg, or FILE.html with a table")
     schema = action("schema", "print the tables as SQL", "schema --dialect mysql")
     schema.add_argument("--dialect", choices=DIALECTS, default="sqlite", help="default: sqlite")
+    dags = action("dags", "write DAG files for Airflow", "dags --out /srv/airflow/dags")
+    dags.add_argument("--out", dest="to", type=Path, required=True, metavar="DIR", help="Airflow's folder of DAGs")
+    dags.add_argument("--python", default=sys.executable, metavar="FILE", help="of the product's environment (default: this one); MULTITASKAIS_PYTHON where Airflow runs goes first")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,7 +86,15 @@ def run(args: argparse.Namespace) -> int:
         from ..database import DatabaseAway
     except ImportError as e:
         raise ConfigError(f"multitaskais pipeline needs SQLAlchemy ({e}): pip install 'multitaskais[jobs]'") from None
-    actions = {"run": _run, "step": _step, "runs": _runs, "show": _show, "graph": _graph, "schema": _schema}
+    actions = {
+        "run": _run,
+        "step": _step,
+        "runs": _runs,
+        "show": _show,
+        "graph": _graph,
+        "schema": _schema,
+        "dags": _dags,
+    }
     try:
         return actions[args.action](args)
     except (DatabaseAway, StoreUnavailable) as e:
@@ -88,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _out(args: argparse.Namespace) -> Path:
-    return args.out or Path(_environment("PIPELINE_OUT") or "out/pipeline")
+    return args.out or Path(_environment("PIPELINE_OUT") or DEFAULT_OUT)
 
 
 def _environment(name: str) -> str | None:
@@ -115,12 +130,27 @@ def _results(args: argparse.Namespace, make: bool) -> Results:
         raise ConfigError(f"LEASE_S={lease}: must be a number of seconds") from None
 
 
+def _conf(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """The values of the configuration, and how messages name it."""
+    from . import conf
+
+    if (args.conf is None) == (args.conf_env is None):
+        raise ConfigError("give the configuration: a file, or --conf-env VARIABLE")
+    if args.conf is not None:
+        return conf.load(args.conf), str(args.conf)
+    text = os.environ.get(args.conf_env)
+    if text is None:
+        raise ConfigError(f"--conf-env {args.conf_env}: there is no such environment variable")
+    return conf.parse_json(text, args.conf_env), args.conf_env
+
+
 def _run(args: argparse.Namespace) -> int:
     from . import conf
     from .keys import FileDigests
     from .runner import Runner, print_line
 
-    checked, steps = conf.read(args.conf, args.set)
+    values, where = _conf(args)
+    checked, steps = conf.of(conf.changed(values, args.set), where)
     results = _results(args, make=not args.dry_run)
     files = FileDigests(_out(args) / DIGESTS_FILE)
     runner = Runner(checked, steps, results, _out(args), files, print_line)
@@ -148,15 +178,11 @@ def _step(args: argparse.Namespace) -> int:
     from .keys import FileDigests
     from .runner import Runner, print_line
 
-    if args.conf_env is not None:
-        text = os.environ.get(args.conf_env)
-        if text is None:
-            raise ConfigError(f"--conf-env {args.conf_env}: there is no such environment variable")
-        checked, steps = conf.of(conf.parse_json(text, args.conf_env), args.conf_env)
-    elif args.conf is not None:
-        checked, steps = conf.read(args.conf)
-    else:
-        raise ConfigError("give the configuration: --conf FILE, or --conf-env VARIABLE")
+    values, where = _conf(args)
+    checked, steps = conf.of(values, where)
+    if args.step in conf.on_request(checked.pipeline) and args.step not in [s.name for s in steps]:
+        print(f"{args.step}: not asked for, [{args.step}] is not in {where}")
+        return NOTHING_TO_DO
     results = _results(args, make=True)
     files = FileDigests(_out(args) / DIGESTS_FILE)
     run_id, outcome = Runner(checked, steps, results, _out(args), files, print_line).step(args.step, args.force)
@@ -208,6 +234,17 @@ def _schema(args: argparse.Namespace) -> int:
     from .results import ddl
 
     print(ddl(args.dialect))
+    return 0
+
+
+def _dags(args: argparse.Namespace) -> int:
+    from . import dags
+
+    try:
+        files = dags.write(args.to, Path(_environment("PIPELINE_OUT") or DEFAULT_OUT), args.python)
+    except OSError as e:
+        raise ConfigError(f"--out {args.to}: {e.strerror}") from None
+    print(*files, sep="\n")
     return 0
 
 

@@ -5,6 +5,7 @@ Each step owns the table of its name; the step's ``settings`` say what may stand
 
 from __future__ import annotations
 
+import copy
 import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -78,7 +79,8 @@ def of(values: Any, where: str) -> tuple[Conf, list[Step]]:
     common = _converted({k: v for k, v in values.items() if k in outside}, Common, where, "")
     if common.pipeline not in PIPELINES:
         raise ConfigError(f"{where}: no pipeline {common.pipeline!r}; there are: {', '.join(PIPELINES)}")
-    given = {k: v for k, v in values.items() if k not in outside}
+    # null in the place of a table, as JSON forms write what was left empty: the table is not there.
+    given = {k: v for k, v in values.items() if k not in outside and v is not None}
     kinds: dict[str, type[Step]] = {s.kind: s for s in PIPELINES[common.pipeline]}
     own = {k: s for k, s in own_steps().items() if k in given and k not in kinds} if given.keys() - kinds.keys() else {}
     known = kinds | ({Calibrate.kind: Calibrate} if common.pipeline == "test" else {})
@@ -106,6 +108,11 @@ def of(values: Any, where: str) -> tuple[Conf, list[Step]]:
     return Conf(common.pipeline, region, archive, common.last_days, tables, plain), ordered(list(steps.values()), where)
 
 
+def on_request(pipeline: str) -> set[str]:
+    """Kinds of steps that are done when their table is there."""
+    return {s.kind for s in PIPELINES[pipeline] if s in ON_REQUEST} | set(own_steps())
+
+
 def ordered(steps: Sequence[Step], where: str) -> list[Step]:
     """Each after those that it names; of several that may be next, the first given. Raises ``ConfigError`` for a circle."""
     names, left, done = {s.name for s in steps}, list(steps), list[Step]()
@@ -118,12 +125,8 @@ def ordered(steps: Sequence[Step], where: str) -> list[Step]:
     return done
 
 
-def read(path: Path, changes: Iterable[str] = ()) -> tuple[Conf, list[Step]]:
-    """A TOML or JSON file, with ``TABLE.NAME=VALUE`` in the place of what it says."""
-    return of(changed(load(path), changes), str(path))
-
-
 def load(path: Path) -> dict[str, Any]:
+    """The values of a TOML or JSON file. Raises ``ConfigError``."""
     try:
         text = path.read_text()
     except OSError as e:
@@ -153,7 +156,7 @@ def parse_json(text: str, where: str) -> dict[str, Any]:
 
 def changed(values: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]:
     """``calibrate.budget=0.02`` for each; a value that is no TOML value is text. Raises ``ConfigError``."""
-    found = json.loads(json.dumps(values, default=str))
+    found = copy.deepcopy(dict(values))
     for change in changes:
         name, equals, text = change.partition("=")
         *tables, last = name.strip().split(".")

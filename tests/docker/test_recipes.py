@@ -42,8 +42,8 @@ def load(path: Path):
     return module
 
 
-def test_the_six_images_have_a_recipe():
-    assert set(RECIPES) == {"base", "stream", "tracks", "broker", "score", "trainer"}
+def test_the_seven_images_have_a_recipe():
+    assert set(RECIPES) == {"base", "stream", "tracks", "broker", "score", "trainer", "airflow"}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -182,7 +182,8 @@ def test_the_version_stands_once_in_the_recipes_and_is_inherited():
     assert kafka
     assert {name: found for name, found in stated.items() if found} == {"base": [__version__], "broker": [kafka[1]]}
     for name in set(RECIPES) - {"base", "broker"}:
-        assert "\nFROM $NAMESPACE/multitaskais_base:$TARGET_REF AS any-user\n" in RECIPES[name]
+        below = "trainer" if name == "airflow" else "base"
+        assert f"\nFROM $NAMESPACE/multitaskais_{below}:$TARGET_REF AS any-user\n" in RECIPES[name]
 
 
 def test_the_context_leaves_out_what_images_are_not_made_of():
@@ -320,6 +321,21 @@ def test_compose_says_that_the_map_needs_a_token():
     assert "MAP_TOKEN" in without.stderr
     with_it = subprocess.run(command, env={**env, "MAP_TOKEN": "0123456789abcdef"}, capture_output=True, text=True)
     assert with_it.returncode == 0, with_it.stderr
+
+
+def test_airflow_is_open_to_this_machine_alone_and_keeps_to_a_frozen_list():
+    compose = yaml.safe_load((DOCKER / "compose.airflow.yml").read_text())["services"]
+    assert [p for s in compose.values() for p in s.get("ports", [])] == ["127.0.0.1:18080:18080"]
+    assert compose["airflow"]["read_only"] is True
+    assert compose["airflow"]["cap_drop"] == ["ALL"]
+    assert compose["airflow"]["environment"]["DATABASE_URL"].startswith("mysql+pymysql://")
+    lines = (DOCKER / "airflow" / "constraints.txt").read_text().splitlines()
+    assert all(re.fullmatch(r"[\w.-]+==[\w.+!-]+", line) for line in lines)
+    assert "apache-airflow==3.3.2" in lines
+    script = (DOCKER / "airflow" / "run.sh").read_text()
+    assert "bind=${AIRFLOW_BIND:-127.0.0.1}" in script
+    assert "scheduler --skip-serve-logs" in script  # its log server would listen on all addresses
+    assert subprocess.run(["sh", "-n", DOCKER / "airflow" / "run.sh"]).returncode == 0
 
 
 # ---------------------------------------------------------------- the package that goes in

@@ -22,7 +22,7 @@ from stream_operator.__main__ import main as operator
 ROOT = Path(__file__).resolve().parents[2]
 CORE = [(c,) for c in COMMANDS] + [("region", "list"), ("region", "new")]
 CORE += [("store", action) for action in ("push", "list", "pull", "withdraw", "prune")]
-CORE += [("pipeline", action) for action in ("run", "step", "runs", "show", "graph", "schema")]
+CORE += [("pipeline", action) for action in ("run", "step", "runs", "show", "graph", "schema", "dags")]
 LIVE = [(c,) for c in ("worker", "settings", *MODULES)]
 PROGRAMS = {"multitaskais": multitaskais, "python -m stream_operator": operator}
 ALL = [("multitaskais", c) for c in CORE] + [("python -m stream_operator", c) for c in LIVE]
