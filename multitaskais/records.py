@@ -124,6 +124,7 @@ class NotJudged(IntEnum):
     OUTSIDE_REGION = 3
     LITTLE_KNOWN = 4  # too few vessels were seen there
     NO_DATA = 5  # the values that every detector needs are missing
+    NO_COVERAGE = 6  # nothing was ever received around there: no normal is known, which is not abnormal
 
     @property
     def text(self) -> str:

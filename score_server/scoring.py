@@ -185,7 +185,7 @@ def _answer(
 
 
 def _coverage(model: Model, n: int, outside: int, tracks: list[TrackAnswer]) -> Coverage:
-    little = sum(t.reason == NotJudged.LITTLE_KNOWN.text for t in tracks)
+    little = sum(t.reason in (NotJudged.LITTLE_KNOWN.text, NotJudged.NO_COVERAGE.text) for t in tracks)
     r = model.region
     box = f"model {model.name} knows {r.lat_min:g}..{r.lat_max:g} N, {r.lon_min:g}..{r.lon_max:g} E"
     if n and outside == n:

@@ -26,8 +26,9 @@ from ..encounters import patterns
 from ..errors import ConfigError
 from ..model import folder as modelfolder
 from ..model.fit import MIN_DEV_VESSELS, fit_model, installed
-from ..model.samples import Split, load_reports, load_samples
+from ..model.samples import Split, load_reports, load_samples, split_of
 from ..tracks.quality import screen
+from ..tracks.segmentation import rule_events
 
 
 def add_parser(subparsers: Any) -> None:
@@ -51,6 +52,12 @@ def add_parser(subparsers: Any) -> None:
         help=f"share of normal tracks that may be flagged (default {Budget().track_share})",
     )
     p.add_argument("--alerts-per-vessel-day", type=float, metavar="N", help="instead of --budget, for instance 0.06")
+    p.add_argument(
+        "--confidence",
+        type=float,
+        metavar="P",
+        help="keep the budget with this confidence (for instance 0.95), not only as what is to be expected",
+    )
     p.add_argument("--detectors", metavar="A,B,...", help=f"instead of all installed: {', '.join(installed())}")
     p.add_argument("--decision", choices=("fused", "a_contrario"), default="fused", help="what decides `abnormal`")
     p.add_argument(
@@ -67,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     def say(text: str) -> None:
         print(f"{time.monotonic() - started:7.1f} s  {text}", file=sys.stderr, flush=True)
 
-    budget = Budget(args.budget or Budget().track_share, args.alerts_per_vessel_day)
+    budget = Budget(args.budget or Budget().track_share, args.alerts_per_vessel_day, confidence=args.confidence)
     columns = parse_columns(args.columns)
     found = load_samples(args.tracks, region, track_rules, rules, args.format, columns=columns)
     train, dev = (found.of(s, args.split_seed).samples for s in (Split.TRAIN, Split.DEV))
@@ -78,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
     if vessels["dev"] < MIN_DEV_VESSELS:
         raise ConfigError(f"only {vessels['dev']} development vessels: give tracks of more vessels, or a longer period")
     names = args.detectors.split(",") if args.detectors else None
+    reports, _ = load_reports(args.tracks, region, args.format, columns)
     with tempfile.TemporaryDirectory() as folder:
         trained = {}
         for name in names or installed():
@@ -99,9 +107,11 @@ def run(args: argparse.Namespace) -> int:
             decision=args.decision,
             made_from={"split_seed": args.split_seed, "tracks_by_choice": dict(found.tracks)},
             credits=args.credit,
+            rule_events=rule_events(
+                reports[split_of(reports["mmsi"], args.split_seed) != Split.TEST], track_rules, region
+            ),
             say=say,
         )
-        reports, _ = load_reports(args.tracks, region, args.format)
         reports = reports[screen(reports, region, track_rules) == 0]
         known = patterns.learn(reports)
         say(f"ships together: {len(known.stops)} stopping places")
@@ -109,7 +119,10 @@ def run(args: argparse.Namespace) -> int:
         model = modelfolder.save(model, args.model)
     limits = model.panel.thresholds
     assert limits is not None
+    assert limits.promise is not None
     print(
         f"{model.version} in {args.model}: {', '.join(model.panel.names)}; {limits.flagged:.1%} of {limits.n_tracks} normal tracks flagged, {limits.alerts_per_vessel_day:.3f} alerts per vessel-day"
     )
+    for line in limits.promise.lines(budget.allowed, alerts=budget.alerts_per_vessel_day is not None):
+        print(line)
     return 0

@@ -40,6 +40,8 @@ class Calibration:
             values; None for a detector without the a-contrario rule.
         limit: z stay within +-limit: ``Z_LIMIT`` in cells, inf where the whole region is one cell.
         vessels: (n_cells,) number of different vessels that were seen around (1 degree), for "little known".
+        covered: (n_cells,) False where nothing was ever received around: no normal is known there (``Traits.needs_coverage``); None in
+            models made before this was kept: everywhere is judged.
     """
 
     grid: CellGrid
@@ -48,6 +50,7 @@ class Calibration:
     low: NDArray[np.float64] | None
     vessels: NDArray[np.int32]
     limit: float = Z_LIMIT
+    covered: NDArray[np.bool_] | None = None
 
     def z(self, score: NDArray[np.float64], cell: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.float64]:
         """(n,) scores in cells (>= 0) and class rows -> z; NaN stays NaN."""
@@ -68,6 +71,7 @@ class Calibration:
             low=low,
             vessels=self.vessels,
             limit=np.array(self.limit),
+            covered=np.zeros(0, np.uint8) if self.covered is None else np.packbits(self.covered),
         )
 
     @classmethod
@@ -81,6 +85,9 @@ class Calibration:
                 f["low"] if len(f["low"]) else None,
                 f["vessels"],
                 float(f["limit"]),
+                np.unpackbits(f["covered"], count=int(n_lat) * int(n_lon)).astype(bool)
+                if "covered" in f and len(f["covered"])
+                else None,
             )
 
 

@@ -71,6 +71,9 @@ class AlertLife:
         self.challenger = challenger
         self._rules = panel.rules
         self._jump_knots = (track_rules or TrackRules()).jump_excess_knots
+        limits = panel.thresholds
+        self._least_jump_knots = 0.0 if limits is None else limits.rule_limit(AlertType.JUMP, 0.0)
+        self._identity_off = limits is not None and math.isinf(limits.rule_limit(AlertType.IDENTITY_CONFLICT, 0.0))
 
     # ---------------------------------------------------------------- samples
 
@@ -176,6 +179,8 @@ class AlertLife:
     def on_jump(self, row: Any, jump: Jump, info: TargetInfo) -> list[Alert]:
         """A report that needs an impossible speed. One alert for a displaced stretch; later ones of it update it."""
         a = row["alert"][_JUMP]
+        if jump.excess_knots < self._least_jump_knots and not a["open"]:
+            return []  # left out of the track all the same; too common among normal tracks for an alert
         before, after = jump.before, jump.after
         t = after[1]
         score = max(float(over_limit(jump.excess_knots, self._jump_knots)), 1.0)
@@ -198,6 +203,8 @@ class AlertLife:
         told = []
         if row["alert"][_JUMP]["open"]:
             told.append(self._close(row["alert"][_JUMP], _JUMP, info))
+        if self._identity_off:
+            return told
         a, report = row["alert"][_IDENTITY], conflict.report
         fresh = not a["open"]
         if fresh:

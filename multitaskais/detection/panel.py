@@ -52,6 +52,7 @@ class _Norms(NamedTuple):
     sd: NDArray[np.float64]
     limit: NDArray[np.float64]  # (D,)
     unknown: NDArray[np.bool_]  # (cells, D) the detector rests on place, and too few vessels were seen around
+    uncovered: NDArray[np.bool_]  # (cells, D) nothing was ever received around, and the detector needs it
     low: NDArray[np.float64] | None  # (cells,) of the detector with the a-contrario rule
 
     @classmethod
@@ -63,6 +64,13 @@ class _Norms(NamedTuple):
             np.stack(
                 [
                     (c.vessels < LITTLE_KNOWN_VESSELS) & t.location_based
+                    for c, t in zip(calibrations, traits, strict=True)
+                ],
+                axis=1,
+            ),
+            np.stack(
+                [
+                    np.zeros(len(c.vessels), bool) if c.covered is None or not t.covered_only else ~c.covered
                     for c, t in zip(calibrations, traits, strict=True)
                 ],
                 axis=1,
@@ -129,6 +137,16 @@ class Panel:
             + [("alert", self.alert_dtype, (N_TYPES,))]
         )
 
+    @property
+    def covered(self) -> NDArray[np.bool_] | None:
+        """(cells,) where something was received when the model was made; None when the model does not know."""
+        known = [
+            c.covered
+            for c, t in zip(self.calibrations, self.traits, strict=True)
+            if t.covered_only and c.covered is not None
+        ]
+        return np.logical_and.reduce(known) if known else None
+
     def initial(self, n: int) -> NDArray[np.void]:
         """(n,) rows of lines that have seen nothing."""
         rows = np.zeros(n, self.row_dtype)
@@ -162,6 +180,9 @@ class Panel:
         value[unknown] = np.nan
         value[moored | outside] = np.nan
         little_known |= unknown.any(axis=1)
+        uncovered = norms.uncovered[here]
+        value[uncovered] = np.nan
+        no_coverage = uncovered.any(axis=1)
         at = class_row * self.grid.n_cells + here
         z = (value - norms.mean[at]) / norms.sd[at]
         np.maximum(z, -norms.limit, out=z)
@@ -189,6 +210,7 @@ class Panel:
         reason = np.full(n, NotJudged.NO_DATA, np.uint8)
         # The last that applies counts.
         reason[little_known] = NotJudged.LITTLE_KNOWN
+        reason[no_coverage] = NotJudged.NO_COVERAGE
         reason[~long_enough] = NotJudged.TOO_SHORT
         reason[outside] = NotJudged.OUTSIDE_REGION
         reason[moored] = NotJudged.MOORED
@@ -233,7 +255,8 @@ class Panel:
         ratio = np.maximum((tail_score + (self.log_weight + threshold_offset[self.types])) / common, 0.0)
         for k, traits in enumerate(self.traits):
             if traits.fixed_threshold is not None:
-                ratio[:, k] = over_limit(self.calibrations[k].score_of_region(said[:, k]), traits.fixed_threshold)
+                limit = self.thresholds.rule_limit(traits.alert_type, traits.fixed_threshold)
+                ratio[:, k] = over_limit(self.calibrations[k].score_of_region(said[:, k]), limit)
         for k, columns in self._columns:
             for column in columns:
                 np.fmax(type_score[:, k], ratio[:, column], out=type_score[:, k])

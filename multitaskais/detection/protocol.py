@@ -35,6 +35,8 @@ class Traits:
         support_samples: with a window of its own, the samples that its score rests on; where an alert's segment starts.
         calibration: ``global`` when its score means the same everywhere: the region is one cell then.
         location_based: abstains as ``little_known`` where fewer than 10 vessels were seen around.
+        needs_coverage: abstains as ``no_coverage`` where nothing was ever received when the model was made: there is no normal there;
+            None: when it is ``location_based``.
         report_level: rests on reports, not on the recurrent past: needs no MIN_TIMESPAN.
         a_contrario: its low steps are counted for the NFA (docs/method.md, section 7).
         fixed_threshold: raises an alert at this score, whatever the budget says (only with ``calibration="global"``): for rules that
@@ -55,6 +57,7 @@ class Traits:
     support_samples: int = RING_STEPS
     calibration: Literal["per_cell", "global"] = "per_cell"
     location_based: bool = False
+    needs_coverage: bool | None = None
     report_level: bool = False
     a_contrario: bool = False
     fixed_threshold: float | None = None
@@ -62,6 +65,11 @@ class Traits:
     cause: Cause | None = None
     training: Literal["none", "optional", "required"] = "none"
     scorers: tuple[str, ...] = ()
+
+    @property
+    def covered_only(self) -> bool:
+        """Whether it judges nowhere but where something was received."""
+        return self.location_based if self.needs_coverage is None else self.needs_coverage
 
     def __post_init__(self) -> None:
         if self.warmup_samples < 0:

@@ -1,10 +1,16 @@
 """From a budget of false alarms to thresholds, on development tracks, after fusion.
 
-The user sets what he can feel: the share of normal tracks that may be flagged, or alerts per vessel-day. Each alert type takes its
-share of the budget. In docs/method.md#budget unseen vessels are flagged up to twice as often as development vessels. Two things are done
-against it: each vessel is left out of the cells that calibrate it and, where the detector can, of what the detector learned; so
-thresholds may rest on all normal tracks there are, not on the few development tracks alone; and the default budget of 4 %
-leaves room below 5 to 8 %.
+The user sets what he can feel: the share of normal tracks that may be flagged, or alerts per vessel-day. One budget holds for all
+alert types together: what fixed rules (contradictions, jumps, two ships on one MMSI) flag on development tracks is taken off first,
+and the learnt scores share the rest. Thresholds aim at the budget as the share of *future* tracks of *other* vessels:
+
+- each vessel is left out of the cells that calibrate it and, where the detector can, of what the detector learned; so is each day,
+  where there are several (``model.fit``);
+- a trained network knows its train vessels: what it alone flags is counted on the other vessels only;
+- between two tracks' scores the threshold stands where the expected share of future tracks, k / (n + 1) to (k + 1) / (n + 1), is the
+  budget's, not where the share of the development tracks is.
+
+How far it can be relied on is a ``Promise``: the bound that holds with 95 % confidence, clustered by vessel and day.
 
 Detectors are made comparable by ``TailScore``: the windowed score of a detector becomes -ln(share of normal tracks whose greatest
 score reaches it). It is 0 for what most tracks reach, 3 for one track in 20, 4.6 for one in 100, whatever the detector's unit.
@@ -16,8 +22,9 @@ budget makes least likely (weighted Bonferroni).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,6 +34,7 @@ from ..errors import ConfigError
 from ..exact import functions, scalars
 from ..exact.constants import LN_2
 from ..records import PANEL_ALERT_TYPES
+from .promise import CONFIDENCE, MIN_DAYS, Promise, bounded_rate, bounded_share, least_share
 
 TYPES = PANEL_ALERT_TYPES
 N_TYPES = len(TYPES)
@@ -109,8 +117,10 @@ class Budget:
     """What the user allows on normal traffic, and how the alert types share it.
 
     Attributes:
-        track_share: share of development tracks that may be flagged. Unseen vessels show up to twice of it.
+        track_share: share of normal tracks of other vessels that may be flagged, by all alert types together.
         alerts_per_vessel_day: used instead when given.
+        confidence: with which the budget must be kept, for instance 0.95: the thresholds are then so high that the bound of
+            ``Promise`` stays within the budget, where so few vessels allow it. None: the budget is the share to be expected.
         weights: of the alert types that are decided by a learnt score, chosen on vessels left out in turn (docs/studies/panel.md).
             Jumps, identity conflicts and contradictions follow fixed rules (docs/method.md#jump-and-contradiction) and take none.
     """
@@ -126,6 +136,7 @@ class Budget:
             "speed": 0.25,
         }
     )
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.track_share < 1:
@@ -136,12 +147,20 @@ class Budget:
             raise ConfigError(f"the budget names an unknown alert type {min(unknown)!r}; known: {', '.join(TYPES)}")
         if any(not w >= 0 for w in self.weights.values()):
             raise ConfigError("the budget's weights must not be negative")
+        if self.confidence is not None and not 0.5 <= self.confidence < 1:
+            raise ConfigError("the budget's confidence must lie between 0.5 and 1, for instance 0.95")
+
+    @property
+    def allowed(self) -> float:
+        """The share, or the alerts per vessel-day."""
+        return self.track_share if self.alerts_per_vessel_day is None else self.alerts_per_vessel_day
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "track_share": self.track_share,
             "alerts_per_vessel_day": self.alerts_per_vessel_day,
             "weights": dict(self.weights),
+            "confidence": self.confidence,
         }
 
 
@@ -157,6 +176,9 @@ class Thresholds:
         flagged: share of those tracks that they flag.
         alerts_per_vessel_day: on those tracks.
         score_at_5pct: the fused score that 5 % of those tracks exceed, whatever the budget; NaN where it was not kept.
+        rule_limits: by alert type, the limit of a fixed rule (knots) where its own would use up the budget on normal tracks; inf: the
+            rule raises no alert. A rule that is not named keeps its own.
+        promise: what may be relied on; None in models made before it was computed.
     """
 
     tail_score: tuple[TailScore, ...]
@@ -166,6 +188,12 @@ class Thresholds:
     flagged: float
     alerts_per_vessel_day: float
     score_at_5pct: float = math.nan
+    rule_limits: Mapping[str, float] = field(default_factory=dict)
+    promise: Promise | None = None
+
+    def rule_limit(self, alert_type: str, own: float) -> float:
+        """The limit of a fixed rule: its own, unless the budget needs a higher one."""
+        return max(own, self.rule_limits.get(str(alert_type), own))
 
     @property
     def common(self) -> float:
@@ -187,6 +215,8 @@ class Thresholds:
             "flagged": self.flagged,
             "alerts_per_vessel_day": self.alerts_per_vessel_day,
             "score_at_5pct": self.score_at_5pct if np.isfinite(self.score_at_5pct) else None,
+            "rule_limits": {k: v if math.isfinite(v) else None for k, v in sorted(self.rule_limits.items())},
+            "promise": None if self.promise is None else self.promise.to_dict(),
         }
 
     @classmethod
@@ -199,6 +229,8 @@ class Thresholds:
             values["flagged"],
             values["alerts_per_vessel_day"],
             math.nan if (level := values.get("score_at_5pct")) is None else level,
+            {k: math.inf if v is None else float(v) for k, v in values.get("rule_limits", {}).items()},
+            None if (promise := values.get("promise")) is None else Promise(**promise),
         )
 
 
@@ -210,12 +242,21 @@ class DevelopmentScores:
         tail_score: (m, N_TYPES) of each sample, the largest among the type's detectors; NaN where not judged.
         track: (m,) number of each sample's track, 0..n_tracks - 1, ascending, samples of a track in time order.
         hours: of all tracks together.
+        cross_fitted: (m, N_TYPES) the same without the detectors that know some of these vessels; None: there are none.
+        unseen: (n_tracks,) tracks of vessels that no detector knows; None: all.
+        vessel, day: (n_tracks,) of each track; None: each track is a vessel of its own, all on one day.
+        rule_alerts: (n_tracks,) alerts of fixed rules on each track; None: none.
     """
 
     tail_score: NDArray[np.float64]
     track: NDArray[np.int64]
     n_tracks: int
     hours: float
+    cross_fitted: NDArray[np.float64] | None = None
+    unseen: NDArray[np.bool_] | None = None
+    vessel: NDArray[np.int64] | None = None
+    day: NDArray[np.int64] | None = None
+    rule_alerts: NDArray[np.int64] | None = None
 
     def track_max(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(m,) or (m, k) -> (n_tracks,) or (n_tracks, k), NaN for a track without a number."""
@@ -223,29 +264,115 @@ class DevelopmentScores:
         np.fmax.at(out, self.track, values)
         return out
 
+    @cached_property
+    def best(self) -> NDArray[np.float64]:
+        """(n_tracks, N_TYPES) greatest ``tail_score``; on tracks that are not unseen, of the cross-fitted detectors alone."""
+        best = self.track_max(self.tail_score)
+        return best if self.cross_fitted is None else np.where(self._unseen[:, None], best, self._best_cross_fitted)
+
+    @cached_property
+    def _best_cross_fitted(self) -> NDArray[np.float64]:
+        return self.track_max(self.tail_score if self.cross_fitted is None else self.cross_fitted)
+
+    @cached_property
+    def _unseen(self) -> NDArray[np.bool_]:
+        return np.ones(self.n_tracks, bool) if self.unseen is None or not self.unseen.any() else self.unseen
+
+    @cached_property
+    def _rules(self) -> NDArray[np.int64]:
+        return np.zeros(self.n_tracks, np.int64) if self.rule_alerts is None else self.rule_alerts
+
+    def flagged_tracks(self, by_type: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """(n_tracks,) flagged by a rule or a cross-fitted detector; (n_tracks,) unseen tracks flagged by another detector alone."""
+        everywhere = (self._best_cross_fitted >= by_type).any(1) | (self._rules > 0)
+        return everywhere, (self.best >= by_type).any(1) & self._unseen & ~everywhere
+
     def flagged(self, by_type: NDArray[np.float64]) -> float:
-        """Share of tracks in which some type reaches its threshold."""
-        return float((self.track_max(self.tail_score) >= by_type).any(1).mean())
+        """Estimated share of normal tracks in which some type reaches its threshold, or a fixed rule raises an alert.
+
+        What only detectors flag that know some of the vessels is counted on the unseen ones alone.
+        """
+        everywhere, more = self.flagged_tracks(by_type)
+        return float(everywhere.mean()) + float(more.sum()) / int(self._unseen.sum())
+
+    def least_expected(self, by_type: NDArray[np.float64], allowed: float) -> float:
+        """The share of future tracks to be expected at least: k / (n + 1) when k of n are flagged.
+
+        Few vessels are unseen, and a threshold that waits for one of them to be flagged comes late: half a track more is counted of
+        them, yet no more than half of what is ``allowed``.
+        """
+        everywhere, more = self.flagged_tracks(by_type)
+        share = float(everywhere.sum()) / (self.n_tracks + 1.0)
+        if self.cross_fitted is None:
+            return share
+        n = int(self._unseen.sum()) + 1.0
+        return share + float(more.sum()) / n + min(0.5 / n, 0.5 * allowed)
+
+    def alerts_per_track(self, values: NDArray[np.float64], by_type: NDArray[np.float64]) -> NDArray[np.int64]:
+        """(n_tracks,) alerts counted as the alert life counts them: one until ``REST_STEPS`` samples in a row stay below."""
+        hot = values >= by_type
+        out = np.zeros(self.n_tracks, np.int64)
+        for k in np.flatnonzero(hot.any(0)).tolist():
+            at = np.flatnonzero(hot[:, k])
+            fresh = np.append(True, (np.diff(at) > REST_STEPS) | (np.diff(self.track[at]) != 0))
+            out += np.bincount(self.track[at[fresh]], minlength=self.n_tracks)
+        return out
+
+    @cached_property
+    def track_days(self) -> NDArray[np.float64]:
+        """(n_tracks,) vessel-days, in proportion to the tracks' samples."""
+        samples = np.bincount(self.track, minlength=self.n_tracks)
+        return np.asarray(samples * (self.hours / 24.0 / max(int(samples.sum()), 1)), np.float64)
+
+    def alerts(self, by_type: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n_tracks,) alerts, as many as there would be were no vessel known: those of the unseen tracks stand for the others."""
+        if self.cross_fitted is None:
+            return (self.alerts_per_track(self.tail_score, by_type) + self._rules).astype(np.float64)
+        known = self.alerts_per_track(self.cross_fitted, by_type)
+        more = self.alerts_per_track(self.tail_score, by_type) - known
+        scale = self.track_days.sum() / max(float(self.track_days[self._unseen].sum()), 1e-9)
+        return np.maximum(known + self._rules + np.where(self._unseen, more * scale, 0.0), 0.0)
 
     def alerts_per_vessel_day(self, by_type: NDArray[np.float64]) -> float:
-        """Alerts counted as the alert life counts them: one until ``REST_STEPS`` samples in a row stay below."""
-        hot = self.tail_score >= by_type
-        n = 0
-        for k in range(hot.shape[1]):
-            at = np.flatnonzero(hot[:, k])
-            if len(at):
-                fresh = (np.diff(at) > REST_STEPS) | (np.diff(self.track[at]) != 0)
-                n += 1 + int(fresh.sum())
-        return n / max(self.hours / 24.0, 1e-9)
+        """Estimated, fixed rules among them."""
+        return float(self.alerts(by_type).sum()) / max(self.hours / 24.0, 1e-9)
+
+    def promise(self, by_type: NDArray[np.float64], confidence: float = CONFIDENCE) -> Promise:
+        """What may be relied on of these thresholds."""
+        n = self.n_tracks
+        vessel = np.arange(n) if self.vessel is None else self.vessel
+        day = np.zeros(n, np.int64) if self.day is None else self.day
+        everywhere, more = self.flagged_tracks(by_type)
+        n_unseen = int(self._unseen.sum())
+        # Each track's part in the estimate, less what is expected of it.
+        residual = (everywhere - everywhere.mean()) / n + self._unseen * (more - more.sum() / n_unseen) / n_unseen
+        unseen_vessels = len(np.unique(vessel[self._unseen]))
+        share = self.flagged(by_type)
+        alerts = self.alerts(by_type)
+        days = len(np.unique(day))
+        return Promise(
+            confidence=confidence,
+            tracks=n,
+            vessels=len(np.unique(vessel)),
+            days=days,
+            unseen_vessels=unseen_vessels,
+            flagged=share,
+            flagged_at_most=bounded_share(share, residual, vessel, day, everywhere | more, unseen_vessels, confidence),
+            least=least_share(unseen_vessels, confidence),
+            by_rules=float((self._rules > 0).mean()),
+            alerts_per_vessel_day=float(alerts.sum()) / max(self.hours / 24.0, 1e-9),
+            alerts_at_most=bounded_rate(alerts, self.track_days, vessel, confidence),
+            other_days=days >= MIN_DAYS,
+        )
 
 
 def choose(scores: DevelopmentScores, budget: Budget) -> NDArray[np.float64]:
     """(N_TYPES,) thresholds in tail_score that use up the budget and share it by the weights.
 
-    Each type's threshold lies where the fitted share of development tracks above it is c times its weight; c is the greatest number
-    for which all types together stay within the budget.
+    Each type's threshold lies where the fitted share of development tracks above it is c times its weight; c is the number for which
+    all types together, and the fixed rules with them, are expected to use up the budget on tracks of other vessels.
     """
-    best = scores.track_max(scores.tail_score)
+    best = scores.best
     weights = np.array([budget.weights.get(str(t), 0.0) for t in TYPES])
     off = (weights <= 0) | ~np.isfinite(best).any(0)
     greatest = np.fmax.reduce(best, axis=0)
@@ -257,19 +384,46 @@ def choose(scores: DevelopmentScores, budget: Budget) -> NDArray[np.float64]:
         out = np.full(N_TYPES, np.inf)
         for k in np.flatnonzero(~off):
             # No higher than just above all normal tracks: some scores are bounded, and no tail reaches beyond their bound.
-            out[k] = max(min(_inverse(fits[k], -scalars.log(min(1.0, c * weights[k]))), 1.0001 * greatest[k]), 1e-3)
+            share = min(1.0, c * weights[k])
+            score = _inverse(fits[k], -scalars.log(share)) if share > 0 else math.inf
+            out[k] = max(min(score, 1.0001 * greatest[k]), 1e-3)
         return out
 
     def fits_budget(c: float) -> bool:
-        if budget.alerts_per_vessel_day is not None:
-            return scores.alerts_per_vessel_day(at(c)) <= budget.alerts_per_vessel_day
-        return scores.flagged(at(c)) <= budget.track_share
+        by_type = at(c)
+        if budget.confidence is not None:
+            promise = scores.promise(by_type, budget.confidence)
+            return (promise.flagged_at_most if by_share else promise.alerts_at_most) <= budget.allowed
+        on_development = scores.flagged(by_type) if by_share else scores.alerts_per_vessel_day(by_type)
+        return on_development <= budget.allowed and expected(c) <= budget.allowed
 
-    low, high = -12.0, LN_2  # of ln c; bisection: the share flagged never falls when c grows
+    def expected(c: float) -> float:
+        """Of the budget, on future tracks, with a threshold at the score of the last development track above it."""
+        if by_share:
+            return scores.least_expected(at(c), budget.allowed)
+        n = scores.n_tracks
+        return scores.alerts_per_vessel_day(at(c)) * n / (n + 1.0)
+
+    by_share = budget.alerts_per_vessel_day is None
+    low, high = _crossing(fits_budget, -12.0, LN_2)
+    if budget.confidence is not None:
+        return at(low)
+    # From the track that is the last above the threshold up to the first that would be too many, the share of the development tracks
+    # is the same; that of future tracks is not.
+    now, next_ = expected(low), expected(high)
+    if next_ <= now:
+        return at(low)
+    last = _crossing(lambda c: expected(c) < now, -12.0, scalars.log(low))[0] if now > 0 else 0.0
+    part = (budget.allowed - now) / (next_ - now)
+    return at(last + min(max(part, 0.0), 1.0) * (low - last))
+
+
+def _crossing(holds: Callable[[float], bool], low: float, high: float) -> tuple[float, float]:
+    """The greatest c for which ``holds``, and the least above it for which it does not, of numbers between exp(low) and exp(high)."""
     for _ in range(40):
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if fits_budget(scalars.exp(middle)) else (low, middle)
-    return at(scalars.exp(low))
+        low, high = (middle, high) if holds(scalars.exp(middle)) else (low, middle)
+    return float(scalars.exp(low)), float(scalars.exp(high))
 
 
 def _inverse(tail_score: TailScore, value: float) -> float:

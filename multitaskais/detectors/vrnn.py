@@ -46,6 +46,7 @@ class VrnnDetector:
     traits = Traits(
         alert_type=AlertType.ABNORMAL,
         training="required",
+        needs_coverage=True,  # it knows places by their bins
         weight=0.3,  # alone it finds less than place on unseen vessels; 0.3 to 1 are alike on development vessels
         a_contrario=True,
         scorers=SCORERS,

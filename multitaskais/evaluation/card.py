@@ -6,6 +6,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detection.grid import CellGrid
 from ..model.folder import Model
 
 _FIGURES = (
@@ -17,11 +21,13 @@ _FIGURES = (
     ("clean_flagged", "clean flagged as shipped"),
 )
 
+MAP_COLUMNS = 60  # of the map of coverage
+
 CAVEATS = """- Only in its box, and for traffic like that of its period: it knows no season, no new lane, no works at sea.
 - Places where few vessels were seen are `little_known`: detectors that rest on place say nothing there.
 - The memory of places holds thinned samples of the training vessels under random numbers. Live, a vessel's own past is not left
   out of it: a vessel that did the same strange thing in the training period looks normal.
-- Unseen vessels showed up to twice the share of flagged tracks that the budget names.
+- The budget is what is to be expected of other vessels in like traffic; the promise says how far off it may be.
 - An alert says that a track is unusual, not that anything is wrong. It is no means of collision avoidance or of evidence."""
 
 
@@ -49,6 +55,15 @@ def card(model: Model, figures: Mapping[str, Any] | None, notes: str = "") -> st
         if model.budget.alerts_per_vessel_day is None
         else f"- Budget of false alarms: {model.budget.alerts_per_vessel_day:g} alerts per vessel-day."
     )
+    if (limits := model.panel.thresholds) is not None and limits.promise is not None:
+        by_alerts = model.budget.alerts_per_vessel_day is not None
+        lines += [f"- Promise: {x}." for x in limits.promise.lines(model.budget.allowed, alerts=by_alerts)]
+        lines += [
+            f"- Fixed rules alone flag {limits.promise.by_rules:.1%} of these tracks"
+            + (f"; limits raised for that: {_limits(limits.rule_limits)}." if limits.rule_limits else ".")
+        ]
+    if (covered := model.panel.covered) is not None:
+        lines += ["", *_coverage(model.panel.grid, covered)]
     if figures is not None:
         lines += ["", *_evaluation(figures)]
     return "\n".join([*lines, "", "## Limits", "", CAVEATS, ""])
@@ -78,6 +93,35 @@ def _evaluation(figures: Mapping[str, Any]) -> list[str]:
     for kind, b in sorted(fused["per_kind"].items()):
         lines.append(f"| {kind} | " + " | ".join(_number(b.get(k)) for k in ("auroc", "recall_at_1pct", "recall_at_5pct", "recall")) + " |")  # fmt: skip
     return lines
+
+
+def _coverage(grid: CellGrid, covered: NDArray[np.bool_]) -> list[str]:
+    """How much of the box is judged by place, and where: north is up."""
+    shape = covered.reshape(grid.n_lat, grid.n_lon)
+    block = max(1, -(-grid.n_lon // MAP_COLUMNS))
+    rows = [
+        "".join(".+#"[_part(shape[r : r + block, c : c + block])] for c in range(0, grid.n_lon, block))
+        for r in range(0, grid.n_lat, block)
+    ]
+    return [
+        "## Coverage",
+        "",
+        f"{covered.mean():.0%} of the box's {covered.size} cells of {grid.cell_deg:g} deg are judged by place. Around the others nothing was ever"
+        " received, land among them: no normal is known there (`no_coverage`), and what does not rest on place judges alone.",
+        f"Each sign is {block * grid.cell_deg:g} deg a side: `#` judged, `+` in part, `.` no coverage.",
+        "",
+        "```text",
+        *rows[::-1],
+        "```",
+    ]
+
+
+def _part(cells: NDArray[np.bool_]) -> int:
+    return 2 if cells.all() else int(cells.any())
+
+
+def _limits(limits: Mapping[str, float]) -> str:
+    return ", ".join(f"{k} {v:.3g} kn" if v < float("inf") else f"{k} off" for k, v in sorted(limits.items()))
 
 
 def _row(name: str, block: Mapping[str, Any]) -> str:

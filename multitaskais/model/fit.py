@@ -3,13 +3,15 @@
 Vessels stand in three groups that never mix: *train* teaches the detectors, *dev* says what their scores are like on ships they
 have not seen and sets the thresholds, *test* is looked at once, by ``evaluate``. A detector that can leave a vessel's own data out
 (``SupportsLeaveOut``) learns from all tracks of train and dev and is calibrated on both: more vessels, and each as if it had not been
-seen.
+seen. Where the tracks are of several days, what it says of a block of days is asked of one that learned from the other days alone:
+tomorrow's traffic is of another day too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,9 @@ from ..config import STEP_S, DetectionRules, Region, TrackRules
 from ..detection import calibration
 from ..detection import offline as replay
 from ..detection.calibration import Calibration
-from ..detection.grid import LEVELS, CellGrid, distinct_vessels
+from ..detection.grid import LEVELS, CellGrid, distinct_vessels, vessels_received
 from ..detection.panel import LITTLE_KNOWN_VESSELS, Panel
+from ..detection.promise import CONFIDENCE
 from ..detection.protocol import Detector, excluding_own, leave_out, traits_of
 from ..detection.rings import window_mean
 from ..detection.ship_classes import vessel_class
@@ -33,6 +36,10 @@ from ..records import AlertType
 from .folder import ENTRY_POINTS, Model, detector_class
 
 MIN_DEV_VESSELS = 5  # fewer tell nothing of a share of 5 %
+DAY_BLOCKS = 5  # blocks of days that are left out in turn
+DAY_S = 86400.0
+CUT_SAMPLES = 144  # a track is cut at 24 h (docs/method.md#tracks): so it is counted
+RULES_SHARE = 0.5  # of the budget that fixed rules may take; more, and a rule fires on ordinary traffic
 
 Say = Callable[[str], None]
 
@@ -57,6 +64,7 @@ def fit_model(
     decision: str = "fused",
     made_from: Mapping[str, Any] | None = None,
     credits: Sequence[str] = (),
+    rule_events: NDArray[np.void] | None = None,
     say: Say | None = None,
 ) -> Model:
     """Learn a model.
@@ -70,6 +78,7 @@ def fit_model(
             ``trained``, when None.
         trained: detectors that took hours to train, ready or as the folder they were saved in; they are not fitted again.
         budget: of false alarms; ``Budget()`` when None.
+        rule_events: (e,) of ``tracks.segmentation.RULE_EVENT_DTYPE``: jumps and identity conflicts on these tracks; they use up their part of the budget.
         say: is told each step done.
 
     Raises:
@@ -90,7 +99,8 @@ def fit_model(
     for k, wanted in enumerate(names):
         detector = _detector(wanted, trained.get(wanted), train, memory, region, rules)
         tell(f"{wanted}: learnt")
-        cal, z[:, k] = _calibrate(detector, both, len(train), memory, grid, rules)
+        refit = None if wanted in trained else partial(type(detector).fit, region=region, rules=rules)
+        cal, z[:, k] = _calibrate(detector, both, len(train), memory, grid, rules, refit)
         panel_detectors.append(detector)
         calibrations.append(cal)
         tell(f"{wanted}: calibrated")
@@ -99,8 +109,16 @@ def fit_model(
     # A detector that cannot leave a vessel out (a trained network) is too calm on the train tracks: its share rests on dev alone,
     # and what it says of train tracks counts for its type as the little that it is.
     first = [0 if leave_out(d) else len(train) for d in panel_detectors]
-    thresholds = _choose(panel, both, _windowed(panel, both, z), budget, first)
-    tell(f"thresholds: {thresholds.flagged:.1%} of {thresholds.n_tracks} normal tracks flagged")
+    thresholds = _choose(panel, both, _windowed(panel, both, z), budget, first, rule_events)
+    for rule, limit in sorted(thresholds.rule_limits.items()):
+        tell(
+            f"rule {rule}: fires on too many normal tracks; its limit is {limit:.3g} knots now"
+            if np.isfinite(limit)
+            else f"rule {rule}: fires on too many normal tracks and is off"
+        )
+    assert thresholds.promise is not None
+    for line in thresholds.promise.lines(budget.allowed, alerts=budget.alerts_per_vessel_day is not None):
+        tell(line)
     facts = {
         "train_vessels": len(np.unique(train["mmsi"])),
         "dev_vessels": len(np.unique(dev["mmsi"])),
@@ -124,11 +142,13 @@ def fit_model(
     )
 
 
-def with_budget(model: Model, dev: NDArray[np.void], budget: Budget) -> Model:
+def with_budget(
+    model: Model, dev: NDArray[np.void], budget: Budget, rule_events: NDArray[np.void] | None = None
+) -> Model:
     """The same detectors and calibrations under another budget; no vessel is left out of its cells here."""
     panel = model.panel
     z = replay.run_panel(Panel(panel.detectors, panel.calibrations, None, panel.rules), dev).z
-    thresholds = _choose(panel, dev, z, budget, [0] * len(panel.detectors))
+    thresholds = _choose(panel, dev, z, budget, [0] * len(panel.detectors), rule_events)
     new = Panel(panel.detectors, panel.calibrations, thresholds, panel.rules, decision=panel.decision)
     return replace(model, panel=new, budget=budget, version="unsaved")
 
@@ -170,15 +190,17 @@ def _calibrate(
     memory: NDArray[np.void],
     grid: CellGrid,
     rules: DetectionRules,
+    fit: Callable[[NDArray[np.void]], Detector] | None = None,
 ) -> tuple[Calibration, NDArray[np.float64]]:
     """The calibration, and (len(both),) z of the samples, train then dev, with each vessel's own data left out of its cells.
+
+    ``fit``: learns one like ``detector`` from other samples, so that days can be left out in turn; None when it cannot.
 
     A detector that cannot leave a vessel out is calibrated on dev alone; its z of the train vessels are too calm, by what it has
     overfitted.
     """
     traits, cross_fitted = traits_of(detector), leave_out(detector)
-    with excluding_own(detector):
-        score, _ = replay.run_detector(detector, both)
+    score = scores_of_other_days(detector, both, memory, fit if cross_fitted else None)
     score[both["moored"]] = np.nan
     low = rules.low_quantile if traits.a_contrario else None
     first = 0 if cross_fitted else n_train
@@ -192,7 +214,62 @@ def _calibrate(
         # Vessels around are counted on what the detector remembers.
         cal = replace(cal, vessels=_around(memory if cross_fitted else both[:n_train], grid))
         z[cal.vessels[np.maximum(cell, 0)] < LITTLE_KNOWN_VESSELS] = np.nan
+    if traits.covered_only:
+        received = memory if cross_fitted else np.concatenate([memory, both])
+        covered, by_others = _coverage(received, grid, both)
+        cal = replace(cal, covered=covered)
+        z[~by_others] = np.nan
     return cal, z
+
+
+def day_blocks(samples: NDArray[np.void]) -> NDArray[np.int64]:
+    """(m,) block of days of each sample, 0 for all where there is one day; a line stands in the block of its first sample."""
+    start, line = replay.lines_of(samples)
+    day = np.floor(samples["t"][start] / DAY_S).astype(np.int64)
+    days, at = np.unique(day, return_inverse=True)
+    return (at.ravel() * min(DAY_BLOCKS, len(days)) // max(len(days), 1))[line]
+
+
+def scores_of_other_days(
+    detector: Detector,
+    samples: NDArray[np.void],
+    memory: NDArray[np.void],
+    fit: Callable[[NDArray[np.void]], Detector] | None,
+) -> NDArray[np.float64]:
+    """(m,) scores of samples, of each block of days by one that has learned from the other blocks' lines and no line that touches them."""
+    block = day_blocks(samples)
+    score = np.full(len(samples), np.nan)
+    n_blocks = int(block.max(initial=0)) + 1
+    for b in range(n_blocks):
+        mine = block == b
+        judge = detector
+        if fit is not None and n_blocks > 1:
+            first, last = samples["t"][mine].min(), samples["t"][mine].max()
+            start, line = replay.lines_of(memory)
+            end = np.append(start[1:], len(memory)) - 1
+            apart = (memory["t"][end] < first) | (memory["t"][start] > last)
+            if not apart.any():
+                apart = memory["t"][start] != memory["t"][start].min()  # one long line: no other days
+            others = memory[apart[line]]
+            judge = fit(others) if len(np.unique(others["mmsi"])) > 1 else detector
+        with excluding_own(judge):
+            score[mine] = replay.run_detector(judge, samples[mine])[0]
+    return score
+
+
+def _coverage(
+    received: NDArray[np.void], grid: CellGrid, samples: NDArray[np.void]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(n_cells,) where anything was received around, and (m,) samples around which another vessel than their own was."""
+    cell = grid.index(received["lat"], received["lon"])
+    received, cell = received[cell >= 0], cell[cell >= 0]
+    vessels, keys = vessels_received(grid, cell, received["mmsi"])
+    names = np.unique(received["mmsi"])
+    at = np.searchsorted(names, samples["mmsi"])
+    known = (at < len(names)) & (names[np.minimum(at, len(names) - 1)] == samples["mmsi"])
+    here = grid.index(samples["lat"], samples["lon"])
+    own = known & np.isin(at * grid.n_cells + here, keys)
+    return vessels > 0, (here >= 0) & (vessels[np.maximum(here, 0)] > own)
 
 
 def _around(samples: NDArray[np.void], grid: CellGrid) -> NDArray[np.int32]:
@@ -220,21 +297,50 @@ def _nfa(panel: Panel, samples: NDArray[np.void]) -> NDArray[np.float64]:
     return np.full(len(samples), np.nan)
 
 
+def tracks_of(samples: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First sample of each track, and (m,) each sample's track: lines, cut at 24 h."""
+    start, line = replay.lines_of(samples)
+    piece = (samples["n"] - samples["n"][start][line]) // CUT_SAMPLES if len(samples) else np.zeros(0, np.int64)
+    fresh = np.append(True, (np.diff(line) != 0) | (np.diff(piece) != 0))[: len(samples)]
+    return np.flatnonzero(fresh), np.cumsum(fresh) - 1
+
+
 def _choose(
-    panel: Panel, samples: NDArray[np.void], windowed: NDArray[np.float64], budget: Budget, first: Sequence[int]
+    panel: Panel,
+    samples: NDArray[np.void],
+    windowed: NDArray[np.float64],
+    budget: Budget,
+    first: Sequence[int],
+    rule_events: NDArray[np.void] | None = None,
 ) -> Thresholds:
     """``first``: of each detector, the first sample (of a line) from which on its scores are to be believed."""
-    start, track = replay.lines_of(samples)
+    start, track = tracks_of(samples)
     n_tracks, hours = len(start), len(samples) * STEP_S / 3600.0
     plain = DevelopmentScores(windowed, track, n_tracks, hours)
     best = plain.track_max(windowed)
     tail_score = tuple(TailScore.fit(best[track[f] :, k] if f else best[:, k]) for k, f in enumerate(first))
 
     by_type = np.full((len(samples), N_TYPES), np.nan)
+    cross_fitted = by_type.copy()
     for k, (t, traits) in enumerate(zip(panel.types, panel.traits, strict=True)):
         if traits.fixed_threshold is None:
-            by_type[:, t] = np.fmax(by_type[:, t], tail_score[k](windowed[:, k]) + panel.log_weight[k])
-    scores = DevelopmentScores(by_type, track, n_tracks, hours)
+            said = tail_score[k](windowed[:, k]) + panel.log_weight[k]
+            by_type[:, t] = np.fmax(by_type[:, t], said)
+            if not first[k]:
+                cross_fitted[:, t] = np.fmax(cross_fitted[:, t], said)
+    last = np.append(start[1:], len(samples)) - 1
+    rule_limits, rule_alerts = _rules_within(_rule_knots(panel, samples, windowed, start, last, rule_events), budget)
+    scores = DevelopmentScores(
+        by_type,
+        track,
+        n_tracks,
+        hours,
+        cross_fitted=cross_fitted if any(first) else None,
+        unseen=np.arange(n_tracks) >= track[max(first)] if any(first) else None,
+        vessel=samples["mmsi"][start],
+        day=np.floor(samples["t"][start] / DAY_S).astype(np.int64),
+        rule_alerts=rule_alerts,
+    )
     limits = choose(scores, budget)
 
     # eps of the a-contrario rule: the share of tracks that `abnormal` itself is given.
@@ -243,9 +349,69 @@ def _choose(
     only[abnormal] = limits[abnormal]
     least = -plain.track_max(-_nfa(panel, samples))[track[max(first)] if max(first) else 0 :]
     known = least[np.isfinite(least)]
-    share = scores.flagged(only)
+    share = min(replace(scores, rule_alerts=None).flagged(only), 1.0)
     log10_eps = min(float(np.quantile(known, share, method="lower")), -1e-3) if len(known) else np.nan
-    flagged, alerts = scores.flagged(limits), scores.alerts_per_vessel_day(limits)
-    chosen = Thresholds(tail_score, limits, log10_eps, n_tracks, flagged, alerts)
-    fused = np.fmax.reduce(scores.track_max(scores.tail_score) + chosen.threshold_offset, axis=1) / chosen.common
+    promise = scores.promise(limits, budget.confidence or CONFIDENCE)
+    chosen = Thresholds(
+        tail_score,
+        limits,
+        log10_eps,
+        n_tracks,
+        promise.flagged,
+        promise.alerts_per_vessel_day,
+        rule_limits=rule_limits,
+        promise=promise,
+    )
+    fused = np.fmax.reduce(scores.best + chosen.threshold_offset, axis=1) / chosen.common
     return replace(chosen, score_at_5pct=float(np.nanquantile(np.nan_to_num(fused, nan=0.0), 0.95)))
+
+
+def _rule_knots(
+    panel: Panel,
+    samples: NDArray[np.void],
+    windowed: NDArray[np.float64],
+    start: NDArray[np.int64],
+    last: NDArray[np.int64],
+    events: NDArray[np.void] | None,
+) -> dict[str, NDArray[np.float64]]:
+    """By alert type of a fixed rule, (n_tracks,) the greatest value at which it raises an alert; NaN on tracks where it is silent."""
+    out: dict[str, NDArray[np.float64]] = {}
+    for k, (calibration_, traits) in enumerate(zip(panel.calibrations, panel.traits, strict=True)):
+        if traits.fixed_threshold is not None:
+            said = calibration_.score_of_region(windowed[:, k])
+            best = np.fmax.reduceat(said, start)
+            out[str(traits.alert_type)] = np.where(best >= traits.fixed_threshold, best, np.nan)
+    if events is None:
+        return out
+    order = np.lexsort((samples["t"][start], samples["mmsi"][start]))
+    mmsi, since, until = samples["mmsi"][start][order], samples["t"][start][order], samples["t"][last][order]
+    for event in events:
+        mine = (mmsi == event["mmsi"]) & (since - STEP_S <= event["t"]) & (event["t"] <= until + STEP_S)
+        values = out.setdefault(str(event["alert_type"]), np.full(len(start), np.nan))
+        at = order[mine]
+        values[at] = np.fmax(values[at], event["knots"])
+    return out
+
+
+def _rules_within(
+    knots: Mapping[str, NDArray[np.float64]], budget: Budget
+) -> tuple[dict[str, float], NDArray[np.int64] | None]:
+    """Limits of the rules that would use up more than their part of the budget, and (n_tracks,) alerts of all rules under them.
+
+    The rule that flags most tracks gives way first: its limit rises above the least of the tracks that it flags.
+    """
+    limits: dict[str, float] = {}
+    if not knots:
+        return limits, None
+    fires = {name: np.isfinite(v) | (v == np.inf) for name, v in knots.items()}
+    # A share of which less than one track could be meant is not measured here: one track may be.
+    n_tracks = len(next(iter(knots.values())))
+    allowed = max(RULES_SHARE * budget.track_share * n_tracks, 1.0)
+    while int(np.any(list(fires.values()), axis=0).sum()) > allowed:
+        name = max(sorted(fires), key=lambda k: int(fires[k].sum()))
+        least = float(knots[name][fires[name]].min())
+        rest = knots[name][fires[name] & (knots[name] > least)]
+        # Halfway to the next, so that the same track rounded otherwise stays below; off when all are alike.
+        limits[name] = 0.5 * (least + float(rest.min())) if len(rest) and np.isfinite(rest.min()) else np.inf
+        fires[name] = fires[name] & (knots[name] >= limits[name]) & bool(np.isfinite(limits[name]))
+    return limits, np.sum(list(fires.values()), axis=0, dtype=np.int64)

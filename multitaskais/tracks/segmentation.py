@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import Region, TrackRules
-from ..records import Reason
+from ..records import AlertType, Reason
 from ..units import KNOT_MPS
 from .displacement import COPY_GRID, COPY_KNOTS
 from .geometry import great_circles_m
 from .quality import CODE, screen
-from .tracker import RATE_MAX, RATE_S, Accepted, Rejected, VesselTracker, track_name
+from .tracker import RATE_MAX, RATE_S, Accepted, IdentityConflict, Jump, Rejected, VesselTracker, track_name
 
 # One row a report, in the order of the reports.
 LABEL_DTYPE = np.dtype(
@@ -32,6 +32,9 @@ LABEL_DTYPE = np.dtype(
         ("suffix", "i4"),  # 1, or 2 (3 ...) for a track whose id would otherwise be another's
     ]
 )
+
+# A jump or an identity conflict; ``knots``: the excess of a jump, infinite for a conflict, which has no size.
+RULE_EVENT_DTYPE = np.dtype([("mmsi", "i8"), ("t", "f8"), ("alert_type", "U20"), ("knots", "f8")])
 
 _CONTENT = ("lat", "lon", "sog", "cog", "heading", "nav_status", "msg_type")
 _TIES = ("ship_name", "ship_type", "msg_type", "nav_status", "heading", "cog", "sog", "lon", "lat")
@@ -63,6 +66,27 @@ def segment(reports: NDArray[np.void], rules: TrackRules, region: Region | None 
         for rows in np.split(special, edges):
             _segment_special(r[rows], use[rows], rules, labels)
     return labels
+
+
+def rule_events(reports: NDArray[np.void], rules: TrackRules, region: Region | None = None) -> NDArray[np.void]:
+    """(e,) of ``RULE_EVENT_DTYPE``: what the tracker's fixed rules find in (n,) reports, in order of vessel and time."""
+    use = np.flatnonzero(screen(reports, region, rules) == 0)
+    found: list[tuple[int, float, str, float]] = []
+    if len(use):
+        r = reports[use]
+        if (order := _order(r)) is not None:
+            r = r[order]
+        ordinary, _ = _look(r, rules)
+        special = r[~ordinary]
+        for rows in np.split(special, np.flatnonzero(np.diff(special["mmsi"])) + 1):
+            tracker = VesselTracker()
+            events = [event for row in rows.tolist() for event in tracker.offer(row, rules)]
+            for event in events + tracker.flush(rules, math.inf):
+                if isinstance(event, Jump):
+                    found.append((event.after[0], event.after[1], AlertType.JUMP, event.excess_knots))
+                elif isinstance(event, IdentityConflict):
+                    found.append((event.report[0], event.report[1], AlertType.IDENTITY_CONFLICT, math.inf))
+    return np.array(found, RULE_EVENT_DTYPE)
 
 
 def track_ids(mmsi: NDArray[np.int64], labels: NDArray[np.void]) -> list[str]:

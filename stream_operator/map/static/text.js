@@ -87,7 +87,7 @@ export const rule = (r) => RULES[r] || sentence(r);
 
 const REASONS = {
   too_short: "track too short yet", moored: "moored or at anchor", outside_region: "outside the model's region",
-  little_known: "little traffic known there", no_data: "values missing",
+  little_known: "little traffic known there", no_data: "values missing", no_coverage: "nothing was ever received there",
 };
 export const reason = (r) => REASONS[r] || (r ? String(r).replaceAll("_", " ") : "no verdict yet");
 
