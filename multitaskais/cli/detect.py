@@ -112,8 +112,11 @@ def run(args: argparse.Namespace) -> int:
         **by_verdict,
         "alerts": len(last),
         "revisions": len(revisions),
+        "station_clocks": len(result.station_clocks),
         "station_outages": len(together.outages),
     }
+    for fault in result.station_clocks:
+        print(f"{day(fault.t)} UTC: {fault.message}; no ship is blamed", file=sys.stderr)
     for note in notes_of(counts):
         print(note, file=sys.stderr)
     if args.json:

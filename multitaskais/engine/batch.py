@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..detection.threshold import TYPES
 from ..model.folder import Model
 from ..records import Alert, Counts, NotJudged, Reason, Verdict
+from ..tracks.station_clock import StationClock
 from ..zones.zone import Zone
 from .engine import PartitionEngine
 from .events import Events, StepTrace
@@ -54,12 +55,14 @@ class BatchResult:
     Attributes:
         alerts: every revision, in the order in which live would have told them.
         verdicts: the last of each track.
+        station_clocks: faults of stations, in the order in which they began; the archive counts as one partition.
         rejected_of: of each vessel, its rejected reports by reason; empty unless asked for.
         trace: one row a sample (``trace_dtype``), sorted as judged; empty unless asked for.
     """
 
     alerts: list[Alert] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
+    station_clocks: list[StationClock] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     rejected_of: dict[int, dict[Reason, int]] = field(default_factory=dict)
     trace: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, trace_dtype(0)))
@@ -103,6 +106,7 @@ def run(
                 counts = result.rejected_of.setdefault(mmsi, {})
                 counts[reason] = counts.get(reason, 0) + 1
         result.alerts += events.alerts
+        result.station_clocks += events.station_clocks
         result.counts.add(events.counts)
         last.update((v.track_id, v) for v in events.verdicts)
         traces.extend(events.traces)

@@ -15,13 +15,16 @@ from collections.abc import Callable, Iterable, Sized
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import TrackRules
 from ..detection.lifecycle import TargetInfo
 from ..errors import ModelNotFound
 from ..model.folder import Model
 from ..records import CONTENT_FIELDS, REPORT_DTYPE, NotJudged, Reason
+from ..tracks.displacement import is_jump
 from ..tracks.quality import REASONS, screen
 from ..tracks.resample import TARGET_DTYPE
 from ..tracks.sampler import SlotSampler
+from ..tracks.station_clock import StationWatch
 from ..tracks.tracker import Accepted, Jump, Rejected, TrackEnded, TrackEvent, VesselTracker
 from ..tracks.watermark import WatermarkGenerator
 from .events import Events, TargetState, VesselState
@@ -41,6 +44,7 @@ from .state import (
 )
 
 _SHIP_TYPE = REPORT_DTYPE.names.index("ship_type")  # type: ignore[union-attr]
+_STATION = REPORT_DTYPE.names.index("station")  # type: ignore[union-attr]
 _SHIP_NAME = REPORT_DTYPE.names.index("ship_name")  # type: ignore[union-attr]
 
 
@@ -73,6 +77,7 @@ class PartitionEngine:
     ) -> None:
         self.model = model  # the first of the rollout: its region and track rules are those of all
         self.clock = WatermarkGenerator()
+        self._stations = StationWatch()
         self._find = find or _nowhere
         self._ordered = ordered
         self._vessels: dict[int, VesselState] = {}
@@ -131,6 +136,7 @@ class PartitionEngine:
             changed.add(mmsi)
             tracker = vessel.tracker
             newest = tracker.newest
+            self._watch_station(tracker, report, rules, events)
             for event in tracker.offer(report[:CONTENT_FIELDS], rules):
                 # What was buffered is decided now, or was already by the vessel's silence: by its own clock alone, so that it does
                 # not matter how far its partition has come.
@@ -220,6 +226,25 @@ class PartitionEngine:
         self._rollout.settle(watermark, self.model.track_rules, owners)
         self.model = self._rollout.first.model
 
+    def _watch_station(self, tracker: VesselTracker, report: tuple, rules: TrackRules, events: Events) -> None:
+        """Note a report that cannot follow the one of its vessel that arrived before it."""
+        if tracker.buffered:
+            before = tracker.buffered[-1]
+        elif len(tracker.targets) == 1:
+            before = tracker.targets[0].last
+        else:
+            return
+        first, then = (before, report) if before[1] <= report[1] else (report, before)
+        if then[1] - first[1] > rules.gap_max_s or not is_jump(first, then, rules):
+            return
+        began = self._stations.note(report[:CONTENT_FIELDS], before, report[_STATION], self._observed)
+        if began is not None:
+            events.station_clocks.append(began)
+
+    def _observed(self) -> int:
+        """Vessels with an open track."""
+        return sum(1 for vessel in self._vessels.values() if vessel.tracker.targets or vessel.tracker.buffered)
+
     def _open(self, mmsi: int, t: float) -> VesselState:
         vessel = self._vessels[mmsi] = VesselState(VesselTracker(), {})
         heapq.heappush(self._deadlines, (t, mmsi))
@@ -264,8 +289,11 @@ class PartitionEngine:
             for due in target.sampler.feed(report, new_track):
                 steps.append(Step(report_index, target, _info(target, decided_at), due))
         elif isinstance(event, Rejected):
-            events.counts.reject(event.reason)
-            events.dropped.append((event.report[0], event.reason))
+            reason = event.reason
+            if reason is Reason.DISPLACED and self._stations.explains(event.report[0], event.report[1]):
+                reason = Reason.STATION_CLOCK
+            events.counts.reject(reason)
+            events.dropped.append((event.report[0], reason))
             if event.reason is Reason.LATE:
                 events.rejected.append((report_index, event.reason))
         elif isinstance(event, TrackEnded):
@@ -274,7 +302,10 @@ class PartitionEngine:
                 steps.append(Step(report_index, target, _info(target, event.t_end), event))
                 self._ended.append(target.slot)
         else:
+            since = event.after[1] if isinstance(event, Jump) else event.since_t
             target = vessel.targets[event.target if isinstance(event, Jump) else event.main_target]
+            if self._stations.explains(target.mmsi, since):
+                return  # the ship is where it was: the clock of who received it is wrong
             steps.append(Step(report_index, target, _info(target, decided_at), event))
 
     def _judge(self, steps: list[Step], events: Events) -> None:
@@ -305,7 +336,7 @@ class PartitionEngine:
 
     def partition_state(self) -> bytes:
         """What belongs to the partition and to no vessel: its watermark, and which models are active from when."""
-        return write_partition(StoredPartition(self.clock, self._rollout.activations))
+        return write_partition(StoredPartition(self.clock, self._rollout.activations, self._stations))
 
     def restore(
         self, vessels: Iterable[tuple[int, bytes]], partition: bytes | None, find: FindModel | None = None
@@ -317,7 +348,7 @@ class PartitionEngine:
         """
         replaced: dict[str, str] = {}
         if partition is not None:
-            self.clock, activations = read_partition(partition)
+            self.clock, activations, self._stations = read_partition(partition)
             replaced = self._rollout.restore(activations, find or self._find)
             self.model = self._rollout.first.model
         if isinstance(vessels, Sized) and len(vessels) > len(self._rows):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..detection.panel import StepResult
 from ..records import Alert, Counts, NotJudged, Reason, Verdict
 from ..tracks.sampler import SlotSampler
+from ..tracks.station_clock import StationClock
 from ..tracks.tracker import VesselTracker
 
 
@@ -24,6 +25,7 @@ class Events:
     samples: list[JudgedSamples] = field(default_factory=list)  # all of them, when they are asked for
     rejected: list[tuple[int, Reason]] = field(default_factory=list)  # (index in the run, why), decided on arrival
     dropped: list[tuple[int, Reason]] = field(default_factory=list)  # (mmsi, why), decided by the vessel's tracker
+    station_clocks: list[StationClock] = field(default_factory=list)  # faults of stations that began
     counts: Counts = field(default_factory=Counts)
     traces: list[StepTrace] = field(default_factory=list)  # when a trace is asked for
     steps: list[ModelStep] = field(default_factory=list)  # when a timer is given

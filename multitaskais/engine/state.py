@@ -6,6 +6,7 @@
 | 2 | and of each line what was last said of it; the rows carry the digest of their layout |
 | 3 | and of each line the model that has it; of a partition, which models are active from when |
 | 4 | the same, written under arithmetic 2 (``multitaskais.exact``) |
+| 5 | the same; of a partition also which ships a station's clock has displaced |
 
 **Arithmetic.** A version stands for one arithmetic (``ARITHMETIC_OF``). Numbers of before version 4 came of float32 products and the
 machine's own functions, whose last bits depend on the machine. They are taken as they are, once: the vessel's next state is written
@@ -30,11 +31,12 @@ import numpy as np
 from ..errors import StateError
 from ..records import NotJudged
 from ..tracks.sampler import SlotSampler
+from ..tracks.station_clock import StationWatch
 from ..tracks.tracker import VesselTracker
 from ..tracks.watermark import WatermarkGenerator
 
-STATE_VERSION = 4
-ARITHMETIC_OF = {1: 1, 2: 1, 3: 1, 4: 2}  # state version -> arithmetic under which it was written
+STATE_VERSION = 5
+ARITHMETIC_OF = {1: 1, 2: 1, 3: 1, 4: 2, 5: 2}  # state version -> arithmetic under which it was written
 DIGEST_BYTES = 8
 
 _T = TypeVar("_T")
@@ -70,6 +72,7 @@ class ModelActivation(NamedTuple):
 class StoredPartition(NamedTuple):
     clock: WatermarkGenerator
     activations: list[ModelActivation]  # in the order in which they were announced; empty before version 3
+    stations: StationWatch  # nothing noted before version 5
 
 
 class StoredVessel(msgspec.Struct, array_like=True):
@@ -116,17 +119,18 @@ def _from_1(blob: bytes) -> StoredVessel:
     return StoredVessel(STATE_VERSION, old.tracker, targets)
 
 
-def _from_2_or_3(blob: bytes) -> StoredVessel:
-    """A line's model came to the end of its array, so the newest struct reads both."""
+def _from_2_to_4(blob: bytes) -> StoredVessel:
+    """A line's model came to the end of its array, so the newest struct reads them all."""
     old = msgspec.msgpack.decode(blob, type=StoredVessel)
     return StoredVessel(STATE_VERSION, old.tracker, old.targets)
 
 
 _LOADERS: dict[int, Callable[[bytes], StoredVessel]] = {
     1: _from_1,
-    2: _from_2_or_3,
-    3: _from_2_or_3,
-    4: lambda blob: msgspec.msgpack.decode(blob, type=StoredVessel),
+    2: _from_2_to_4,
+    3: _from_2_to_4,
+    4: _from_2_to_4,
+    5: lambda blob: msgspec.msgpack.decode(blob, type=StoredVessel),
 }
 
 
@@ -160,17 +164,22 @@ def write_partition(partition: StoredPartition) -> bytes:
 
 
 def read_partition(blob: bytes) -> StoredPartition:
-    """The partition's clock has not changed since version 1; what comes after it did not exist before version 3."""
+    """The partition's clock has not changed since version 1; what comes after it did not exist before version 3 and 5."""
     what = "the partition's clock"
-    if _version(blob, what) < 3:
+    version = _version(blob, what)
+    if version < 3:
         return StoredPartition(
-            _decoded(what, lambda: msgspec.msgpack.decode(blob, type=tuple[int, WatermarkGenerator]))[1], []
+            _decoded(what, lambda: msgspec.msgpack.decode(blob, type=tuple[int, WatermarkGenerator]))[1],
+            [],
+            StationWatch(),
         )
-    return StoredPartition(
-        *_decoded(
+    if version < 5:
+        _, clock, activations = _decoded(
             what, lambda: msgspec.msgpack.decode(blob, type=tuple[int, WatermarkGenerator, list[ModelActivation]])
-        )[1:]
-    )
+        )
+        return StoredPartition(clock, activations, StationWatch())
+    layout_5 = tuple[int, WatermarkGenerator, list[ModelActivation], StationWatch]
+    return StoredPartition(*_decoded(what, lambda: msgspec.msgpack.decode(blob, type=layout_5))[1:])
 
 
 def _version(blob: bytes, what: str) -> int:

@@ -122,6 +122,17 @@ def is_station_clock(before: tuple, after: tuple, rules: TrackRules) -> bool:
     return 0 < abs(zones) <= HALF_HOURS_MAX and abs(offset_s - zones * HALF_HOUR_S) <= spare_s
 
 
+def along_course_s(before: tuple, after: tuple) -> float:
+    """By how many seconds the stamp of ``after`` is off, when its ship only sailed on along its course; NaN where course or speed do not tell."""
+    speed_mps = 0.5 * (before[_SOG] + after[_SOG]) * KNOT_MPS
+    if not (_turn(before[_COG], after[_COG]) <= TURN_DEG and speed_mps >= MAKES_WAY_KNOTS * KNOT_MPS):
+        return math.nan
+    along, across = _along_and_across(before, after)
+    if across > CLOCK_ACROSS_M + 0.1 * abs(along):
+        return math.nan
+    return along / speed_mps - (after[_T] - before[_T])
+
+
 def _along_and_across(before: tuple, after: tuple) -> tuple[float, float]:
     """Metres along the mean course of the two and (unsigned) across it; both have a course."""
     (sin_a, cos_a), (sin_b, cos_b) = scalars.sin_cos(before[_COG]), scalars.sin_cos(after[_COG])

@@ -28,7 +28,7 @@ RUN = 20_000  # records at once; many of one ship in one run cost little more th
 LOOK_EVERY_S = 10.0  # for new partitions and missing topics; also whether the broker answers when nothing comes
 CALL_S = 5.0
 ALERT_DAYS = 7.0  # of alerts and answers at the start
-STATION_EVENTS = frozenset({"station_outage"})  # reasons of dead letters that the banner shows
+STATION_EVENTS = frozenset({"station_outage", "station_clock"})  # reasons of dead letters that the banner shows
 _AWAY = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT)
 
 

@@ -106,6 +106,9 @@ class StationEvent(msgspec.Struct, omit_defaults=True):
     lon: float | None = None
     silent: int | None = None  # ships, of an outage
     heard: int | None = None
+    station: str = ""  # whose clock it is, and how many ships it displaces by how much
+    ships: int | None = None
+    offset_s: float | None = None
     kind: str = ""
 
 
@@ -154,6 +157,7 @@ def station(value: bytes, kind: str) -> StationEvent:
     """Raises as ``alert`` does."""
     event = _station.decode(value)
     event.kind = kind
+    event.station = plain(event.station, NAME_CHARS)
     return event
 
 

@@ -29,6 +29,7 @@ class Metrics:
         self._reports = Counter("reports", "Position reports given to the core.", **prefix)
         self._accepted = Counter("reports_accepted", "Reports that joined a track.", **prefix)
         self._rejected = Counter("reports_rejected", "Records and reports left out.", ["reason"], **prefix)
+        self._station_clocks = Counter("station_clocks", "Faults of stations' clocks that began.", **prefix)
         self._alerts = Counter("alerts", "Alert revisions.", ["status", "alert_type", "challenger"], **prefix)
         self._verdicts = Counter("verdicts", "Verdicts of vessels.", ["verdict", "reason"], **prefix)
         self._fold = Histogram(
@@ -113,6 +114,7 @@ class Metrics:
         self._accepted.inc(events.counts.accepted)
         for reason, n in events.counts.rejected.items():
             self._rejected.labels(str(reason)).inc(n)
+        self._station_clocks.inc(len(events.station_clocks))
         for alert in events.alerts:
             self._alerts.labels(str(alert.status), str(alert.alert_type), str(alert.challenger).lower()).inc()
         for lines, seconds in events.steps:

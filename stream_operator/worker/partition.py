@@ -10,6 +10,7 @@ How a report becomes an alert, and where it becomes durable:
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import threading
@@ -26,6 +27,7 @@ from multitaskais.engine.events import Events
 from multitaskais.errors import ConfigError, ModelError
 from multitaskais.model.folder import Model
 from multitaskais.records import Reason
+from multitaskais.tracks.station_clock import StationClock
 
 from ..kafka import codec as wire
 from ..kafka import control
@@ -324,9 +326,17 @@ class Partition:
     def _take(self, events: Events) -> None:
         self._metrics.counted(events)
         self._out += [ProducerRecord(self._settings.alert_topic, *wire.encode_alert(a)) for a in events.alerts]
+        for fault in events.station_clocks:
+            log.warning("partition %d: %s UTC: %s", self.number, control.utc(fault.t), plain(fault.message))
+            self._out.append(self._buried(fault))
         for verdict in events.verdicts:
             self._verdicts[verdict.mmsi] = ProducerRecord(self._settings.verdict_topic, *wire.encode_verdict(verdict))
         self._out += [ProducerRecord(self._settings.sample_topic, *s) for s in wire.encode_samples(events.samples)]
+
+    def _buried(self, fault: StationClock) -> ProducerRecord:
+        value = json.dumps(fault._asdict(), allow_nan=False, separators=(",", ":")).encode()
+        headers = [("reason", str(Reason.STATION_CLOCK).encode()), ("partition", str(self.number).encode())]
+        return ProducerRecord(self._settings.dead_topic, None, value, headers)
 
     def _dead_letter(self, record: wire.ConsumerRecord, reason: Reason, count: bool = True) -> None:
         if count:

@@ -24,6 +24,8 @@ START = 1_767_225_600.0  # 2026-01-01
 FROZEN = json.loads(Path(__file__).with_name("state_v1.json").read_text())  # written by the program of version 1
 FROZEN_3 = json.loads(Path(__file__).with_name("state_v3.json").read_text())  # of version 3, under arithmetic 1
 
+FROZEN_4 = json.loads(Path(__file__).with_name("state_v4.json").read_text())  # before stations were watched
+
 
 @pytest.fixture(scope="module")
 def model():
@@ -86,6 +88,15 @@ def test_a_state_of_before_the_present_arithmetic_goes_on_with_the_same_alerts(m
     for a, b in zip(found, FROZEN_3["alerts"], strict=True):
         assert {k: a[k] for k in b if k != "score"} == {k: v for k, v in b.items() if k != "score"}
         assert a["score"] == pytest.approx(b["score"], rel=1e-4)
+
+
+def test_a_state_of_before_stations_were_watched_goes_on_with_equal_alerts(model, log):
+    mmsi = FROZEN_4["mmsi"]
+    engine = PartitionEngine(model)
+    engine.restore([(mmsi, base64.b64decode(FROZEN_4["vessel"]))], base64.b64decode(FROZEN_4["partition"]))
+    found = [a for a in rest_of(engine, log[len(log) // 2 :]) if a["mmsi"] == f"{mmsi:09d}"]
+    assert found == FROZEN_4["alerts"]
+    assert found
 
 
 def test_a_state_tells_its_arithmetic_by_its_version(model, log):

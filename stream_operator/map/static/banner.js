@@ -11,6 +11,7 @@ const STATION_S = 3600; // an event of a station is shown for so long, in the ti
 // What is wrong with stations, one sentence each; another kind is another line.
 const STATIONS = {
   station_outage: (e) => `A station fell silent near ${position(e.lat, e.lon)} at ${hm(e.t)} UTC: ${e.silent} ships are not heard there, ${e.heard} still ${e.heard === 1 ? "is" : "are"}. Their silences are no alerts.`,
+  station_clock: (e) => `The clock of ${e.station ? `station ${e.station}` : "a station"} is wrong${e.offset_s == null ? "" : ` by ${span(e.offset_s)}`} since ${hm(e.t)} UTC: ${e.ships} ships seem displaced. None of them raises an alert for it.`,
 };
 
 /** The newest event of a station that still matters, as a sentence; null without one. */
