@@ -31,7 +31,8 @@ from ..detection.protocol import Detector, traits_of
 from ..detection.threshold import Budget, Thresholds
 from ..detection.traffic_patterns import CellStatistics
 from ..encounters.patterns import Patterns
-from ..errors import ConfigError, ModelCorrupt, ModelError, ModelNotFound, WrongRegion
+from ..errors import ConfigError, ModelCorrupt, ModelError, ModelNotFound, MultitaskAISError, WrongRegion
+from .untrusted import check_files
 
 FORMAT_VERSION = 1
 ENTRY_POINTS = "multitaskais.detectors"
@@ -200,16 +201,24 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         version, files, format_ = manifest["version"], dict(manifest["files"]), manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError) as e:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
         raise ModelCorrupt(f"{folder / 'manifest.json'} cannot be read ({e}): {again}") from None
     if format_ != FORMAT_VERSION:
         raise ModelError(
             f"{folder} has model format {format_}, this version reads {FORMAT_VERSION}: make the model again"
         )
+    detectors = manifest.get("detectors", [])
+    if not isinstance(detectors, list) or not all(isinstance(d, str) for d in detectors):
+        raise ModelCorrupt(f"{folder / 'manifest.json'} cannot be read (detectors are no list of names): {again}")
+    # What is read must be listed, else its checksum would say nothing.
+    read = {"thresholds.json", "usual.npz", *(f"calibration/{name}.npz" for name in detectors)}
+    for part in ("calibration", "detectors"):
+        read |= {p.relative_to(folder).as_posix() for p in (folder / part).rglob("*") if not p.is_dir()}
+    if not_listed := read - files.keys():
+        raise ModelCorrupt(f"{folder / 'manifest.json'} does not list {min(not_listed)[:200]!r}: {again}")
+    check_files(folder, files)
     for name, digest in files.items():
         file = folder / name
-        if not file.is_file():
-            raise ModelCorrupt(f"{file} is missing: {again}")
         if _sha256(file) != digest:
             raise ModelCorrupt(f"{file} differs from what was saved (checksum): {again}")
     if _version(manifest) != version:
@@ -256,7 +265,9 @@ def load(name_or_folder: str | Path, region: Region | None = None, scorer: str =
             tuple(manifest["credits"]),
             Patterns.load(folder / _PATTERNS) if _PATTERNS in manifest["files"] else None,
         )
-    except (KeyError, TypeError, ValueError, OSError) as e:
+    except MultitaskAISError:
+        raise
+    except Exception as e:  # whatever a folder holds, it is one line
         raise ModelCorrupt(
             f"{folder} cannot be read ({type(e).__name__}: {e}): copy the whole model folder again"
         ) from None

@@ -229,6 +229,7 @@ class Admin:
         """Create what is missing, of the operator's own topics or of those given; returns the names."""
         source = self.partitions.get(self._settings.topic, self._settings.partitions)
         missing = [t for t in topics or wanted(self._settings, source) if t.name not in self.partitions]
+        self._missing([t.name for t in missing])  # one that is there, and hidden from this user, ends it here
         new = [
             NewTopic(
                 t.name,

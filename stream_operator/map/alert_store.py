@@ -32,6 +32,22 @@ class Entry:
         }
 
 
+def bounded(answers: list[Answer]) -> list[Answer]:
+    """At most ``ANSWERS_MAX`` in order of time. Whoever has answered most gives way first, and the first and last of each person last.
+
+    So nobody pushes out what another has said, until there are more persons than places; then the latest answers stay.
+    """
+    answers = sorted(answers, key=lambda a: a.time)
+    while len(answers) > ANSWERS_MAX:
+        of_person: dict[str, list[int]] = {}
+        for i, a in enumerate(answers):
+            of_person.setdefault(a.who, []).append(i)
+        most = max(of_person.values(), key=len)
+        # Not the first nor the last of this person, where there are others; of two the first; else the oldest of all.
+        del answers[most[1] if len(most) > 2 else most[0] if len(most) == 2 else 0]
+    return answers
+
+
 class AlertBook:
     """The newest ``alerts_max`` alerts by the time of their last revision, and which have changed since that was last asked."""
 
@@ -111,11 +127,10 @@ class AlertBook:
         if entry is None:  # topics are read side by side; its alert may come a moment later
             early = self._early.setdefault(answer.alert_id, [])
             early.append(answer)
-            del early[:-ANSWERS_MAX]
+            early[:] = bounded(early)
             while len(self._early) > self._max:
                 del self._early[next(iter(self._early))]
             return
         entry.answers.append(answer)
-        entry.answers.sort(key=lambda a: a.time)
-        del entry.answers[:-ANSWERS_MAX]
+        entry.answers = bounded(entry.answers)
         self.changed.add(answer.alert_id)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
+import math
 import mimetypes
 import time
 from collections.abc import AsyncIterator, Callable
@@ -24,6 +25,7 @@ from ..page_limits import RETRY_S
 from .coast import coast
 from .feedback import Answers
 from .guard import HEADERS, Guard, is_loopback
+from .rate import Rate
 from .state import MapState
 from .untrusted import NAME_CHARS, Answer, AnswerText, Id, plain
 
@@ -33,6 +35,8 @@ PAGES_MAX = 256  # streams at a time
 QUEUE_MAX = 30  # changes that wait for one slow page; then it is let go and starts again
 BODY_MAX = 4096
 WORD_CHARS = 280
+ANSWERS_PER_MINUTE = 30  # of one person
+ANSWERS_PER_ADDRESS = 120  # of all persons at one address; a proxy is one
 REPLAY_MAX_S = 4 * 3600.0
 
 _json = {"content_type": "application/json", "charset": "utf-8"}
@@ -57,6 +61,7 @@ class Server:
         self._answers = answers
         self._guard = guard
         self._clock = clock
+        self._rate = Rate(ANSWERS_PER_MINUTE, ANSWERS_PER_ADDRESS)
         self._state_lock = asyncio.Lock()
         self._state_at = -TICK_S
         self._state_body = b""
@@ -196,6 +201,11 @@ class Server:
             mmsi=mmsi,
             revision=revision,
         )
+        if (wait_s := self._rate.wait_s((request.remote or "", answer.who))) > 0:
+            raise web.HTTPTooManyRequests(
+                text=f"more than {ANSWERS_PER_MINUTE} answers in a minute: come again in {wait_s:.0f} s",
+                headers={"Retry-After": str(math.ceil(wait_s))},
+            )
         if (why := await self._answers.keep(answer)) is not None:
             raise web.HTTPServiceUnavailable(text=f"the answer was not kept ({why}); please send it again")
         return web.Response(body=msgspec.json.encode(answer), **_json)

@@ -11,12 +11,15 @@ import sys
 import aiohttp
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from multitaskais.errors import ConfigError
 from stream_operator.devbroker import free_port
 from stream_operator.map.feedback import Answers
 from stream_operator.map.guard import Guard
-from stream_operator.map.server import BODY_MAX, STATIC, Server
+from stream_operator.map.rate import Rate
+from stream_operator.map.server import ANSWERS_PER_MINUTE, BODY_MAX, STATIC, Server
 from stream_operator.map.state import MapState
 from stream_operator.settings import Settings
 from tests.map.conftest import ROOT
@@ -187,6 +190,40 @@ def test_an_answer_that_the_broker_did_not_take_is_not_said_to_be_kept():
             assert (await answer.json())["answers"] == []
 
     serve(OPEN, talk)
+
+
+def test_a_person_who_answers_without_end_is_told_when_to_come_again_and_no_other_is():
+    async def talk(session, url):
+        async def answers(who: str) -> tuple[int, str]:
+            async with session.post(url + "/api/feedback", json={"alert_id": "a-1", "answer": "real", "who": who}) as a:
+                return a.status, a.headers.get("Retry-After", "")
+
+        got = await asyncio.gather(*(answers("flood") for _ in range(ANSWERS_PER_MINUTE + 5)))
+        assert sorted(status for status, _ in got) == [429] * 5 + [503] * ANSWERS_PER_MINUTE  # its broker is away
+        assert all(1 <= int(after) <= 60 for status, after in got if status == 429)
+        assert (await answers("officer"))[0] == 503
+
+    serve(OPEN, talk)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.floats(0, 40)), max_size=80),
+    st.integers(1, 4),
+    st.integers(4, 8),
+)
+def test_in_no_minute_does_a_person_or_an_address_answer_more_often_than_it_may(said, of_person, of_address):
+    now, heard = 0.0, []
+    rate = Rate(of_person, of_address, clock=lambda: now)
+    for address, person, later in said:
+        now += later
+        recent = [(a, p) for a, p, t in heard if t > now - 60.0]
+        free = recent.count((address, person)) < of_person and sum(a == address for a, _ in recent) < of_address
+        wait = rate.wait_s((address, person))
+        assert (wait == 0.0) == free
+        if free:
+            heard.append((address, person, now))
+        else:
+            assert 0.0 < wait <= 60.0
 
 
 def test_questions_out_of_range_get_an_answer_and_not_an_error():

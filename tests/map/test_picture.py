@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from multitaskais.records import Alert, AlertType, Cause, DetectorScore, Place, Shares, Status, Verdict
 from stream_operator.kafka import codec as wire
+from stream_operator.map.alert_store import ANSWERS_MAX, bounded
 from stream_operator.map.ships import Limits
 from stream_operator.map.state import DELTAS_MAX, MapState
-from stream_operator.map.untrusted import plain
+from stream_operator.map.untrusted import Answer, plain
 
 T = 1_767_225_600.0
 ALERT = Alert(
@@ -144,6 +145,28 @@ def test_an_answer_finds_its_alert_whichever_is_read_first():
             getattr(picture, which)(value(ALERT) if which == "alert" else answer)
         (kept,) = json.loads(picture.story("a-1"))["answers"]
         assert (kept["answer"], kept["word"], kept["who"]) == ("real", "seen by radar", "X")
+
+
+@given(st.lists(st.sampled_from(["officer", "second", *["flood"] * 20]), max_size=300))
+def test_no_flood_of_answers_pushes_out_what_another_person_said(people):
+    kept: list[Answer] = []
+    for i, who in enumerate(people):
+        kept = bounded([*kept, Answer("a-1", "real", float(i), str(i), who)])
+    assert len(kept) == min(len(people), ANSWERS_MAX)
+    assert [a.time for a in kept] == sorted(a.time for a in kept)
+    for who in set(people):
+        mine = [i for i, p in enumerate(people) if p == who]
+        held = [int(a.time) for a in kept if a.who == who]
+        assert {mine[0], mine[-1]} <= set(held)
+        if who != "flood" and len(mine) < ANSWERS_MAX // 3:
+            assert held == mine
+
+
+def test_with_more_persons_than_places_the_latest_answers_stay():
+    kept: list[Answer] = []
+    for i in range(3 * ANSWERS_MAX):
+        kept = bounded([*kept, Answer("a-1", "real", float(i), "", str(i))])
+    assert [a.who for a in kept] == [str(i) for i in range(2 * ANSWERS_MAX, 3 * ANSWERS_MAX)]
 
 
 def test_steps_come_from_verdicts_and_samples_read_side_by_side_in_any_order():

@@ -35,7 +35,7 @@ from confluent_kafka.admin import (
 
 from stream_operator import devbroker
 from stream_operator.__main__ import MODULES, main
-from stream_operator.kafka.topics import Admin
+from stream_operator.kafka.topics import Admin, wanted
 from stream_operator.settings import Settings
 from tests.stream.conftest import ROOT, own_settings, producer, wait_until
 from tests.stream.test_exactness import rows, send
@@ -179,6 +179,7 @@ ARGUMENTS = {
     "meetings": ["meetings"],
     "map": ["map"],
 }
+WRONG = {"unclean.leader.election.enable": "true"}
 STAYS = ("worker", "meetings", "map")  # they run until they are told to end
 STARTED = {"meetings": "watching all ships", "map": "the map is at"}
 ZONE = {
@@ -229,7 +230,12 @@ def running(command: str, env: dict[str, str], log: Path):
 
 def rights_of(command: str, settings: Settings) -> Settings:
     """Topics that the command may work on."""
-    return own_settings(settings.bootstrap_servers) if command == "topics" else settings
+    if not command.startswith("topics"):
+        return settings
+    own = own_settings(settings.bootstrap_servers)
+    if command == "topics --mend":  # each has something to repair
+        Admin(own).create([replace(t, config=t.config | WRONG) for t in wanted(own, own.partitions)])
+    return own
 
 
 SHORT = [c for c in ARGUMENTS if c not in STAYS]
