@@ -24,18 +24,19 @@ LISTS = {
     "trainer/requirements.lock": "train,jobs,mysql,postgres",
 }
 BUILD = "base/build.lock"  # what builds our wheel, and packages that come as source
+AIRFLOW = "airflow/requirements.lock"  # an environment of its own, with versions of its own
 PLATFORM = ("--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_36")
 HEAD = "# Made by `make lock` from pyproject.toml{of} and constraints.txt; do not edit.\n"
 
 
-def compile_list(requirements: str, output: Path, head: str) -> None:
-    """Write the list of what ``requirements`` (one a line) need.
+def compile_list(requirements: str, output: Path, head: str, constraints: str = "constraints.txt") -> None:
+    """Write the list of what ``requirements`` (one a line) need, in the versions of ``constraints``.
 
     Raises:
         SystemExit: uv found no versions; its words are on standard error.
     """
     command = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "--quiet", "--generate-hashes"]
-    command += [*PLATFORM, "--no-header", "--no-annotate", "--constraints", str(ROOT / "constraints.txt"), "-"]
+    command += [*PLATFORM, "--no-header", "--no-annotate", "--constraints", str(ROOT / constraints), "-"]
     env = os.environ | ({"SSL_CERT_FILE": os.environ["PIP_CERT"]} if "PIP_CERT" in os.environ else {})
     done = subprocess.run(command, input=requirements, stdout=subprocess.PIPE, text=True, env=env, cwd=ROOT)
     if done.returncode:
@@ -49,7 +50,11 @@ def main() -> int:
         wanted = subprocess.run(script, stdout=subprocess.PIPE, text=True, check=True).stdout
         compile_list(wanted, DOCKER / name, HEAD.format(of=f" ({extras})" if extras else ""))
     compile_list("setuptools>=77\nwheel\n", DOCKER / BUILD, HEAD.format(of=" (build-system)"))
-    print(f"{len(LISTS) + 1} lists in docker/*/*.lock")
+    versions = "docker/airflow/constraints.txt"
+    compile_list(
+        "apache-airflow\n", DOCKER / AIRFLOW, f"# Made by `make lock` from {versions}; do not edit.\n", versions
+    )
+    print(f"{len(LISTS) + 2} lists in docker/*/*.lock")
     return 0
 
 

@@ -141,7 +141,11 @@ def test_each_image_installs_its_own_list_and_base_each_of_its_own():
         assert "RUN sh extra.sh requirements.lock /added" in RECIPES[name]
     assert "COPY docker/base/*.lock ./" in RECIPES["base"]
     assert "COPY pyproject.toml README.md docker/base/build.lock ./" in RECIPES["base"]
-    assert {p.relative_to(DOCKER).as_posix() for p in DOCKER.rglob("*.lock")} == {*LOCKS.LISTS, LOCKS.BUILD}
+    assert {p.relative_to(DOCKER).as_posix() for p in DOCKER.rglob("*.lock")} == {
+        *LOCKS.LISTS,
+        LOCKS.BUILD,
+        LOCKS.AIRFLOW,
+    }
     assert {"setuptools", "wheel"} <= set(locked(LOCKS.BUILD))
 
 
@@ -332,6 +336,11 @@ def test_airflow_is_open_to_this_machine_alone_and_keeps_to_a_frozen_list():
     lines = (DOCKER / "airflow" / "constraints.txt").read_text().splitlines()
     assert all(re.fullmatch(r"[\w.-]+==[\w.+!-]+", line) for line in lines)
     assert "apache-airflow==3.3.2" in lines
+    frozen = {canonicalize_name(package): version for package, version in (line.split("==") for line in lines)}
+    lock = locked(LOCKS.AIRFLOW)
+    assert lock["apache-airflow"] == "3.3.2"
+    assert lock.items() <= frozen.items(), "make lock"
+    assert re.search(r"-m pip --no-cache-dir install --require-hashes .*-r requirements\.lock", RECIPES["airflow"])
     script = (DOCKER / "airflow" / "run.sh").read_text()
     assert "bind=${AIRFLOW_BIND:-127.0.0.1}" in script
     assert "scheduler --skip-serve-logs" in script  # its log server would listen on all addresses
