@@ -38,6 +38,7 @@ from multitaskais.evaluation.inject import KINDS, InjectionSource, alter
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.samples import Split, load_reports, split_of
 from multitaskais.records import REPORT_DTYPE
+from multitaskais.simulate.settings import TOGETHER_KINDS
 from stream_operator.devbroker import DevBroker, free_port, missing
 from stream_operator.kafka import client as kafka
 from stream_operator.settings import Settings
@@ -49,6 +50,7 @@ CLEAN_FLAGGED_MAX = 0.05  # ... and so it has when more clean tracks than this a
 DEMO_SEED = 20260101
 LANE_SHIFT_M = 400.0
 REAL_PER_KIND = 2
+TOGETHER = 2  # meetings, silences and ships in a forbidden zone each, and look-alikes of them
 PARTITIONS = 4
 STALLED_S = 90.0  # give up when the worker has made no progress for so long
 
@@ -167,6 +169,24 @@ def wait_until_done(settings: Settings, worker: subprocess.Popen[bytes], log: Pa
         time.sleep(0.3)
 
 
+def wait_until_decided(settings: Settings, together: subprocess.Popen[bytes], log: Path) -> None:
+    """Until meetings, silences and zones are decided to the end of the archive, too."""
+    since = time.monotonic()
+    while True:
+        if together.poll() is not None:
+            raise OperatorError(f"`meetings` ended with exit code {together.returncode}; see {log}")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{settings.meetings_port}/ready", timeout=5) as answer:
+                at = json.loads(answer.read())
+        except (OSError, ValueError):
+            at = {}
+        if at.get("decided") and at["lag_records"] == 0 and at["newest"] - at["decided"] < 2 * 60.0:
+            return
+        if time.monotonic() - since > STALLED_S:
+            raise OperatorError(f"`meetings` has not decided all within {STALLED_S:.0f} s ({at}); see {log}")
+        time.sleep(0.3)
+
+
 @dataclass(frozen=True)
 class DemoTraffic:
     """What is shown: an archive of one region, and what is known of it."""
@@ -174,15 +194,16 @@ class DemoTraffic:
     archive: list[Path]
     labels: list[live.Truth]
     model: str
+    zones: Path | None = None
 
 
 def simulated(out: Path) -> DemoTraffic:
     """A day off Brittany, from a seed and lanes that the model has not seen."""
     multitaskais = Path(sys.executable).with_name("multitaskais")
     call(multitaskais, "simulate", "--region", "brittany", "--seed", str(DEMO_SEED), "--days", "1", "--vessels", "300",
-         "--abnormal", "24", "--lane-shift", str(LANE_SHIFT_M), "--out", out)  # fmt: skip
+         "--abnormal", "24", "--lane-shift", str(LANE_SHIFT_M), "--together", str(TOGETHER), "--out", out)  # fmt: skip
     labels = live.truths(json.loads((out / "labels.json").read_text()))
-    return DemoTraffic(sorted(out.glob("archive/*/*/*.cdv")), labels, "brittany")
+    return DemoTraffic(sorted(out.glob("archive/*/*/*.cdv")), labels, "brittany", out / "zones.geojson")
 
 
 def real(out: Path) -> DemoTraffic:
@@ -244,13 +265,18 @@ def show(traffic: DemoTraffic, out: Path, steps: Steps, keep: bool) -> dict[str,
         with steps.step("broker", "a real Kafka broker, from Maven"):
             broker = stack.enter_context(DevBroker(out / "kafka"))
             settings = Settings(
-                bootstrap_servers=broker.bootstrap, model=traffic.model, partitions=PARTITIONS, health_port=free_port()
+                bootstrap_servers=broker.bootstrap,
+                model=traffic.model,
+                partitions=PARTITIONS,
+                health_port=free_port(),
+                meetings_port=free_port(),
             )
             env = {
                 "BOOTSTRAP_SERVERS": broker.bootstrap,
                 "MODEL": traffic.model,
                 "PARTITIONS": str(PARTITIONS),
                 "HEALTH_PORT": str(settings.health_port),
+                "MEETINGS_PORT": str(settings.meetings_port),
                 "OMP_NUM_THREADS": "1",
             }
             operator = (sys.executable, "-m", "stream_operator")
@@ -259,6 +285,10 @@ def show(traffic: DemoTraffic, out: Path, steps: Steps, keep: bool) -> dict[str,
             log = out / "worker.log"
             worker = stack.enter_context(running(*operator, "worker", log=log, **env))
             wait_until_done(settings, worker, log)
+            together_log = out / "meetings.log"
+            together = stack.enter_context(running(*operator, "meetings", log=together_log, **env))
+            if traffic.zones is not None:
+                call(*operator, "zones", "put", traffic.zones, "--from", "2026-01-01", **env)
         with steps.step("stream", "the archive goes through Kafka; alerts as they come:"):
             alerts = TopicReader(settings, settings.alert_topic, tell=True)
             verdicts = TopicReader(settings, settings.verdict_topic)
@@ -267,6 +297,7 @@ def show(traffic: DemoTraffic, out: Path, steps: Steps, keep: bool) -> dict[str,
                 stack.callback(reader.end)
             call(*operator, "feed", *traffic.archive, "--finish", **env)
             wait_until_done(settings, worker, log)
+            wait_until_decided(settings, together, together_log)
             time.sleep(2)  # the readers' own delay
         summary = figures(traffic, region, out, tracks, alerts.rows, verdicts.rows, steps)
         if keep:
@@ -293,13 +324,30 @@ def figures(
     seen = live.tracks_seen(tracks_of(tracks), verdicts)
     rate = len(reports) / steps.seconds["stream"]
     summary = live.summarise(traffic.labels, alerts, seen, len(reports), steps.seconds, rate)
+    if traffic.zones is not None:
+        summary["lookalikes"] = told_of_lookalikes(json.loads((out / "lookalikes.json").read_text()), alerts)
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     (out / "alerts.geojson").write_text(json.dumps(live.geojson(alerts, reports, traffic.labels)))
     (out / "alerts.jsonl").write_text("".join(json.dumps(a) + "\n" for a in alerts))
     (out / "tracks.png").write_bytes(live.picture(reports, alerts, traffic.labels, region))
     print("\n" + live.table(summary))
+    for kind, n in summary.get("lookalikes", {}).items():
+        print(f"only looks alike      {kind.replace('_', ' ')}: told of {n['told']} of {n['ships']} ships")
     print(f"\n{out}/summary.json, alerts.geojson, alerts.jsonl, tracks.png", flush=True)
     return summary
+
+
+def told_of_lookalikes(labels: list[dict[str, Any]], alerts: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Per kind the ships that only look as if they met, fell silent or broke a zone's rule, and those of which that was told."""
+    last = {a["alert_id"]: a for a in alerts if a["alert_type"] in TOGETHER_KINDS}
+    standing = [a for a in last.values() if a["status"] != "retracted"]
+    told = {int(a["mmsi"]) for a in standing} | {int(a["partner"]["mmsi"]) for a in standing if a.get("partner")}
+    found: dict[str, dict[str, int]] = {}
+    for label in labels:
+        entry = found.setdefault(label["kind"], {"ships": 0, "told": 0})
+        entry["ships"] += 1
+        entry["told"] += label["mmsi"] in told
+    return found
 
 
 def all_reports(archive: list[Path]) -> NDArray[np.void]:

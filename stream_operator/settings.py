@@ -141,6 +141,7 @@ class Settings:
     # watching it
     health_bind: str = _field("127.0.0.1", "Address of /health, /ready and /metrics.")
     health_port: int = _field(6066, "Their port.", least=1)
+    meetings_port: int = _field(6067, "Port of the same pages of `meetings`.", least=1)
     ready_age_s: float = _field(30.0, "/ready says no when something has waited for a checkpoint for longer.", least=1)
     map_bind: str = _field("127.0.0.1", "Address of the map. Any other than this machine's own needs MAP_TOKEN.")
     map_port: int = _field(8080, "Port of the map.", least=1)
@@ -155,7 +156,7 @@ class Settings:
                 raise ConfigError(f"{f.name.upper()}={value}: must be a number of at least {least:g}")
             if choices and value not in choices:
                 raise ConfigError(f"{f.name.upper()}={value!r}: must be one of {', '.join(choices)}")
-        for name in ("health_port", "map_port"):
+        for name in ("health_port", "meetings_port", "map_port"):
             if (port := getattr(self, name)) > 65535:
                 raise ConfigError(f"{name.upper()}={port}: a port is at most 65535")
         for name in (

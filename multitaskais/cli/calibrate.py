@@ -12,17 +12,20 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..ais.tables.layout import parse_columns
 from ..config import DetectionRules, Region, TrackRules
 from ..detection.protocol import traits_of
 from ..detection.threshold import Budget
 from ..encounters import patterns
+from ..encounters.patterns import Patterns
 from ..errors import ConfigError
 from ..model import folder as modelfolder
 from ..model.fit import MIN_DEV_VESSELS, fit_model, installed
@@ -63,8 +66,24 @@ def add_parser(subparsers: Any) -> None:
     p.add_argument(
         "--credit", action="append", default=[], metavar="TEXT", help="a line that must be shown where the model is"
     )
+    p.add_argument(
+        "--encounters-only",
+        action="store_true",
+        help="learn encounters.npz alone (where ships stop, meet and are not heard) and leave the rest of MODEL as it is",
+    )
     p.add_argument("--split-seed", type=int, default=0, help="which vessels are for what, as in `train`")
     p.set_defaults(run=run)
+
+
+def learn_together(
+    reports: NDArray[np.void], region: Region, rules: TrackRules, say: Callable[[str], None]
+) -> Patterns:
+    """What is usual among ships, from all reports of the tracks."""
+    known = patterns.learn(reports[screen(reports, region, rules) == 0])
+    say(
+        f"ships together: {len(known.stops)} stopping places, {len(known.met_at)} meetings in {known.vessel_days:.0f} vessel-days"
+    )
+    return known
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,6 +93,16 @@ def run(args: argparse.Namespace) -> int:
     def say(text: str) -> None:
         print(f"{time.monotonic() - started:7.1f} s  {text}", file=sys.stderr, flush=True)
 
+    if args.encounters_only:
+        model = modelfolder.load(args.model)
+        reports, _ = load_reports(args.tracks, region, args.format, parse_columns(args.columns))
+        known = learn_together(reports, region, track_rules, say)
+        made_from = model.made_from | {"encounters_vessel_days": round(known.vessel_days, 1)}
+        model = modelfolder.save(replace(model, patterns=known, made_from=made_from), args.model)
+        print(
+            f"{model.version} in {args.model}: {len(known.stops)} stopping places, {known.vessel_days:.0f} vessel-days"
+        )
+        return 0
     budget = Budget(args.budget or Budget().track_share, args.alerts_per_vessel_day, confidence=args.confidence)
     columns = parse_columns(args.columns)
     found = load_samples(args.tracks, region, track_rules, rules, args.format, columns=columns)
@@ -112,10 +141,7 @@ def run(args: argparse.Namespace) -> int:
             ),
             say=say,
         )
-        reports = reports[screen(reports, region, track_rules) == 0]
-        known = patterns.learn(reports)
-        say(f"ships together: {len(known.stops)} stopping places")
-        model = replace(model, patterns=known)
+        model = replace(model, patterns=learn_together(reports, region, track_rules, say))
         model = modelfolder.save(model, args.model)
     limits = model.panel.thresholds
     assert limits is not None

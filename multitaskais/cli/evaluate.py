@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..errors import ConfigError
     from ..evaluation import report as files
+    from ..evaluation import together
     from ..evaluation.evaluate import report
     from ..evaluation.labelled import read_labelled
     from ..evaluation.run import judge
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     from ..model.store import local_folder
 
     began = time.perf_counter()
+    if together.is_scenes(args.labelled):
+        return _scenes(args)
     data = read_labelled(args.labelled)
     if args.card and is_reference(args.model):
         raise ConfigError(
@@ -82,4 +85,24 @@ def run(args: argparse.Namespace) -> int:
             f"{kind:>20}  found {block['found']} of {block['tracks']}, recall at 5 % {files.number(block['recall_at_5pct'])}"
         )
     print(f"{written[1]} ({time.perf_counter() - began:.1f} s)")
+    return 0
+
+
+def _scenes(args: argparse.Namespace) -> int:
+    """Ships together: a folder of ``inject --together`` or ``simulate --together --parquet``."""
+    from ..engine.batch import run_fleet
+    from ..evaluation import report as files
+    from ..evaluation import together
+    from ..model import folder as modelfolder
+    from ..model.store import local_folder
+
+    scenes = together.read(args.labelled)
+    model = modelfolder.load(local_folder(args.model, os.environ))
+    found = run_fleet(model, scenes.reports, scenes.zones)
+    limit = None if model.patterns is None else model.patterns.coverage.limit_s
+    figures = {"model": model.version, "labelled": args.labelled.name, "station_outages": len(found.outages)}
+    figures |= together.figures(scenes, found.alerts, limit)
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "report.json").write_text(json.dumps(files.plain(figures), indent=1) + "\n")
+    print(json.dumps(files.plain(figures)) if args.json else together.table(figures))
     return 0

@@ -21,6 +21,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument("--seed", type=int, required=True, help="same seed and tracks, same anomalies")
     p.add_argument("--per-kind", type=int, default=40, metavar="N", help="copies of each kind (default 40)")
     p.add_argument("--out", type=Path, required=True, metavar="LABELLED", help="the table to write (Parquet)")
+    p.add_argument(
+        "--together",
+        type=int,
+        metavar="N",
+        help="instead: N meetings, N silences and N zone entries in the archive itself; --out is then a folder for `evaluate`",
+    )
     p.add_argument("--region", help="region preset or file: reports outside are left out, and no copy leaves it")
     p.add_argument("--kinds", nargs="+", metavar="KIND", help="kinds to make (default: all)")
     p.add_argument(
@@ -64,6 +70,22 @@ def run(args: argparse.Namespace) -> int:
     reports = np.concatenate(parts)
     if args.split:
         reports = reports[split_of(reports["mmsi"], args.split_seed) == Split[args.split.upper()]]
+    if args.together is not None:
+        from ..evaluation import together
+        from ..simulate.archive import write_parquet
+        from ..tracks.quality import screen
+
+        fine = reports[screen(reports, region, TrackRules()) == 0]
+        scenes = together.inject(fine, args.together, np.random.default_rng(args.seed))
+        together.write(scenes, args.out, write_parquet)
+        made = {kind: sum(x.kind == kind for x in scenes.labels) for kind in together.KINDS}
+        told = {"reports": len(scenes.reports), "per_kind": made, "seconds": round(time.perf_counter() - began, 1)}
+        print(
+            json.dumps(told)
+            if args.json
+            else f"{args.out}: {', '.join(f'{k} {n}' for k, n in made.items())} ({told['reports']:,} reports, {told['seconds']} s)"
+        )
+        return 0
     tracks = clean_tracks(reports, TrackRules(), region)
     if args.most is not None and args.most < len(tracks):
         drawn = np.random.default_rng([args.seed, len(KINDS)]).permutation(len(tracks))[: max(args.most, 0)]

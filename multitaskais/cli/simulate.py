@@ -26,6 +26,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument("--vessels", type=int, default=300, help="ships a day, abnormal ones included (default 300)")
     p.add_argument("--abnormal", type=int, default=24, help="abnormal ships a day (default 24)")
     p.add_argument("--kinds", nargs="+", metavar="KIND", help="kinds of abnormal ships (default: all)")
+    p.add_argument(
+        "--together",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also N meetings, N silences, N ships in a forbidden zone a day, and look-alikes of each; writes DIR/zones.geojson and DIR/lookalikes.json",
+    )
     p.add_argument("--lane-shift", type=float, default=0.0, metavar="M", help="shift every lane by so many metres")
     p.add_argument("--start", default="2026-01-01", help="first day, UTC (default 2026-01-01)")
     p.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -38,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..config import Region
     from ..simulate import SimulationSettings, simulate
-    from ..simulate.archive import write_archive, write_labels, write_parquet
+    from ..simulate.archive import write_archive, write_labels, write_parquet, write_together
 
     began = time.perf_counter()
     try:
@@ -46,7 +53,9 @@ def run(args: argparse.Namespace) -> int:
     except ValueError:
         raise ConfigError(f"--start {args.start!r}: give a date such as 2026-01-01") from None
     chosen = {"kinds": tuple(args.kinds)} if args.kinds else {}
-    settings = SimulationSettings(start, args.days, args.vessels, args.abnormal, args.lane_shift, **chosen)
+    settings = SimulationSettings(
+        start, args.days, args.vessels, args.abnormal, args.lane_shift, together=args.together, **chosen
+    )
     traffic = simulate(Region.load(args.region), settings, np.random.default_rng(args.seed))
 
     args.out.mkdir(parents=True, exist_ok=True)
@@ -56,6 +65,9 @@ def run(args: argparse.Namespace) -> int:
         "abnormal": len(traffic.labels),
         "labels": str(write_labels(traffic, args.out / "labels.json")),
     }
+    if args.together:
+        zones, lookalikes = write_together(traffic, args.out)
+        summary |= {"zones": str(zones), "lookalikes": str(lookalikes)}
     if not args.no_archive:
         files = write_archive(traffic, args.out / "archive")
         summary["archive"] = [str(f) for f in files]

@@ -36,8 +36,8 @@ MERCHANT = (CLASSES.index("cargo"), CLASSES.index("tanker"), CLASSES.index("pass
 KINDS = (LYING, ABREAST)
 MEETINGS_PER_VESSEL_DAY = 0.01  # the share of the budget of false alarms that meetings are given
 HALF = 0.5  # a class pair that never met counts as half a meeting
-# Ships whose work is to go alongside. Their pairs count as if they had met a few times more than they were seen to: one day of an
-# archive has few of them, and all of them usual.
+# Ships whose work is to go alongside. Their pairs count as if they had met a few times more than they were seen to, and more than the
+# commonest kind of pair that is told: an archive has few of them, and all of them usual.
 ASSISTING = (CLASSES.index("tow"), CLASSES.index("tug"), len(CLASSES))
 ASSISTING_MET = 5.0
 MAX_SCORE = 100.0
@@ -87,7 +87,7 @@ class Patterns:
         a, b = group_of(np.array([type_a, type_b])).tolist()
         met = float(self.met[KINDS.index(kind), a, b])
         if a in ASSISTING or b in ASSISTING:
-            met += ASSISTING_MET
+            met += max(ASSISTING_MET, self._limit + 1.0)
         return min((self._limit + HALF) / (met + HALF), MAX_SCORE)
 
     def merchant_meetings_near(self, lat: float, lon: float) -> int:

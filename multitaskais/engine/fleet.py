@@ -209,6 +209,14 @@ class FleetEngine:
         """A partition's log is complete up to here, Unix s."""
         return self._clocks[partition].complete
 
+    def open_counts(self) -> dict[str, int]:
+        """Pairs that are near each other, ships that were reported silent, ships inside zones."""
+        return {
+            "pair": len(self._meetings.pairs),
+            "silence": len(self._silences.silences),
+            "stay": len(self.zones.stays),
+        }
+
     def slowest(self) -> tuple[int, float]:
         """The partition that all others wait for, and how far its log is complete."""
         return min(((p, c.complete) for p, c in self._clocks.items()), key=lambda x: (x[1], x[0]))

@@ -34,10 +34,14 @@ class Truth(NamedTuple):
     kind: str
     t_start: float
     t_end: float
+    partner: int = -1  # MMSI of the other ship of a meeting
 
 
 def truths(rows: Iterable[Mapping[str, Any]]) -> list[Truth]:
-    return [Truth(int(r["mmsi"]), str(r["kind"]), float(r["t_start"]), float(r["t_end"])) for r in rows]
+    return [
+        Truth(int(r["mmsi"]), str(r["kind"]), float(r["t_start"]), float(r["t_end"]), int(r.get("partner", -1)))
+        for r in rows
+    ]
 
 
 def tracks_seen(
@@ -112,7 +116,7 @@ def summarise(
         block = per_kind.setdefault(truth.kind, {"positives": 0, "found": 0})
         block["positives"] += 1
         block["found"] += int(np.isfinite(h))
-    abnormal = {truth.mmsi for truth in labels}
+    abnormal = {truth.mmsi for truth in labels} | {truth.partner for truth in labels if truth.partner >= 0}
     standing = [a for a in last_revisions(alerts).values() if a["status"] != "retracted"]
     flagged_ships = {int(a["mmsi"]) for a in standing}
     clean = [t for t in tracks if t.mmsi not in abnormal]

@@ -55,6 +55,14 @@ def write_labels(traffic: SimulatedTraffic, path: Path) -> Path:
     return path
 
 
+def write_together(traffic: SimulatedTraffic, folder: Path) -> tuple[Path, Path]:
+    """``zones.geojson``, and ``lookalikes.json`` in the form of the labels. Returns the paths."""
+    zones, lookalikes = folder / "zones.geojson", folder / "lookalikes.json"
+    zones.write_text(json.dumps(traffic.zones or {"type": "FeatureCollection", "features": []}, indent=1) + "\n")
+    lookalikes.write_text(json.dumps([x.as_dict() for x in sorted(traffic.lookalikes)], indent=1) + "\n")
+    return zones, lookalikes
+
+
 def write_parquet(reports: NDArray[np.void], path: Path) -> Path:
     """Columns named as in ``REPORT_DTYPE``; NaN as null, names as text."""
     import pyarrow as pa

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..config import Region
 from ..errors import ConfigError
 from ..records import REPORT_DTYPE
+from . import together
 from .anomalies import Window, misreport
 from .fleet import identities
 from .radio import heard_twice, listen
@@ -24,15 +25,18 @@ class Label(NamedTuple):
     kind: str
     t_start: float
     t_end: float
+    partner: int = -1  # MMSI of the other ship of a meeting
 
     def as_dict(self) -> dict[str, Any]:
-        return self._asdict()
+        return {k: v for k, v in self._asdict().items() if k != "partner" or v >= 0}
 
 
 class SimulatedTraffic(NamedTuple):
     reports: NDArray[np.void]  # (n,) REPORT_DTYPE, sorted by t, second receptions included
     statics: NDArray[np.void]  # (ships,) fleet.STATIC_DTYPE
     labels: tuple[Label, ...]  # the abnormal ships; all others are clean
+    lookalikes: tuple[Label, ...] = ()  # of which no meeting, silence or zone may be told
+    zones: dict[str, Any] | None = None  # GeoJSON, when there are scenes of ships together
 
 
 def simulate(region: Region, settings: SimulationSettings, rng: np.random.Generator) -> SimulatedTraffic:
@@ -71,4 +75,17 @@ def simulate(region: Region, settings: SimulationSettings, rng: np.random.Genera
         heard.append(reports)
     reports = np.concatenate(heard) if heard else np.empty(0, REPORT_DTYPE)
     reports = heard_twice(reports[np.argsort(reports["t"], kind="stable")], rng)
-    return SimulatedTraffic(reports, statics, tuple(labels))
+    if not settings.together:
+        return SimulatedTraffic(reports, statics, tuple(labels))
+    days = [together.scenes(lanes, settings.start + d * DAY_S, settings.together, rng) for d in range(settings.days)]
+    permitted = [m for d in days for m in d.zones["features"][0]["properties"]["permitted_mmsi"]]
+    zones = days[0].zones
+    zones["features"][0]["properties"]["permitted_mmsi"] = permitted
+    reports = np.concatenate([reports, *(d.reports for d in days)])
+    return SimulatedTraffic(
+        reports[np.argsort(reports["t"], kind="stable")],
+        np.concatenate([statics, *(d.statics for d in days)]),
+        (*labels, *(Label(*row) for d in days for row in d.labels)),
+        tuple(Label(*row) for d in days for row in d.lookalikes),
+        zones,
+    )

@@ -40,6 +40,7 @@ from ..settings import Settings
 from ..worker import registry
 from ..worker.checkpoint import Checkpointer, CheckpointPayload, Fenced, ProducerRecord, restore
 from ..worker.topic_identity import TopicIdentity, TopicLookup, mismatch
+from .meetings_status import MeetingsStatus, StatusPages
 
 log = logging.getLogger("stream_operator")
 
@@ -72,11 +73,19 @@ class Meetings:
     """One process, while it has the state topic.
 
     Args:
-        stopping: set from outside to leave in order.
+        status: what the pages of the process say.
     """
 
-    def __init__(self, settings: Settings, model: Model, partitions: int, identity: TopicIdentity) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        model: Model,
+        partitions: int,
+        identity: TopicIdentity,
+        status: MeetingsStatus | None = None,
+    ) -> None:
         self._settings = settings
+        self.status = status or MeetingsStatus()
         # Its own transactional id and state topic; the rest as the workers.
         self._own = replace(settings, app_id=settings.fleet_states, state_topic=settings.fleet_states)
         self._identity = identity
@@ -195,6 +204,7 @@ class Meetings:
             self._follow_watermarks(p)  # those that waited for the reports to come so far
         events = self.engine.decide()
         self._moved = False
+        self.status.metrics.counted(events)
         if not events.ticks and not events.alerts:
             return 0
         records = [ProducerRecord(self._settings.alert_topic, *codec.encode_alert(a)) for a in events.alerts]
@@ -208,19 +218,30 @@ class Meetings:
             self._zones_until,
         )
         payload = CheckpointPayload(0, records, dict(vessels), msgspec.msgpack.encode(rest), self._identity)
+        began = time.perf_counter()
         self._checkpointer.commit(payload, give_up_at)
+        self.status.metrics.checkpoint.observe(time.perf_counter() - began)
+        self.status.decided = self.engine.decided
         for alert in events.alerts:
             log.info("%s %s: %s", alert.alert_type, alert.status, alert.message)
         for o in events.outages:
             log.warning("station outage near %.2f %.2f since %s: %d ships silent, %d heard", o.lat, o.lon, control.utc(o.t), o.silent, o.heard)  # fmt: skip
         return events.ticks
 
+    def tell_status(self) -> None:
+        """How far it has come, for the pages."""
+        self.status.newest = self.engine.newest
+        self.status.slowest = self.engine.slowest()
+        self.status.metrics.state(self.engine)
+        # A partition that was read to its end and from which nothing came since has no lag.
+        self.status.lag_records = 0 if len(self._at_end_since) == len(self.at) else None
+
     def _buried(self, outage: Outage) -> ProducerRecord:
         value = json.dumps(outage._asdict(), allow_nan=False, separators=(",", ":")).encode()
         return ProducerRecord(self._settings.dead_topic, None, value, [("reason", b"station_outage")])
 
 
-def _wait_for_turn(settings: Settings, stopping: threading.Event) -> Consumer | None:
+def _wait_for_turn(settings: Settings, stopping: threading.Event, status: MeetingsStatus) -> Consumer | None:
     """The consumer that holds the one partition of the state topic: who has it is the one that works. None when asked to stop."""
     config = kafka.client(settings, group_id=settings.fleet_states, isolation_level="read_committed") | {
         "enable.auto.commit": False,
@@ -244,6 +265,7 @@ def _wait_for_turn(settings: Settings, stopping: threading.Event) -> Consumer | 
     told = False
     while not stopping.is_set():
         message = turn.poll(POLL_S)
+        status.beat = time.monotonic()
         if message is not None and (error := message.error()) is not None and is_access_denied(error):
             raise explain(settings, error, "Read", f"topic or group {settings.fleet_states}")
         if mine.is_set():
@@ -258,14 +280,26 @@ def _wait_for_turn(settings: Settings, stopping: threading.Event) -> Consumer | 
 
 def run(settings: Settings, model: Model, stopping: threading.Event) -> int:
     """Until ``stopping`` is set; the exit code."""
+    status = MeetingsStatus()
+    pages = StatusPages(settings, status)
+    pages.start()
+    try:
+        return _run(settings, model, stopping, status)
+    finally:
+        pages.stop()
+
+
+def _run(settings: Settings, model: Model, stopping: threading.Event, status: MeetingsStatus) -> int:
     with explained(settings, "Describe", f"topic {settings.topic}"):
         identity = TopicLookup(settings).identity(settings.topic)
     if identity is None:
         raise OperatorError(f"topic {settings.topic} is missing; to repair it: {topics.COMMAND}")
-    turn = _wait_for_turn(settings, stopping)
+    turn = _wait_for_turn(settings, stopping, status)
     if turn is None:
         return 0
-    work = Meetings(settings, model, identity.partitions, identity)
+    work = Meetings(settings, model, identity.partitions, identity, status)
+    status.works = True
+    status.metrics.active.set(1)
     consumer = Consumer(kafka.reader(settings, client_id=settings.fleet_states), logger=kafka.log)
     try:
         work.open()
@@ -293,6 +327,7 @@ def _follow(settings: Settings, work: Meetings, consumer: Consumer, turn: Consum
     checkpoint_at = told_at = time.monotonic()
     while not stopping.is_set():
         turn.poll(0)
+        work.status.beat = time.monotonic()
         by_partition: dict[int, list[Message]] = defaultdict(list)
         ends: list[tuple[int, int]] = []
         for message in consumer.consume(settings.run_size, POLL_S):
@@ -315,6 +350,7 @@ def _follow(settings: Settings, work: Meetings, consumer: Consumer, turn: Consum
         now = time.monotonic()
         if now - checkpoint_at >= settings.checkpoint_interval_s:
             work.checkpoint()
+            work.tell_status()
             checkpoint_at = now
         if now - told_at >= TELL_EVERY_S:
             told_at = now

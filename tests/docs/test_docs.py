@@ -15,6 +15,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from stream_operator.commands.meetings_status import FleetMetrics
 from stream_operator.settings import Settings
 from stream_operator.worker.metrics import Metrics
 
@@ -409,7 +410,7 @@ def test_lint_refuses_words_that_are_not_the_fields(tmp_path):
 
 def metric_names() -> set[str]:
     out = set()
-    for family in Metrics().registry.collect():
+    for family in (*Metrics().registry.collect(), *FleetMetrics().registry.collect()):
         kinds = {
             "counter": ("_total", "_created"),
             "histogram": ("_bucket", "_sum", "_count"),
@@ -468,6 +469,7 @@ def test_labels_in_queries_are_labels_of_the_metric():
         "multitaskais_model_age_seconds": {"version", "role"},
         "multitaskais_controls_total": {"kind", "refused"},
         "multitaskais_settings_differ": {"what"},
+        "multitaskais_meetings_alerts_total": {"status", "alert_type"},
     }
     for file in ("grafana-dashboard.json", "alert-rules.yml"):
         text = (ROOT / "docs" / file).read_text().replace('\\"', '"')

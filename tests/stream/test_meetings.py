@@ -19,6 +19,7 @@ from multitaskais.model import folder as modelfolder
 from multitaskais.zones.zone import read_zones
 from stream_operator.commands import zones as zones_command
 from stream_operator.commands.meetings import IDLE_S, Meetings
+from stream_operator.devbroker import free_port
 from stream_operator.kafka import codec
 from stream_operator.kafka.topics import Admin
 from stream_operator.settings import Settings
@@ -74,7 +75,7 @@ def start(settings: Settings, log, **env: str) -> subprocess.Popen:
     with log.open("ab") as out:
         return subprocess.Popen(
             [sys.executable, "-m", "stream_operator", "meetings"],
-            env={**os.environ, **variables, "OMP_NUM_THREADS": "1", **env}, stdout=out, stderr=out, cwd=ROOT,
+            env={**os.environ, **variables, "OMP_NUM_THREADS": "1", "MEETINGS_PORT": str(free_port()), **env}, stdout=out, stderr=out, cwd=ROOT,
         )  # fmt: skip
 
 
