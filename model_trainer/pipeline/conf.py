@@ -21,10 +21,12 @@ from multitaskais.config import Region
 from multitaskais.errors import ConfigError
 
 from .step import Conf, Step
+from .steps import experiments
 from .steps.accept import Accept
 from .steps.calibrate import Calibrate
 from .steps.detect import Detect
 from .steps.evaluate import Evaluate
+from .steps.experiments import Experiments
 from .steps.inject import Inject
 from .steps.publish import Publish
 from .steps.samples import Samples
@@ -36,6 +38,15 @@ PIPELINES: dict[str, tuple[type[Step], ...]] = {
     "train": (Tracks, Samples, Train, Calibrate, Inject, Evaluate, Accept, Publish),
     "test": (Tracks, Samples, Inject, Evaluate, Accept),
     "detect": (Detect,),
+    "experiments": (
+        Tracks,
+        Samples,
+        Train,
+        Calibrate,
+        Inject,
+        Evaluate,
+        Experiments,
+    ),  # tables; `experiments.steps` gives the steps
 }
 ON_REQUEST = (Publish,)  # is done when its table is there
 
@@ -88,9 +99,11 @@ def of(values: Any, where: str) -> tuple[Conf, list[Step]]:
         raise ConfigError(f"{where}: {unknown[0]!r} is no value and no step of the pipeline {common.pipeline!r}; there are: {', '.join([*sorted(outside), *kinds, *own_steps()])}")  # fmt: skip
     steps = {k: s() for k, s in kinds.items() if s not in ON_REQUEST or k in given} | {k: s() for k, s in own.items()}
     tables = {}
+    if common.pipeline == "experiments":
+        given = {"train": {"steps": 0}} | given  # sets without a trained network unless it is asked for
     for kind, step in steps.items():
         tables[kind] = _converted(given.get(kind, {}), step.settings, where, kind)
-    if "train" in steps or common.pipeline == "test":
+    if Tracks.kind in steps or common.pipeline == "test":
         if not common.region:
             raise ConfigError(f"{where}: `region` is missing: the name of a preset, or a JSON file")
         region = Region.load(common.region)
@@ -98,14 +111,16 @@ def of(values: Any, where: str) -> tuple[Conf, list[Step]]:
         region = Region.load("global")
     if common.pipeline == "test" and not tables["evaluate"].model:
         raise ConfigError(f"{where}: the pipeline 'test' needs [evaluate] model = a model's name, folder or store:NAME")
-    if common.pipeline == "train" and tables["evaluate"].model:
+    if common.pipeline in ("train", "experiments") and tables["evaluate"].model:
         raise ConfigError(f'{where}: evaluate.model belongs to pipeline = "test"; this one evaluates what it makes')
     if "publish" in tables:
         tables["publish"] = msgspec.structs.replace(tables["publish"], store=tables["publish"].url)
     archive = tuple(_absolute(p, where) for p in common.archive)
     plain = msgspec.to_builtins(common) | {"archive": list(archive), "region": region.to_dict()}
     plain |= {k: msgspec.to_builtins(t) for k, t in tables.items()}
-    return Conf(common.pipeline, region, archive, common.last_days, tables, plain), ordered(list(steps.values()), where)
+    checked = Conf(common.pipeline, region, archive, common.last_days, tables, plain)
+    todo = experiments.steps(checked) if common.pipeline == "experiments" else list(steps.values())
+    return checked, ordered(todo, where)
 
 
 def on_request(pipeline: str) -> set[str]:

@@ -93,7 +93,7 @@ def write(folder: Path, out: Path, python: str = sys.executable) -> list[Path]:
 def text(dag: str, out: Path, python: str) -> str:
     """Source of one file."""
     pipeline, doc = DAGS[dag]
-    if pipeline in PIPELINES:
+    if pipeline != "experiments":
         kinds = [*PIPELINES[pipeline], *own_steps().values()]
         names = {k.kind for k in kinds}
         steps = {k.kind: [a for a in k.after if a in names] for k in kinds}
@@ -120,7 +120,7 @@ def params(pipeline: str) -> dict[str, dict[str, Any]]:
     found["region"] = {"type": "string", "minLength": 1, "description": "name of a preset, or a JSON file"}
     found["archive"] = outside["archive"] | {"description": "files, folders, patterns"}
     found["last_days"] = outside["last_days"] | {"default": None}
-    tables: tuple[type[Step], ...] = PIPELINES.get(pipeline, ())
+    tables: tuple[type[Step], ...] = PIPELINES[pipeline]
     for step in (*tables, *own_steps().values()):
         schema = _schema(step.settings)
         on_request = step in ON_REQUEST or step not in tables

@@ -201,12 +201,12 @@ class Step(ABC):
         resumes: whether it goes on with the folder of an attempt that was interrupted; else the folder is empty at the start.
     """
 
-    kind: ClassVar[str]
+    kind: str
     after: tuple[str, ...] = ()
     settings: ClassVar[type[Settings]] = Settings
     modules: ClassVar[tuple[str, ...]] = ()
-    libraries: ClassVar[tuple[str, ...]] = LIBRARIES
-    resumes: ClassVar[bool] = False
+    libraries: tuple[str, ...] = LIBRARIES
+    resumes: bool = False
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name or self.kind

@@ -95,6 +95,49 @@ def test_one_file_of_ten_lines_makes_an_archive_into_a_published_model_and_then_
     assert "output gone: what it made outside of its folder" in pipeline("run", "conf.toml", "--dry-run")
 
 
+EXPERIMENTS = """
+pipeline = "experiments"
+region = "brittany"
+archive = ["archive"]
+[experiments]
+sets = {quick = ["drift", "speed"]}
+baselines = ["isolation_forest"]
+[evaluate]
+per_kind = 1
+seeds = [1]
+"""
+
+
+def test_one_more_seed_of_an_experiment_computes_that_seed_alone(tmp_path, monkeypatch):
+    write_day(tmp_path / "archive")
+    (tmp_path / "experiments.toml").write_text(EXPERIMENTS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+    def ran(*words: str) -> dict:
+        command = [sys.executable, "-m", "multitaskais", "pipeline", "run", "experiments.toml", "--json", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return {s["step"]: s for s in json.loads(done.stdout)["steps"]}
+
+    first = ran()
+    assert {s["state"] for s in first.values()} == {"done"}
+    second = ran("--set", "evaluate.seeds=[1, 2]")
+    assert {n for n, s in second.items() if s["state"] == "done"} == {
+        "inject-2", "evaluate-quick-2", "baseline-isolation_forest-2", "experiments"}  # fmt: skip
+    folder = Path(second["experiments"]["output"])
+    table = json.loads((folder / "table.json").read_text())
+    assert {(r["set"], r["detector"]): r["seeds"] for r in table} == {
+        ("quick", ""): 2, ("quick", "drift"): 2, ("quick", "speed"): 2, ("quick", "jump"): 2, ("isolation_forest", ""): 2}  # fmt: skip
+    for row in table:
+        assert 0 <= row["mean"]["auroc"] <= 1
+        assert sum(k["tracks"] for k in row["per_kind"].values()) == 2 * 11 or row["detector"]
+    page = (folder / "report.html").read_text()
+    assert "isolation_forest" in page
+    assert "http" not in page
+    assert len((folder / "table.csv").read_text().splitlines()) == 1 + len(table)
+
+
 WRONG = [
     ({}, "archive"),
     ({"archive": []}, "archive"),
@@ -118,6 +161,15 @@ WRONG = [
     ({"archive": ["a"], "region": "gulf", "pipeline": "test"}, "[evaluate] model"),
     ({"archive": ["a\0b"], "region": "gulf"}, "archive"),
     ({"archive": ["a"], "pipeline": "detect"}, "detect.model"),
+    (
+        {"archive": ["a"], "region": "gulf", "pipeline": "experiments", "experiments": {"sets": {"x": ["sonar"]}}},
+        "sonar",
+    ),
+    ({"archive": ["a"], "region": "gulf", "pipeline": "experiments", "experiments": {"sets": {"../x": []}}}, "sets"),
+    (
+        {"archive": ["a"], "region": "gulf", "pipeline": "experiments", "experiments": {"baselines": ["tea"]}},
+        "baselines",
+    ),
     ([1], "table of values"),
 ]
 
