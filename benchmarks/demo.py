@@ -35,6 +35,7 @@ from multitaskais.errors import MultitaskAISError, OperatorError
 from multitaskais.evaluation import live
 from multitaskais.evaluation.altered import clean_tracks
 from multitaskais.evaluation.inject import KINDS, InjectionSource, alter
+from multitaskais.export import to_geojson
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.samples import Split, load_reports, split_of
 from multitaskais.records import REPORT_DTYPE
@@ -327,7 +328,9 @@ def figures(
     if traffic.zones is not None:
         summary["lookalikes"] = told_of_lookalikes(json.loads((out / "lookalikes.json").read_text()), alerts)
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    (out / "alerts.geojson").write_text(json.dumps(live.geojson(alerts, reports, traffic.labels)))
+    (out / "alerts.geojson").write_text(
+        json.dumps(to_geojson(alerts, reports, {x.mmsi: x.kind for x in traffic.labels}))
+    )
     (out / "alerts.jsonl").write_text("".join(json.dumps(a) + "\n" for a in alerts))
     (out / "tracks.png").write_bytes(live.picture(reports, alerts, traffic.labels, region))
     print("\n" + live.table(summary))

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .errors import ConfigError
 
 STEP_S = 600.0  # docs/method.md#samples: one sample each 10 minutes
@@ -57,6 +60,15 @@ class Region(JsonSettings):
         for name in ("lat_bin_deg", "lon_bin_deg", "sog_bin_knots", "cog_bin_deg", "sog_max_knots", "cell_deg"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"region {self.name!r}: {name} must be greater than 0")
+
+    def contains(self, lat: NDArray[np.float64], lon: NDArray[np.float64], inset_deg: float = 0.0) -> NDArray[np.bool_]:
+        """(n,) which points (degrees) lie in the box, or in the box that is smaller by ``inset_deg`` on all sides; NaN lies nowhere."""
+        return (
+            (lat >= self.lat_min + inset_deg)
+            & (lat < self.lat_max - inset_deg)
+            & (lon >= self.lon_min + inset_deg)
+            & (lon < self.lon_max - inset_deg)
+        )
 
     @property
     def n_lat(self) -> int:

@@ -18,6 +18,14 @@ from numpy.typing import NDArray
 
 from multitaskais.ais.archives import CHUNK_LINES, Archive, Member
 from multitaskais.ais.positions import StaticMemory
+from multitaskais.ais.sentinels import (
+    NAV_STATUS_MAX,
+    clean_name,
+    known_angles,
+    known_codes,
+    known_positions,
+    known_speeds,
+)
 from multitaskais.detectors.residual import ResidualDetector
 from multitaskais.engine import batch
 from multitaskais.errors import InputError
@@ -102,23 +110,17 @@ def _columns(rows: list[Report]) -> NDArray[np.void]:
         return np.array(list(map(attrgetter(name), rows)), dtype=float)  # None -> NaN
 
     out["t"] = column("t")
-    lat, lon, sog = column("lat"), column("lon"), column("sog")
-    nowhere = ~((np.abs(lat) <= 90.0) & (np.abs(lon) <= 180.0))
-    lat[nowhere] = lon[nowhere] = np.nan
-    sog[sog > 102.25] = np.nan
-    out["lat"], out["lon"], out["sog"] = lat, lon, sog
-    for name in ("cog", "heading"):
-        angle = column(name)
-        angle[~((angle >= 0.0) & (angle < 360.0))] = np.nan
-        out[name] = angle
-    out["nav_status"] = np.nan_to_num(column("nav_status"), nan=-1.0)
+    out["lat"], out["lon"] = known_positions(column("lat"), column("lon"))
+    out["sog"] = known_speeds(column("sog"))
+    out["cog"], out["heading"] = known_angles(column("cog")), known_angles(column("heading"))
+    out["nav_status"] = known_codes(column("nav_status"), NAV_STATUS_MAX)
     out["msg_type"] = out["second"] = -1
     return out
 
 
 def _statics(reports: NDArray[np.void], at: slice, types: Iterable[int | None], names: Iterable[str | None]) -> None:
     reports["ship_type"][at] = [-1 if t is None else t for t in types]
-    reports["ship_name"][at] = [n.encode("ascii", "replace").split(b"@")[0].replace(b"\0", b"").strip()[:20] if n else b"" for n in names]  # fmt: skip
+    reports["ship_name"][at] = [clean_name(n) for n in names]
 
 
 def _decoded(sentences: list[str]) -> tuple[NDArray[np.void], Counts]:

@@ -6,14 +6,15 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-T_MAX = 4102444800.0  # 2100-01-01: a greater number is not seconds (milliseconds, most likely)
+from multitaskais.times import LATEST
+
 SENTENCE_CHARS_MAX = 4096
 
 Mmsi = (
     Annotated[int, Meta(ge=1, le=999_999_999)]
     | Annotated[str, Meta(pattern=r"^[0-9]{1,9}$", description="digits")]
 )  # fmt: skip
-UnixTime = Annotated[float, Meta(gt=0, lt=T_MAX, description="Unix s")]
+UnixTime = Annotated[float, Meta(gt=0, lt=LATEST, description="Unix s")]
 Lat = Annotated[float, Meta(ge=-90, le=91, description="degrees north; 91 is not available")]
 Lon = Annotated[float, Meta(ge=-180, le=181, description="degrees east; 181 is not available")]
 Sog = Annotated[float, Meta(ge=0, le=102.3, description="knots; 102.3 is not available")]

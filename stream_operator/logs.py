@@ -6,20 +6,25 @@ import json
 import logging
 import sys
 import time
+from typing import Any
 
 from .plain_text import escaped
 
 log = logging.getLogger("stream_operator")
 
+# What a record may carry beside its message (``extra=``), so that a log store can be filtered by it.
+FIELDS = ("partition", "offset", "version", "mmsi", "control")
+
 
 class JsonForm(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = {
+        line: dict[str, Any] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
+        line |= {name: value for name in FIELDS if (value := getattr(record, name, None)) is not None}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)

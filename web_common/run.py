@@ -93,7 +93,7 @@ def run(app: Any, bind: str, port: int) -> int:
     return 0 if server.started else 2
 
 
-class JsonSettings(logging.Formatter):
+class JsonForm(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
             "t": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
@@ -108,9 +108,7 @@ class JsonSettings(logging.Formatter):
 def log_to_stderr(form: str, level: str) -> None:
     """One line an event, ``console`` or ``json``."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        JsonSettings() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-    )
+    handler.setFormatter(JsonForm() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("httpx", "litestar"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

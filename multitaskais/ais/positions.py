@@ -1,7 +1,6 @@
 """A decoded message -> the position report or the static data that it carries; what a vessel has said about itself.
 
-Raw values that mean "not available" (ITU-R M.1371-5, tables 45-47, 67, 84) become NaN or -1 here and nowhere else;
-the block path (``ais.block``) applies the same constants to arrays.
+Raw values that mean "not available" (``sentinels``) become NaN or -1; the block path (``vectorized.block``) applies the same constants to arrays.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import REPORT_DTYPE, PositionReport, Reason
+from .sentinels import ANGLE_END_DEG, LAT_MAX, LON_MAX, MMSI_MAX, SOG_NOT_AVAILABLE, SOG_NOT_AVAILABLE_27, clean_name
 
 NAN = float("nan")
 
@@ -19,13 +19,8 @@ POSITION_TYPES = frozenset({1, 2, 3, 18, 19, 27})
 STATIC_TYPES = frozenset({5, 24})  # and 19, which is both
 KNOWN_TYPES = frozenset(range(1, 28))
 
-MMSI_MAX = 999_999_999  # nine digits; 30 bits reach beyond
-LAT_MAX, LON_MAX = 90.0, 180.0  # 91 and 181 mean not available; all beyond the poles and the date line is no position
-SOG_NOT_AVAILABLE = 102.3  # raw 1023; 102.2 means "102.2 or more" and stays
-SOG_NOT_AVAILABLE_27 = 63.0
 HEADING_END_BIT = {1: 137, 2: 137, 3: 137, 18: 133, 19: 133, 27: 94}  # a shorter payload has lost part of the report
 SECOND_END_BIT = {1: 143, 2: 143, 3: 143, 18: 139, 19: 139}
-STATION_BYTES = REPORT_DTYPE["station"].itemsize  # NMEA 0183: 15 characters in a tag block
 SHIP_TYPE_BIT = {5: 232, 19: 263}  # read raw: pyais folds the spare codes (57, 71, ...) into their neighbours
 
 
@@ -58,19 +53,6 @@ class StaticData(NamedTuple):
         return both if min(self.to_port, self.to_starboard) >= 0 and both else -1
 
 
-def clean_name(text: Any) -> bytes | None:
-    """Up to the first '@' (the padding), without spaces at its ends; None when nothing is left."""
-    if text is None:
-        return None
-    raw = text if isinstance(text, bytes) else str(text).encode("ascii", "replace")
-    return raw.split(b"@", 1)[0].strip()[:20] or None
-
-
-def station_name(raw: bytes) -> bytes:
-    """As it is kept in a report: printable ASCII, cut."""
-    return bytes(c for c in raw[:STATION_BYTES] if 0x20 < c < 0x7F)
-
-
 def report_of(msg_type: int, m: Any, bv: Any, t: float) -> PositionReport | Reason:
     """The report in a pyais message of a position type (``bv``: its bits); else why there is none."""
     if msg_type not in POSITION_TYPES:
@@ -91,8 +73,8 @@ def report_of(msg_type: int, m: Any, bv: Any, t: float) -> PositionReport | Reas
         lat=m.lat,
         lon=m.lon,
         sog=NAN if m.speed >= sog_missing else float(m.speed),
-        cog=NAN if m.course >= 360.0 else float(m.course),
-        heading=NAN if heading >= 360 else float(heading),
+        cog=NAN if m.course >= ANGLE_END_DEG else float(m.course),
+        heading=NAN if heading >= ANGLE_END_DEG else float(heading),
         nav_status=-1 if msg_type in (18, 19) else int(m.status),
         msg_type=msg_type,
         second=second_of(m, bv),
@@ -129,9 +111,9 @@ def static_of(msg_type: int, m: Any, bv: Any, t: float) -> StaticData | None:
         mmsi=int(m.mmsi),
         t=t,
         msg_type=msg_type,
-        name=clean_name(getattr(m, "shipname", None)),
+        name=clean_name(getattr(m, "shipname", None)) or None,
         ship_type=ship_type or -1,
-        callsign=clean_name(getattr(m, "callsign", None)),
+        callsign=clean_name(getattr(m, "callsign", None)) or None,
         imo=number("imo") or -1,
         to_bow=number("to_bow"),
         to_stern=number("to_stern"),

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from ..ais.tables.layout import parse_columns
     from ..ais.zero import notes_of, nothing_read
     from ..engine import batch
-    from ..evaluation.live import geojson
+    from ..export import latest_revisions, to_geojson
     from ..model import folder as modelfolder
     from ..model.samples import load_reports
     from ..model.store import local_folder
@@ -95,11 +95,11 @@ def run(args: argparse.Namespace) -> int:
     pq.write_table(pa.table(dict(zip(batch.TrackVerdict._fields, columns, strict=True))), args.out / "verdicts.parquet")
     with (args.out / "alerts.jsonl").open("w") as f:
         f.writelines(json.dumps(a) + "\n" for a in revisions)
-    last = {a["alert_id"]: a for a in revisions}
+    last = latest_revisions(revisions)
     pq.write_table(
-        pa.Table.from_pylist([{"partner": None, "zone": None} | a for a in last.values()]), args.out / "alerts.parquet"
+        pa.Table.from_pylist([{"partner": None, "zone": None} | a for a in last]), args.out / "alerts.parquet"
     )
-    (args.out / "alerts.geojson").write_text(json.dumps(geojson(revisions, reports)))
+    (args.out / "alerts.geojson").write_text(json.dumps(to_geojson(revisions, reports, {})))
     by_verdict = {k: sum(v.verdict == k for v in verdicts) for k in ("normal", "abnormal", "not_judged")}
     said = {
         "model": model.version,

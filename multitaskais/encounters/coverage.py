@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ais.sentinels import MOORED_STATUS
 from .fleet import UNDER_WAY_KNOTS
 from .stops import StoppingPlaces
 
@@ -23,7 +24,6 @@ SPANS_S = np.array([1800.0, 2700.0, 3600.0, 5400.0, 7200.0, 10800.0, 14400.0, 21
 LEVELS_PER_DEG = (10, 2)  # cells of 0.1 and of 0.5 degree; then the whole area
 PRIOR_SHAPE = 0.2  # of the gamma prior: most cells are far better or far worse than their mean
 HEARD_S = 600.0  # of a longer interval only so much counts as heard there
-MOORED_STATUS = (1, 5)  # ITU-R M.1371: at anchor, moored
 SILENCES_PER_VESSEL_DAY = 0.005  # the share of the budget of false alarms that silence is given
 _COLUMN_BASE = 1 << 16
 

@@ -335,5 +335,4 @@ def _count(x: NDArray[np.str_]) -> dict[str, int]:
 
 def outside_region(reports: NDArray[np.void], region: Region) -> NDArray[np.bool_]:
     """(n,) which reports lie outside the box."""
-    lat, lon = reports["lat"], reports["lon"]
-    return ~((lat >= region.lat_min) & (lat < region.lat_max) & (lon >= region.lon_min) & (lon < region.lon_max))
+    return ~region.contains(reports["lat"], reports["lon"])

@@ -325,10 +325,7 @@ def alter(s: InjectionSource, kind: str, rng: np.random.Generator, region: Regio
         out = KINDS[kind](s, rng)
         if out is None:
             continue
-        if region is None or (
-            bool(np.all((out.lat >= region.lat_min) & (out.lat < region.lat_max)))
-            and bool(np.all((out.lon >= region.lon_min) & (out.lon < region.lon_max)))
-        ):
+        if region is None or region.contains(out.lat, out.lon).all():
             return out._replace(
                 lat=np.round(out.lat, 5),
                 lon=np.round(out.lon, 5),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ais.sentinels import known_angles, known_speeds
 from ..errors import InputError
 from ..records import REPORT_DTYPE
 from ..tracks.quality import SHIP_MMSI
@@ -98,9 +99,8 @@ def labelled(
     for name, values in columns.items():
         if name in REPORT_DTYPE.names:  # type: ignore[operator]
             reports[name] = values
-    reports["cog"] = np.where(reports["cog"] >= 360.0, np.nan, reports["cog"])
-    reports["heading"] = np.where(reports["heading"] >= 360.0, np.nan, reports["heading"])
-    reports["sog"] = np.where(reports["sog"] >= 102.25, np.nan, reports["sog"])
+    reports["cog"], reports["heading"] = known_angles(reports["cog"]), known_angles(reports["heading"])
+    reports["sog"] = known_speeds(reports["sog"])
 
     tracks = np.zeros(len(names), TRACK_DTYPE)
     tracks["key"] = FIRST_KEY + np.arange(len(names))

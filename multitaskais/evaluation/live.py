@@ -1,4 +1,4 @@
-"""What a live run found: alerts of the topic against labels kept apart, as a summary, GeoJSON and a picture.
+"""What a live run found: alerts of the topic against labels kept apart, as a summary and a picture.
 
 Pure functions of values; alerts are those of the wire (``Alert.as_dict``), all revisions, in the order of the topic.
 """
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import Region
+from ..export import latest_revisions, of_ships, stretch
 from . import plots
 
 TRACK_GAP_S = 7200.0  # a drawn line is cut where the ship was silent for longer
@@ -71,15 +72,6 @@ def tracks_seen(
     ]
 
 
-def last_revisions(alerts: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """The last revision of each alert by its id, challengers left out, in the order they were raised."""
-    out: dict[str, Mapping[str, Any]] = {}
-    for a in alerts:
-        if not a.get("challenger"):
-            out[a["alert_id"]] = a
-    return out
-
-
 def hours_to_alert(truth: Truth, alerts: Iterable[Mapping[str, Any]]) -> float:
     """From the first abnormal report to the first revision that was decided after it, of an alert that was not retracted. NaN when missed."""
     mine = [a for a in alerts if int(a["mmsi"]) == truth.mmsi and not a.get("challenger")]
@@ -117,7 +109,7 @@ def summarise(
         block["positives"] += 1
         block["found"] += int(np.isfinite(h))
     abnormal = {truth.mmsi for truth in labels} | {truth.partner for truth in labels if truth.partner >= 0}
-    standing = [a for a in last_revisions(alerts).values() if a["status"] != "retracted"]
+    standing = [a for a in latest_revisions(alerts) if a["status"] != "retracted"]
     flagged_ships = {int(a["mmsi"]) for a in standing}
     clean = [t for t in tracks if t.mmsi not in abnormal]
     clean_alerts = [a for a in standing if int(a["mmsi"]) not in abnormal]
@@ -185,46 +177,6 @@ def _text(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def geojson(
-    alerts: Iterable[Mapping[str, Any]], reports: NDArray[np.void], labels: Sequence[Truth] = ()
-) -> dict[str, Any]:
-    """A FeatureCollection of the last revision of each alert: the stretch sailed in its segment (RFC 7946), all fields as properties.
-
-    ``reports`` (n,) of ``REPORT_DTYPE`` give the way sailed; without any in the segment its two ends stand for it. ``kind`` is the
-    label of the ship, null for a clean one.
-    """
-    by_ship = _by_ship(reports)
-    kind = {truth.mmsi: truth.kind for truth in labels}
-    features = []
-    for a in last_revisions(alerts).values():
-        mmsi = int(a["mmsi"])
-        line = _stretch(by_ship.get(mmsi), a)
-        if len(line) < 2:
-            line = [(p["lon"], p["lat"]) for p in (a["segment_start"], a["segment_end"])]
-        geometry: dict[str, Any] = {"type": "LineString", "coordinates": [[round(x, 6), round(y, 6)] for x, y in line]}
-        if all(p == line[0] for p in line):
-            geometry = {"type": "Point", "coordinates": geometry["coordinates"][0]}
-        features.append(
-            {"type": "Feature", "id": a["alert_id"], "geometry": geometry, "properties": {**a, "kind": kind.get(mmsi)}}
-        )
-    return {"type": "FeatureCollection", "features": features}
-
-
-def _by_ship(reports: NDArray[np.void]) -> dict[int, NDArray[np.void]]:
-    order = np.lexsort((reports["t"], reports["mmsi"]))
-    reports = reports[order]
-    ships, first = np.unique(reports["mmsi"], return_index=True)
-    return dict(zip(ships.tolist(), np.split(reports, first[1:]), strict=True)) if len(ships) else {}
-
-
-def _stretch(reports: NDArray[np.void] | None, alert: Mapping[str, Any]) -> list[tuple[float, float]]:
-    if reports is None:
-        return []
-    t = reports["t"]
-    part = reports[(t >= alert["segment_start"]["t"]) & (t <= alert["segment_end"]["t"])]
-    return list(zip(part["lon"].tolist(), part["lat"].tolist(), strict=True))
-
-
 def picture(
     reports: NDArray[np.void],
     alerts: Iterable[Mapping[str, Any]],
@@ -236,9 +188,9 @@ def picture(
     from matplotlib.collections import LineCollection
 
     alerts = list(alerts)
-    by_ship = _by_ship(reports)
+    by_ship = of_ships(reports)
     truth = {x.mmsi: x for x in labels}
-    standing = [a for a in last_revisions(alerts).values() if a["status"] != "retracted"]
+    standing = [a for a in latest_revisions(alerts) if a["status"] != "retracted"]
     ratio = (region.lat_max - region.lat_min) / (region.lon_max - region.lon_min)
     ratio /= np.cos(np.radians(0.5 * (region.lat_min + region.lat_max)))
     figure, ax = plots.new_figure(11, min(max(11 * ratio, 4.5), 12.0))
@@ -260,7 +212,7 @@ def picture(
     found = [x.mmsi for x in labels if np.isfinite(hours_to_alert(x, alerts))]
     missed = [x.mmsi for x in labels if x.mmsi not in set(found)]
     false = [a for a in standing if int(a["mmsi"]) not in truth]
-    false_lines = [np.array(s) for a in false if len(s := _stretch(by_ship.get(int(a["mmsi"])), a)) > 1]
+    false_lines = [np.array(s) for a in false if len(s := stretch(by_ship.get(int(a["mmsi"])), a)) > 1]
     drawn = (
         (lines(by_ship, {}, {}), plots.BLUE, 0.5, 0.25, f"{len(by_ship)} ships"),
         (lines(found, first, last), plots.RED, 2.0, 1.0, f"abnormal, found ({len(found)})"),

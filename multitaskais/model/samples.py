@@ -83,9 +83,7 @@ def load_reports(
     for reports, batch_counts in read_reports(paths, archive_format, columns=columns):
         counts.add(batch_counts)
         if region is not None:
-            lat, lon = reports["lat"], reports["lon"]
-            inside = (lat >= region.lat_min) & (lat < region.lat_max) & (lon >= region.lon_min) & (lon < region.lon_max)
-            reports = reports[inside]
+            reports = reports[region.contains(reports["lat"], reports["lon"])]
         if len(reports):
             kept.append(reports)
     reports = np.concatenate(kept) if kept else np.zeros(0, REPORT_DTYPE)

@@ -208,10 +208,7 @@ def abnormal(lanes: Lanes, day: float, kind: str, rng: np.random.Generator) -> V
         ship = CLASSES[str(rng.choice(names))]
         motion = lanes.sail(route, ship, rng, back=kind == "reversed")
         lat, lon = sea.to_degrees(motion.z)
-        entered = (
-            float(np.argmax((lat > box.lat_min) & (lat < box.lat_max) & (lon > box.lon_min) & (lon < box.lon_max)))
-            * DT_S
-        )
+        entered = float(np.argmax(box.contains(lat, lon))) * DT_S
         room = len(motion.z) * DT_S - entered - CALM_S - AFTER_S
         if room <= 0:
             return None
@@ -227,8 +224,7 @@ def abnormal(lanes: Lanes, day: float, kind: str, rng: np.random.Generator) -> V
         judged_end = begin + HOUR if kind == "jump" else window.end
         part = slice(int(max(window.start, entered) / DT_S) + 1, int(judged_end / DT_S))
         lat, lon = sea.to_degrees(motion.z[part])
-        m = INSIDE_DEG
-        inside = (lat > box.lat_min + m) & (lat < box.lat_max - m) & (lon > box.lon_min + m) & (lon < box.lon_max - m)
+        inside = box.contains(lat, lon, INSIDE_DEG)
         ok = inside.mean() > (0.85 if kind == "reversed" else 0.95)  # lanes end beyond the box
         seconds = len(motion.z) * DT_S
         if not ok or seconds > DAY_S - 0.5 * HOUR:

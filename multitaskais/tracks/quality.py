@@ -7,8 +7,10 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ais.sentinels import LAT_MAX, LON_MAX
 from ..config import Region, TrackRules
 from ..records import Reason
+from ..times import LATEST
 
 # The code of a report is an index into this table; 0 = accepted so far. The order is part of stored tables: append only.
 REASONS: tuple[Reason, ...] = (
@@ -35,7 +37,7 @@ CODE: dict[Reason, int] = {reason: i for i, reason in enumerate(REASONS) if i}
 SHIP_MMSI = (201_000_000, 775_999_999)
 CRAFT_MMSI = (982_010_000, 987_759_999)
 # A Unix time outside 1990..2100 is a field that was never filled or holds another unit.
-TIME_RANGE_S = (631_152_000.0, 4_102_444_800.0)
+TIME_RANGE_S = (631_152_000.0, LATEST)
 
 
 def screen(reports: NDArray[np.void], region: Region | None, rules: TrackRules) -> NDArray[np.uint8]:
@@ -48,12 +50,11 @@ def screen(reports: NDArray[np.void], region: Region | None, rules: TrackRules) 
     plausible = ((mmsi >= SHIP_MMSI[0]) & (mmsi <= SHIP_MMSI[1])) | ((mmsi >= CRAFT_MMSI[0]) & (mmsi <= CRAFT_MMSI[1]))
     # Written as "not inside" so that NaN fails.
     has_time = (t >= TIME_RANGE_S[0]) & (t < TIME_RANGE_S[1])
-    has_position = (np.abs(lat) <= 90.0) & (np.abs(lon) <= 180.0)
+    has_position = (np.abs(lat) <= LAT_MAX) & (np.abs(lon) <= LON_MAX)
     codes = np.where(sog > rules.speed_max_knots, CODE[Reason.TOO_FAST], 0).astype(np.uint8)
     codes[~(sog >= 0.0)] = CODE[Reason.SOG_NOT_AVAILABLE]
     if region is not None:
-        inside = (lat >= region.lat_min) & (lat < region.lat_max) & (lon >= region.lon_min) & (lon < region.lon_max)
-        codes[~inside] = CODE[Reason.OUT_OF_REGION]
+        codes[~region.contains(lat, lon)] = CODE[Reason.OUT_OF_REGION]
     codes[~has_position] = CODE[Reason.NO_POSITION]
     codes[~has_time] = CODE[Reason.NO_TIME]
     codes[~plausible] = CODE[Reason.BAD_MMSI]

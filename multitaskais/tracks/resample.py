@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ais.sentinels import MOORED_STATUS
 from ..config import STEP_S, DetectionRules
 from ..records import SAMPLE_DTYPE
 from ..units import KNOTS_PER_DEG_S
@@ -22,7 +23,6 @@ from .sampler import PAIR_DT_S, PAIRS_MAX, Due
 
 COG_BASE_M = 50.0  # contract: a missing course is derived when the vessel made so much
 RING = 3  # slots of the 30 minutes that moored looks at (docs/method.md#moored)
-MOORED_STATUS = (1, 5)  # ITU-R M.1371: at anchor, moored
 
 # What a line must remember for ``complete``: the positions of its last samples, oldest first, and how many of them there are.
 TARGET_DTYPE = np.dtype([("lat", "f8", (RING,)), ("lon", "f8", (RING,)), ("count", "i4")])

@@ -7,9 +7,9 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ais.sentinels import MOORED_STATUS
 from ..config import TrackRules
 
-MOORED_STATUS = (1, 5)  # ITU-R M.1371: at anchor, moored
 MOVING_KNOTS = 1.0  # docs/method.md#tracks: SOG never reaches it -> moored
 
 

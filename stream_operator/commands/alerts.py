@@ -21,6 +21,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 
 from multitaskais.command import CommandParser
 from multitaskais.errors import ConfigError
+from multitaskais.export import to_geojson
 
 from ..kafka import client as kafka
 from ..kafka.errors import denied, explain, explained, is_access_denied
@@ -82,27 +83,9 @@ def table_line(a: dict[str, Any]) -> str:
     return f"{iso(a['decided_at'])}  {plain(a['status']):<9}  {plain(a['alert_type']):<17}  {name:<30.30}  {a['score']:7.2f}  {plain(a['message'])}{mark}"
 
 
-def last_revisions(alerts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    last: dict[tuple[str, bool], dict[str, Any]] = {}
-    for a in alerts:
-        key = a["alert_id"], a["challenger"]
-        if key not in last or a["revision"] >= last[key]["revision"]:
-            last[key] = a
-    return list(last.values())
-
-
 def geojson(alerts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Each alert's last revision as a line from the segment's start to its end (RFC 7946; a point when both are one place)."""
-    features = []
-    for a in last_revisions(alerts):
-        ends = [[a[k]["lon"], a[k]["lat"]] for k in ("segment_start", "segment_end")]
-        line = (
-            {"type": "LineString", "coordinates": ends}
-            if ends[0] != ends[1]
-            else {"type": "Point", "coordinates": ends[0]}
-        )
-        features.append({"type": "Feature", "id": a["alert_id"], "geometry": line, "properties": a})
-    return {"type": "FeatureCollection", "features": features}
+    """Each alert's latest revision as a line from the segment's start to its end; those of a challenger too."""
+    return to_geojson(alerts, challengers=True)
 
 
 KEPLER_PROPERTIES = (

@@ -17,6 +17,7 @@ from pathlib import Path
 from multitaskais.command import CommandParser
 from multitaskais.engine.rollout import check_compatible
 from multitaskais.errors import ConfigError
+from multitaskais.times import LATEST
 
 from ..kafka import control
 from ..kafka.control_writer import ControlWriter
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--settings", type=Path, help="TOML file of settings")
     args = parser.parse_args(argv)
     since = moment("--from", args.since)
-    if not 0.0 < since < control.T_MAX:
+    if not 0.0 < since < LATEST:
         raise ConfigError(f"--from {args.since}: give a time between 1970 and 2100")
     settings = Settings.load(file=args.settings)
     source = models.source_of(args.model, settings)

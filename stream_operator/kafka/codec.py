@@ -14,17 +14,26 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from multitaskais.ais.sentinels import (
+    MSG_TYPE_MAX,
+    NAV_STATUS_MAX,
+    SECOND_MAX,
+    SHIP_TYPE_MAX,
+    clean_name,
+    clean_station,
+    known_angles,
+    known_codes,
+    known_positions,
+    known_speeds,
+)
 from multitaskais.detection.ship_classes import CLASSES, vessel_class
 from multitaskais.engine.events import JudgedSamples
 from multitaskais.records import REPORT_DTYPE, Alert, Reason, Verdict, six_digits
+from multitaskais.times import LATEST
 
 # Keys of control records until they got a topic of their own (kafka/control.py). Who may write reports may not command:
 # here they are refused and counted.
 CONTROL_KEYS = frozenset({b"watermark", b"model"})
-T_MAX = 4102444800.0  # 2100-01-01: a greater number is not seconds (milliseconds, most likely)
-_CONTROLS = bytes([*range(0x20), 0x7F])  # no six-bit character is one; JSON and CSV can carry them
-STATION_BYTES = REPORT_DTYPE["station"].itemsize
-NAME_BYTES = 20  # ITU-R M.1371: a ship's name has 20 characters
 
 
 class ConsumerRecord(NamedTuple):
@@ -105,7 +114,7 @@ def _check(row: _Report, key: bytes) -> Reason | None:
         return Reason.KEY_MISMATCH
     if row.tagblock_timestamp is None:
         return Reason.NO_TIME
-    if not 0.0 < row.tagblock_timestamp < T_MAX or (row.sog is not None and row.sog < 0.0):
+    if not 0.0 < row.tagblock_timestamp < LATEST or (row.sog is not None and row.sog < 0.0):
         return Reason.BAD_VALUE
     return None
 
@@ -115,38 +124,21 @@ def _array(rows: list[_Report]) -> NDArray[np.void]:
     out = np.empty(len(rows), REPORT_DTYPE)
     out["mmsi"] = [int(r.mmsi) for r in rows]
     out["t"] = [r.tagblock_timestamp for r in rows]
-    lat = np.array([r.y for r in rows], dtype=float)  # None -> NaN
-    lon = np.array([r.x for r in rows], dtype=float)
-    nowhere = ~((np.abs(lat) <= 90.0) & (np.abs(lon) <= 180.0))  # 91, 181 (docs/method.md#input)
-    lat[nowhere] = lon[nowhere] = np.nan
-    out["lat"], out["lon"] = lat, lon
-    sog = np.array([r.sog for r in rows], dtype=float)
-    sog[sog > 102.25] = np.nan  # raw 1023 is not available; raw 1022 is 102.2 "or more" and stays
-    out["sog"] = sog
-    for name, values in (("cog", [r.cog for r in rows]), ("heading", [r.true_heading for r in rows])):
-        angle = np.array(values, dtype=float)
-        angle[~((angle >= 0.0) & (angle < 360.0))] = np.nan  # 360, 511
-        out[name] = angle
+    # None -> NaN
+    out["lat"], out["lon"] = known_positions(np.array([r.y for r in rows], float), np.array([r.x for r in rows], float))
+    out["sog"] = known_speeds(np.array([r.sog for r in rows], float))
+    out["cog"] = known_angles(np.array([r.cog for r in rows], float))
+    out["heading"] = known_angles(np.array([r.true_heading for r in rows], float))
     for name, values, last in (
-        ("nav_status", [r.nav_status for r in rows], 15),
-        ("msg_type", [r.msg_type for r in rows], 27),
-        ("ship_type", [r.ship_type for r in rows], 255),
-        ("second", [r.second for r in rows], 59),
+        ("nav_status", [r.nav_status for r in rows], NAV_STATUS_MAX),
+        ("msg_type", [r.msg_type for r in rows], MSG_TYPE_MAX),
+        ("ship_type", [r.ship_type for r in rows], SHIP_TYPE_MAX),
+        ("second", [r.second for r in rows], SECOND_MAX),
     ):
-        number = np.array(values, dtype=float)
-        known = (number >= 0.0) & (number <= last) & (number == np.floor(number))
-        out[name] = np.where(known, number, -1.0)
-    out["ship_name"] = [_name(r.ship_name) if r.ship_name else b"" for r in rows]
-    out["station"] = [_station(r.station) if isinstance(r.station, str) else b"" for r in rows]
+        out[name] = known_codes(np.array(values, dtype=float), last)
+    out["ship_name"] = [clean_name(r.ship_name) for r in rows]
+    out["station"] = [clean_station(r.station) if isinstance(r.station, str) else b"" for r in rows]
     return out
-
-
-def _name(name: str) -> bytes:
-    return name.encode("ascii", "replace").split(b"@")[0].translate(None, _CONTROLS).strip()[:NAME_BYTES]
-
-
-def _station(name: str) -> bytes:
-    return name.encode("ascii", "replace").translate(None, _CONTROLS).strip()[:STATION_BYTES]
 
 
 def encode_report(row: tuple) -> tuple[bytes, bytes]:

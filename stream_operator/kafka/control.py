@@ -25,9 +25,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from multitaskais.times import LATEST
+
 from ..plain_text import plain
 
-T_MAX = 4102444800.0  # 2100-01-01: a greater number is not seconds (milliseconds, most likely)
 RECORD_MAX_BYTES = 262_144  # a zone of ten thousand corners
 TEXT_CHARS = 200
 PARTITION = 0  # of the control topic: it has one
@@ -77,7 +78,7 @@ class Watermark(Control, frozen=True, kw_only=True, tag="watermark"):
         return b"watermark:final" if self.final else b"watermark"
 
     def problem(self) -> str | None:
-        if not 0.0 < self.t < T_MAX:
+        if not 0.0 < self.t < LATEST:
             return f"t={self.t:g} is no time in Unix seconds between 1970 and 2100"
         if any(offset < 0 or partition < 0 for partition, offset in self.after.items()):
             return "after holds a number below 0"
@@ -104,7 +105,7 @@ class ModelAnnouncement(Control, frozen=True, kw_only=True, tag="model"):
     def problem(self) -> str | None:
         if not (self.model and self.version):
             return "model and version must not be empty"
-        return None if 0.0 < self.since < T_MAX else f"from={self.since:g} is no time in Unix seconds before 2100"
+        return None if 0.0 < self.since < LATEST else f"from={self.since:g} is no time in Unix seconds before 2100"
 
     def summary(self) -> str:
         return f"model {plain(self.version)} ({plain(self.model)}) from {utc(self.since)}"
@@ -124,7 +125,7 @@ class Zone(Control, frozen=True, kw_only=True, tag="zone"):
     def problem(self) -> str | None:
         if not self.name or len(self.name) > TEXT_CHARS:
             return f"name must have 1 to {TEXT_CHARS} characters"
-        return None if 0.0 < self.since < T_MAX else f"from={self.since:g} is no time in Unix seconds before 2100"
+        return None if 0.0 < self.since < LATEST else f"from={self.since:g} is no time in Unix seconds before 2100"
 
     def summary(self) -> str:
         return f"zone {plain(self.name)} {'ends' if self.zone is None else 'from'} {utc(self.since)}"

@@ -189,7 +189,12 @@ class Checkpointer:
             if error.fatal() or error.code() in _FENCED:
                 raise Fenced(error.str()) from None
             if error.txn_requires_abort():
-                log.warning("checkpoint of partition %d was aborted and is repeated: %s", self._number, error.str())
+                log.warning(
+                    "checkpoint of partition %d was aborted and is repeated: %s",
+                    self._number,
+                    error.str(),
+                    extra={"partition": self._number, "offset": cut.offset},
+                )
                 self._abort(give_up_at)
                 return False
             if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
@@ -316,6 +321,7 @@ def _latest(settings: Settings, number: int, stopping: threading.Event | None) -
                     settings.states,
                     now - begun,
                     why,
+                    extra={"partition": number},
                 )
             if now - begun > limit_s:
                 raise InDoubt(

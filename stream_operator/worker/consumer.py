@@ -101,7 +101,7 @@ class KafkaSource:
 
     def _control_is_none(self, number: int, why: str) -> None:
         self._metrics.control("unknown", True)
-        log.warning("control record %d is refused: %s", number, why)
+        log.warning("control record %d is refused: %s", number, why, extra={"control": number})
 
     def open_track_counts(self) -> Counter[tuple[str, str]]:
         """Open tracks of all partitions by (verdict, reason)."""
@@ -204,8 +204,9 @@ class KafkaSource:
         if records[0].offset < partition.requested_offset:
             self._require_same_topic()
             kafka.log.debug(
-                "partition %d: %d came again, %d is asked for", number, records[0].offset, partition.requested_offset
-            )
+                "partition %d: %d came again, %d is asked for", number, records[0].offset, partition.requested_offset,
+                extra={"partition": number, "offset": records[0].offset},
+            )  # fmt: skip
             records = [r for r in records if r.offset >= partition.requested_offset]
             if not records:
                 return
@@ -258,10 +259,11 @@ class KafkaSource:
                 self._consumer.seek(TopicPartition(self._settings.topic, partition.number, partition.requested_offset))
                 self._reread.add(partition.number)
             except KafkaException as e:
-                kafka.log.warning("seek to %d: %s", partition.requested_offset, e)
+                kafka.log.warning("seek to %d: %s", partition.requested_offset, e, extra={"partition": partition.number, "offset": partition.requested_offset})  # fmt: skip
             return False
         log.debug(
-            "partition %d: no records at offsets %d to %d (markers, aborted or compacted)", partition.number, partition.requested_offset, found - 1
+            "partition %d: no records at offsets %d to %d (markers, aborted or compacted)", partition.number, partition.requested_offset, found - 1,
+            extra={"partition": partition.number, "offset": partition.requested_offset},
         )  # fmt: skip
         self._metrics.without_records.inc(found - partition.requested_offset)
         return True
@@ -284,6 +286,7 @@ class KafkaSource:
                 "partition %d: %d records (offsets %d to %d) were deleted before they were read: raise RETENTION_HOURS and run "
                 "`python -m stream_operator topics --mend`",
                 partition.number, low - asked, asked, low - 1,
+                extra={"partition": partition.number, "offset": asked},
             )  # fmt: skip
             self._metrics.lost.inc(low - asked)
 
@@ -402,7 +405,7 @@ class KafkaSource:
             except KafkaException as e:
                 if time.monotonic() > give_up_at:
                     raise InDoubt(f"{source.topic}, partition {source.partition}: {e.args[0].str()}") from None
-                kafka.log.warning("asking for the ends of partition %d: %s", source.partition, e.args[0].str())
+                kafka.log.warning("asking for the ends of partition %d: %s", source.partition, e.args[0].str(), extra={"partition": source.partition})  # fmt: skip
                 self._wait()
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
@@ -420,14 +423,16 @@ class KafkaSource:
         partition.checkpoint(give_up_at)
         partition.close()
         # What was folded between the two is not durable and was seen by nobody: its next owner folds it again.
-        log.info("partition %d: revoked; committed offset %s", partition.number, partition.durable)
+        log.info("partition %d: revoked; committed offset %s", partition.number, partition.durable, extra={"partition": partition.number, "offset": partition.durable})  # fmt: skip
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
         for p in lost:
             if (partition := self.partitions.pop(p.partition, None)) is not None:
                 partition.close()
                 log.warning(
-                    "partition %d: lost to another worker; what was not durable is folded again there", p.partition
+                    "partition %d: lost to another worker; what was not durable is folded again there",
+                    p.partition,
+                    extra={"partition": p.partition, "offset": partition.durable},
                 )
         self._unassign(consumer, lost)
         self._metrics.partitions.set(len(self.partitions))
@@ -445,7 +450,7 @@ class KafkaSource:
         reopen_s = REOPEN_SESSIONS * self._settings.session_timeout_s
         for number, partition in list(self.partitions.items()):
             if partition.fenced_at is not None and now - partition.fenced_at > reopen_s:
-                log.info("partition %d: still ours, opening it again", number)
+                log.info("partition %d: still ours, opening it again", number, extra={"partition": number})
                 source = [TopicPartition(self._settings.topic, number)]
                 self._consumer.incremental_unassign(source)
                 self._consumer.incremental_assign([self._start(p) for p in self._open([number])])

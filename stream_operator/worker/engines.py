@@ -48,6 +48,7 @@ def engine_opener(settings: Settings) -> OpenEngine:
         model.version,
         model.region.name,
         f", challenger {challenger.version}" if challenger else "",
+        extra={"version": model.version},
     )
 
     def open_engine(vessels: Iterable[tuple[int, bytes]], partition_state: bytes | None) -> PartitionEngine:

@@ -72,32 +72,32 @@ class RecordBatch(NamedTuple):
 
 
 def process_batch(
-    core: PartitionEngine,
+    engine: PartitionEngine,
     reports: NDArray[np.void],
     controls: Sequence[tuple[int, Numbered]],
     follow: Callable[[Numbered], Events | None],
 ) -> Iterator[tuple[int, Events]]:
-    """Move the core over reports, and ``follow`` each control record behind so many of them: (number of the part's first report, its events)."""
+    """Move the engine over reports, and ``follow`` each control record behind so many of them: (number of the part's first report, its events)."""
     done = 0
     for stop, record in [*controls, (len(reports), None)]:
         if stop > done:
-            yield done, core.process(reports[done:stop])
+            yield done, engine.process(reports[done:stop])
             done = stop
         if record is not None and (events := follow(record)) is not None:
             yield done, events
 
 
-def follow(core: PartitionEngine, record: Numbered, decisions: Mapping[int, Decision]) -> tuple[Events | None, str]:
+def follow(engine: PartitionEngine, record: Numbered, decisions: Mapping[int, Decision]) -> tuple[Events | None, str]:
     """Do in one partition what a control record asks for: (what follows from it, why it is refused; empty when it is not).
 
     ``decisions``: what was done with earlier records in this partition.
     """
     match record.control:
         case Watermark(t=t, final=final):
-            return core.end_silent(t, reopen=final), ""
+            return engine.end_silent(t, reopen=final), ""
         case ModelAnnouncement(model=model, version=version, since=since):
             try:
-                core.announce(version, model, since)
+                engine.announce(version, model, since)
             except (ModelError, ConfigError) as e:
                 return None, str(e)
             return None, ""
@@ -107,7 +107,7 @@ def follow(core: PartitionEngine, record: Numbered, decisions: Mapping[int, Deci
                 return None, ""  # nothing was done with it, and nothing will be
             match control.decode(earlier.value):
                 case ModelAnnouncement(version=version, since=since):
-                    if not core.withdraw(version, since):
+                    if not engine.withdraw(version, since):
                         return None, f"model {version} has taken over for good: announce the former one instead"
                 case Watermark() | Zone():
                     pass  # what a watermark ended stays ended; a zone is not followed here
@@ -125,7 +125,7 @@ class Partition:
         settings: Settings,
         number: int,
         checkpointer: Checkpointer,
-        core: PartitionEngine,
+        engine: PartitionEngine,
         restored: Restored,
         metrics: Metrics,
         controls: ControlLog,
@@ -139,7 +139,7 @@ class Partition:
         self.identity = restored.identity  # of the topic that all these offsets belong to
         self.waiting_since: float | None = None  # when the oldest thing that is not yet durable was folded
         self.moved_at = self.heard_at = time.monotonic()  # when the position moved, when a record was folded
-        self.now = core.now  # Unix s, of the reports
+        self.now = engine.now  # Unix s, of the reports
         self.ends: LogEnds | None = None  # as the broker told lately
         self.held_since: float | None = None  # since when an open transaction holds the log's stable end
         self.closed = False
@@ -148,7 +148,7 @@ class Partition:
         self.controls_requested = 0  # number of the first control record that no run was handed over for
         self._settings = settings
         self._metrics = metrics
-        self._core = core
+        self._engine = engine
         self._controls = controls
         self._latest = latest
         self._control_topic_id = restored.controls.topic_id
@@ -180,12 +180,13 @@ class Partition:
         checkpointer.fence(stopping)
         restored = restore(settings, number, stopping)
         checkpointer.busy_since = None
-        core = open_engine(restored.vessels.items(), restored.partition_state)
+        engine = open_engine(restored.vessels.items(), restored.partition_state)
         log.info(
             "partition %d: restored %d vessels at offset %s in %.2f s",
             number, len(restored.vessels), "beginning" if restored.offset is None else restored.offset, time.monotonic() - start,
+            extra={"partition": number, "offset": restored.offset},
         )  # fmt: skip
-        return cls(settings, number, checkpointer, core, restored, metrics, controls, latest)
+        return cls(settings, number, checkpointer, engine, restored, metrics, controls, latest)
 
     def begin(self, position: int, identity: TopicIdentity, control_topic_id: str) -> None:
         """Where the log is taken up, in which topic. A control topic that was made again is read from its beginning."""
@@ -199,6 +200,7 @@ class Partition:
                 "partition %d: %s was made again, its records are followed from the first on",
                 self.number,
                 self._settings.control_topic,
+                extra={"partition": self.number},
             )
             self._next_control, self._waiting = 0, []
         self._control_topic_id = control_topic_id
@@ -221,7 +223,7 @@ class Partition:
             at = {record.number: offset for offset, record in due}
             controls = [(bisect_left(offsets, offset), record) for offset, record in due]
             for first, events in process_batch(
-                self._core, decoded.reports, controls, lambda record: self._follow(record, at[record.number])
+                self._engine, decoded.reports, controls, lambda record: self._follow(record, at[record.number])
             ):
                 for i, reason in events.rejected:
                     if reason in QUARANTINED:
@@ -233,7 +235,7 @@ class Partition:
             if run.records:
                 self.heard_at = time.monotonic()
             self.position = run.next_offset
-            self.now = self._core.now
+            self.now = self._engine.now
             if moved or self._decided:
                 self.waiting_since = self.waiting_since or time.monotonic()
             self._metrics.folded(self.number, len(run.records), time.perf_counter() - start)
@@ -286,7 +288,7 @@ class Partition:
         elif (refused := self._not_explained(record)) != "":
             events = None
         else:
-            events, refused = follow(self._core, record, self._decisions)
+            events, refused = follow(self._engine, record, self._decisions)
         decision = Decision(offset, refused, record.value)
         self._decisions[record.number] = decision
         self._decided[record.number] = msgspec.msgpack.encode(decision)
@@ -305,12 +307,12 @@ class Partition:
         The time of day is a witness for a partition that is alone; that it is asked here does not make the result a matter of
         chance, since what was decided is kept.
         """
-        if not isinstance(record.control, Watermark) or self._core.now == -math.inf:
+        if not isinstance(record.control, Watermark) or self._engine.now == -math.inf:
             return ""  # nothing was heard here: there is nothing to end
-        lead_s = record.control.t - max(self._core.now, self._latest())
-        if lead_s <= self._core.silence_s:
+        lead_s = record.control.t - max(self._engine.now, self._latest())
+        if lead_s <= self._engine.silence_s:
             return ""
-        return f"it leads the newest report and the time of day by {lead_s / 3600:,.1f} h; {self._core.silence_s / 3600:.1f} h are explained"
+        return f"it leads the newest report and the time of day by {lead_s / 3600:,.1f} h; {self._engine.silence_s / 3600:.1f} h are explained"
 
     def _forget_decisions(self) -> None:
         """Of watermarks whose place in the log is gone: no replay can come there any more."""
@@ -359,13 +361,13 @@ class Partition:
             if self.closed or self.position is None or (self.position == self.durable and not self._decided):
                 return None
             self._forget_decisions()
-            vessels = self._bounded(self._core.snapshot())
+            vessels = self._bounded(self._engine.snapshot())
             records = [*self._out, *self._verdicts.values()]
             decisions, self._decided = self._decided, {}
             self._out, self._verdicts, self.waiting_since = [], {}, None
             controls = ControlPosition(self._control_topic_id, self._next_control, tuple(self._waiting))
             return CheckpointPayload(
-                self.position, records, vessels, self._core.partition_state(), self.identity, controls, decisions
+                self.position, records, vessels, self._engine.partition_state(), self.identity, controls, decisions
             )
 
     def _bounded(self, vessels: dict[int, bytes | None]) -> dict[int, bytes | None]:
@@ -377,10 +379,11 @@ class Partition:
                 "vessel %d: its state has %d bytes, more than STATE_MAX_BYTES: its tracks are ended and it begins again",
                 mmsi,
                 len(state),
+                extra={"partition": self.number, "offset": self.position, "mmsi": mmsi},
             )
-            self._take(self._core.forget(mmsi))
+            self._take(self._engine.forget(mmsi))
             vessels[mmsi] = None
-            letter = {"mmsi": str(mmsi), "state_bytes": len(state), "tagblock_timestamp": self._core.now}
+            letter = {"mmsi": str(mmsi), "state_bytes": len(state), "tagblock_timestamp": self._engine.now}
             self._dead_letter(
                 wire.ConsumerRecord(self.position or 0, str(mmsi).encode(), msgspec.json.encode(letter)),
                 Reason.STATE_TOO_LARGE,
@@ -399,7 +402,12 @@ class Partition:
             try:
                 self.checkpointer.commit(cut, give_up_at)
             except Fenced as e:
-                log.warning("partition %d: fenced, closing it (%s)", self.number, e)
+                log.warning(
+                    "partition %d: fenced, closing it (%s)",
+                    self.number,
+                    e,
+                    extra={"partition": self.number, "offset": self.durable},
+                )
                 self.close()
                 self.fenced_at = time.monotonic()
                 return
@@ -410,12 +418,12 @@ class Partition:
     def open_track_counts(self) -> dict[tuple[str, str], int]:
         """Open tracks by (verdict, reason). Waits for a running fold."""
         with self._fold_lock:
-            return {} if self.closed else self._core.open_track_counts()
+            return {} if self.closed else self._engine.open_track_counts()
 
     def models(self) -> Sequence[tuple[Model, str]]:
         """The models in use, with their roles. Waits for a running fold."""
         with self._fold_lock:
-            return [] if self.closed else self._core.models()
+            return [] if self.closed else self._engine.models()
 
     def close(self) -> None:
         """Void all runs that are still queued. Waits for a running fold."""

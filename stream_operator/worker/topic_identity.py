@@ -93,7 +93,9 @@ class TopicLookup:
                 try:
                     found[part.partition] = future.result(timeout_s + 1.0).offset
                 except (KafkaException, TimeoutError) as e:
-                    kafka.log.debug("the ends of %s partition %d: %r", topic, part.partition, e)
+                    kafka.log.debug(
+                        "the ends of %s partition %d: %r", topic, part.partition, e, extra={"partition": part.partition}
+                    )
             return found
 
         # The stable offset last: with no transaction open it has reached the high watermark that was seen before it.

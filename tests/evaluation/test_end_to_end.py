@@ -16,6 +16,7 @@ from multitaskais.engine import batch
 from multitaskais.evaluation import live
 from multitaskais.evaluation.labelled import read_labelled
 from multitaskais.evaluation.run import judge
+from multitaskais.export import to_geojson
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.fit import fit_model
 from multitaskais.model.samples import samples_of
@@ -114,5 +115,5 @@ def test_the_live_summary_agrees_with_the_alerts(traffic: SimulatedTraffic, mode
     assert summary["recall"] > 0.5
     assert summary["alerts"] == len({a.alert_id for a in result.alerts})
     assert sum(k["positives"] for k in summary["per_kind"].values()) == 16
-    shown = live.geojson(alerts, traffic.reports, labels)
+    shown = to_geojson(alerts, traffic.reports, {x.mmsi: x.kind for x in labels})
     assert len(shown["features"]) == summary["alerts"]

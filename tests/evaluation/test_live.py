@@ -10,6 +10,7 @@ import pytest
 from multitaskais.config import REGIONS
 from multitaskais.evaluation import live
 from multitaskais.evaluation.live import TrackSeen, Truth
+from multitaskais.export import to_geojson
 from multitaskais.records import REPORT_DTYPE
 from multitaskais.simulate import SimulationSettings, simulate
 
@@ -104,7 +105,9 @@ def sailed(mmsi: int) -> np.ndarray:
 
 
 def test_geojson_draws_the_stretch_that_was_sailed_and_keeps_every_field() -> None:
-    shown = live.geojson([alert(1, 11), alert(1, 12, status="updated"), alert(9, 5)], sailed(1), LABELS)
+    shown = to_geojson(
+        [alert(1, 11), alert(1, 12, status="updated"), alert(9, 5)], sailed(1), {x.mmsi: x.kind for x in LABELS}
+    )
     assert json.loads(json.dumps(shown, allow_nan=False))["type"] == "FeatureCollection"
     first, second = shown["features"]
     assert first["geometry"]["type"] == "LineString"

@@ -14,10 +14,11 @@ import pytest
 
 from multitaskais.config import REGIONS
 from multitaskais.engine import batch
+from multitaskais.export import latest_revisions
 from multitaskais.model import folder as modelfolder
 from multitaskais.records import Status, six_digits
 from multitaskais.simulate import SimulationSettings, simulate
-from stream_operator.commands import alerts, replay
+from stream_operator.commands import replay
 from stream_operator.kafka import codec as wire
 from stream_operator.kafka.topics import Admin
 from stream_operator.map.ships import Limits
@@ -78,7 +79,7 @@ def wait_for_the_end(settings, result) -> tuple[list[dict], dict[str, dict]]:
     def done() -> bool:
         emitted[:] = drain(settings, settings.alert_topic)
         verdicts.update((v["mmsi"], v) for v in drain(settings, settings.verdict_topic))
-        open_ = [a for a in alerts.last_revisions(emitted) if a["status"] not in ("closed", "retracted")]
+        open_ = [a for a in latest_revisions(emitted, challengers=True) if a["status"] not in ("closed", "retracted")]
         return (
             len({a["alert_id"] for a in emitted}) >= len({a.alert_id for a in result.alerts})
             and not open_

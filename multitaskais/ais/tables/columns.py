@@ -13,7 +13,20 @@ from ... import times
 from ...errors import FormatError
 from ...records import REPORT_DTYPE, Counts, Reason
 from ...stamps import ahead_of_second
-from ..positions import LAT_MAX, LON_MAX, MMSI_MAX, SOG_NOT_AVAILABLE, station_name
+from ..sentinels import (
+    ANGLE_END_DEG,
+    LAT_MAX,
+    LON_MAX,
+    MMSI_MAX,
+    MSG_TYPE_MAX,
+    NAV_STATUS_MAX,
+    SECOND_MAX,
+    SHIP_TYPE_MAX,
+    SOG_NOT_AVAILABLE,
+    clean_name,
+    clean_station,
+    known_codes,
+)
 
 INNER = "\x1e"  # a delimiter within a quoted field, while the row is taken apart
 
@@ -105,24 +118,26 @@ def to_reports(
     counts.accepted = len(keep)
     out = np.zeros(len(keep), dtype=REPORT_DTYPE)
     out["mmsi"], out["t"], out["lat"], out["lon"] = mmsi[keep], t[keep], lat[keep], lon[keep]
-    for name, missing_from, decimals in (("sog", SOG_NOT_AVAILABLE, 1), ("cog", 360.0, 1), ("heading", 360.0, 0)):
+    for name, missing_from, decimals in (
+        ("sog", SOG_NOT_AVAILABLE, 1),
+        ("cog", ANGLE_END_DEG, 1),
+        ("heading", ANGLE_END_DEG, 0),
+    ):
         out[name], lost = _measured(columns, name, keep, missing_from, decimals)
         counts.blank(name, lost)
-    out["nav_status"] = _codes(columns, "nav_status", keep, _NAV_STATUS, 15, 0)
-    out["msg_type"] = _codes(columns, "msg_type", keep, {}, 27, 1)
+    out["nav_status"] = _codes(columns, "nav_status", keep, _NAV_STATUS, NAV_STATUS_MAX, 0)
+    out["msg_type"] = _codes(columns, "msg_type", keep, {}, MSG_TYPE_MAX, 1)
     out["ship_type"] = _codes(
-        columns, "ship_type", keep, _SHIP_TYPE | {str(k): v for k, v in _REGISTER_TYPE.items()}, 255, 1
+        columns, "ship_type", keep, _SHIP_TYPE | {str(k): v for k, v in _REGISTER_TYPE.items()}, SHIP_TYPE_MAX, 1
     )
-    out["second"] = _codes(columns, "second", keep, {}, 59, 0)
+    out["second"] = _codes(columns, "second", keep, {}, SECOND_MAX, 0)
     _compare(out, counts)
     if "ship_name" in columns:
         names = columns["ship_name"].take(pa.array(keep)).to_pylist()
         out["ship_name"] = [_name(v) for v in names]
     if "station" in columns:
         stations = columns["station"].take(pa.array(keep)).to_pylist()
-        out["station"] = [
-            station_name(v if isinstance(v, bytes) else str(v or "").encode("ascii", "replace")) for v in stations
-        ]
+        out["station"] = [clean_station(v if isinstance(v, bytes) else str(v or "")) for v in stations]
     return out, counts
 
 
@@ -133,8 +148,7 @@ def _compare(reports: NDArray[np.void], counts: Counts) -> None:
 
 def _name(value: object) -> bytes:
     raw = value.encode("ascii", "replace") if isinstance(value, str) else value
-    raw = raw.replace(INNER.encode(), b",") if isinstance(raw, bytes) else raw
-    return raw.split(b"@", 1)[0].strip()[:20] if isinstance(raw, bytes) and raw != b"Unknown" else b""
+    return clean_name(raw.replace(INNER.encode(), b",")) if isinstance(raw, bytes) and raw != b"Unknown" else b""
 
 
 # Values that say "not available" and are no loss: ITU-R M.1371-5, and what archives write for it.
@@ -171,8 +185,7 @@ def _codes(
                 value[value == int(text)] = code
     else:
         value = _mapped(column, texts, -1, numbers=True)
-    ok = (value >= bottom) & (value <= top) & (value == np.floor(value))
-    return np.where(ok, value, -1).astype(np.int64)
+    return known_codes(value, top, bottom)
 
 
 def _mapped(column: pa.Array, texts: dict[str, int], default: int, numbers: bool = False) -> NDArray[np.float64]:

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from ...records import Counts, PositionReport, Reason
 from ...stamps import Stamps, ahead_of_second, are_coarse, is_redated, require_plausible_span
 from ..decoder import Context, Decoder, Message, Rejected
-from ..positions import Heard, StaticData, StaticMemory, report_of, rows_to_array, static_of, station_name
+from ..positions import Heard, StaticData, StaticMemory, report_of, rows_to_array, static_of
+from ..sentinels import clean_station
 from . import positions as kernel
 from . import statics as kernel_static
 from .statics import Statics
@@ -270,7 +271,7 @@ class BlockDecoder:
             work.settle(message.line, report)
             return
         heard = self.memory.get(report.mmsi)
-        station = station_name(message.station)
+        station = clean_station(message.station)
         work.rows.append(report._replace(ship_type=heard.ship_type, ship_name=heard.name, station=station))
         work.row_lines.append(i)
         work.codes[i] = ACCEPTED

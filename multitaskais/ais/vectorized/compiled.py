@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...exact.compiled import jit
 from ...records import REPORT_DTYPE
-from ..positions import LAT_MAX, LON_MAX, MMSI_MAX
+from ..sentinels import LAT_MAX, LON_MAX, MMSI_MAX
 from .positions import BAD_MMSI, LEFT, NO_POSITION, NO_TIME, NOT_A_POSITION, REPORT, Scan, Trust, numpy_kernel
 from .timestamps import HEX, I64, U8
 

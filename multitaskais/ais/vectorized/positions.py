@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...records import REPORT_DTYPE
-from ..positions import LAT_MAX, LON_MAX, MMSI_MAX
+from ..sentinels import LAT_MAX, LON_MAX, MMSI_MAX
 from .timestamps import (
     DIGIT,
     F64,

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..assembly import TIMEOUT_LINES, TIMEOUT_S
-from ..positions import MMSI_MAX, StaticData, clean_name
+from ..positions import StaticData
+from ..sentinels import MMSI_MAX, clean_name
 from .positions import CHANNEL, UPPER, Trust
 from .timestamps import DIGIT, F64, HEX, I64, U8, cdv_times
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..positions import STATION_BYTES, station_name
+from ..sentinels import STATION_BYTES, clean_station
 from .timestamps import I64, U8
 
 _SUFFIX = 22  # ,r123456789,1152921693
@@ -58,5 +58,5 @@ def _name(reports: NDArray[np.void], at: NDArray[np.int64], buf: U8, begin: I64,
     plain = (((letters > 0x20) & (letters < 0x7F)) | ~inside).all(axis=1)
     names = np.ascontiguousarray(letters).view(f"S{STATION_BYTES}")[:, 0]
     for i in np.flatnonzero(~plain).tolist():
-        names[i] = station_name(letters[i].tobytes())
+        names[i] = clean_station(letters[i].tobytes())
     reports["station"][at] = names
