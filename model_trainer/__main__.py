@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multitaskais.command import CommandParser
-from multitaskais.errors import ConfigError, MultitaskAISError, StoreUnavailable
+from multitaskais.errors import ConfigError
+from web_common.commands import exit_code
 
 if TYPE_CHECKING:
     from .jobs import Jobs
@@ -59,21 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     from .database import DatabaseAway
 
-    try:
-        return _run(args)
-    except (DatabaseAway, StoreUnavailable) as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 75
-    except MultitaskAISError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # the reader has gone; Python would complain at exit
-        return 0
+    return exit_code(lambda: _run(args), (DatabaseAway,))
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ import os
 import sys
 
 from multitaskais.command import CommandParser
-from multitaskais.errors import MultitaskAISError, StoreUnavailable
+from web_common.commands import exit_code
 
 EXIT_CODES = "exit codes: 0 done or stopped in order, 2 wrong use or settings (one line says what to do), 75 the store does not answer: start again"
 
@@ -40,21 +40,7 @@ def _parser() -> CommandParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
-    try:
-        return _run(args)
-    except StoreUnavailable as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 75
-    except MultitaskAISError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # the reader has gone; Python would complain at exit
-        return 0
+    return exit_code(lambda: _run(args))
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """The operator's settings: one frozen object from a TOML file and the environment, checked before anything starts.
 
-Each field's environment variable is its name in capitals (``bootstrap_servers`` -> ``BOOTSTRAP_SERVERS``). The environment
-goes before the file. ``python -m stream_operator settings`` prints the table that is made from this class.
+Each field's environment variable is its name in capitals after ``MULTITASKAIS_`` (``bootstrap_servers`` ->
+``MULTITASKAIS_BOOTSTRAP_SERVERS``), or the name in capitals alone; the one with the prefix goes first. The environment goes before the file. ``python -m stream_operator settings`` prints the table that is made from this class.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, get_type_hints
 
+from multitaskais.environment import PREFIX, value_of, variable_of
 from multitaskais.errors import ConfigError
 
 FILE_VARIABLE = "SETTINGS_FILE"
@@ -220,8 +221,8 @@ class Settings:
         environ = os.environ if environ is None else environ
         names = {f.name: f for f in dataclasses.fields(cls)}
         values: dict[str, Any] = {}
-        if file is None and environ.get(FILE_VARIABLE):
-            file = Path(environ[FILE_VARIABLE])
+        if file is None and (named := value_of(environ, FILE_VARIABLE)):
+            file = Path(named)
         if file is not None:
             for key, value in _read(file).items():
                 if (name := key.lower()) not in names:
@@ -232,8 +233,8 @@ class Settings:
                     )
                 values[name] = _convert(names[name], value, f"settings file {file}: {key}")
         for name in names:
-            if (text := environ.get(name.upper())) is not None:
-                values[name] = _convert(names[name], text, name.upper())
+            if (variable := variable_of(environ, name)) is not None:
+                values[name] = _convert(names[name], environ[variable], variable)
         return cls(**{**values, **overrides})
 
     @classmethod
@@ -242,8 +243,10 @@ class Settings:
         known = [f.name.upper() for f in dataclasses.fields(cls)]
         misses = []
         for variable in sorted(os.environ if environ is None else environ):
-            if variable not in known and (close := difflib.get_close_matches(variable, known, 1, cutoff=0.9)):
-                misses.append(f"the variable {variable} is no setting; did you mean {close[0]}?")
+            bare = variable.removeprefix(PREFIX)
+            if bare not in known and (close := difflib.get_close_matches(bare, known, 1, cutoff=0.9)):
+                meant = variable.removesuffix(bare) + close[0]
+                misses.append(f"the variable {variable} is no setting; did you mean {meant}?")
         return misses
 
     @classmethod
@@ -254,7 +257,7 @@ class Settings:
         for f in dataclasses.fields(cls):
             kind = ", ".join(f.metadata["choices"]) or _kind(hints[f.name]).__name__
             default = "" if f.default in ("", None) else f"`{f.default}`"
-            rows.append(f"| `{f.name.upper()}` | {kind} | {default} | {f.metadata['doc']} |")
+            rows.append(f"| `{PREFIX}{f.name.upper()}` | {kind} | {default} | {f.metadata['doc']} |")
         return "\n".join(rows)
 
 

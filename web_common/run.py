@@ -20,7 +20,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
 from multitaskais import __version__
-from multitaskais.errors import ConfigError, OperatorError
+from multitaskais.errors import OperatorError
 
 from .errors import HANDLERS
 
@@ -112,18 +112,3 @@ def log_to_stderr(form: str, level: str) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("httpx", "litestar"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-def from_environment(names: Mapping[str, type], environ: Mapping[str, str]) -> dict[str, Any]:
-    """Values of settings by their variables, each also with ``MULTITASKAIS_`` before it, which goes first; a wrong one is one line."""
-    values: dict[str, Any] = {}
-    for name, kind in names.items():
-        text = environ.get(f"MULTITASKAIS_{name.upper()}", environ.get(name.upper()))
-        if text is None:
-            continue
-        try:
-            values[name] = kind(text)
-        except ValueError:
-            meant = {int: "a whole number", float: "a number"}.get(kind, "text")
-            raise ConfigError(f"{name.upper()}={text!r}: must be {meant}") from None
-    return values

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
+from ..environment import value_of
 from ..errors import ConfigError, ModelNotFound, StoreError, StoreUnavailable
 
 try:
@@ -71,7 +72,7 @@ class StoreSettings:
         ``MULTITASKAIS_`` before it; ``url`` goes before them."""
 
         def get(name: str, default: str = "") -> str:
-            return environ.get(f"MULTITASKAIS_STORE_{name}") or environ.get(f"STORE_{name}") or default
+            return value_of(environ, f"STORE_{name}") or default
 
         return cls(
             url or get("URL"), get("ENDPOINT"), get("REGION"), get("KEY"), get("SECRET"), get("TRUST", "checked")

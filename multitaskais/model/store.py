@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ..environment import value_of
 from ..errors import ConfigError, ModelCorrupt, ModelError, ModelNotFound, StoreError
 from . import folder as model_folder
 from .ledger import LedgerEntry, Ledgers, standing_versions
@@ -291,7 +292,7 @@ def _files_of(raw: bytes, name: str, version: str) -> dict[str, str]:
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
     """``STORE_CACHE``, or ``~/.cache/multitaskais/models``."""
-    given = environ.get("MULTITASKAIS_STORE_CACHE") or environ.get("STORE_CACHE")
+    given = value_of(environ, "STORE_CACHE")
     return Path(given) if given else Path.home() / ".cache" / "multitaskais" / "models"
 
 

@@ -76,6 +76,25 @@ def test_a_misspelt_variable_is_warned_about():
     ]
 
 
+def test_a_misspelt_variable_with_the_prefix_is_warned_about_too():
+    assert Settings.near_misses({"MULTITASKAIS_BOOTSTRAP_SERVER": "x", "MULTITASKAIS_TOPIC": "t"}) == [
+        "the variable MULTITASKAIS_BOOTSTRAP_SERVER is no setting; did you mean MULTITASKAIS_BOOTSTRAP_SERVERS?"
+    ]
+
+
+@pytest.mark.parametrize("field", ["topic", "output_dir", "model"])
+def test_each_setting_is_taken_with_and_without_the_prefix_and_the_prefix_goes_first(field):
+    bare, prefixed = {field.upper(): "bare"}, {f"MULTITASKAIS_{field.upper()}": "prefixed"}
+    assert getattr(Settings.load(bare), field) == "bare"
+    assert getattr(Settings.load(prefixed), field) == "prefixed"
+    assert getattr(Settings.load(bare | prefixed), field) == "prefixed"
+
+
+def test_a_wrong_value_is_named_by_the_variable_that_holds_it():
+    with pytest.raises(ConfigError, match=r"^MULTITASKAIS_PARTITIONS='x': must be a whole number$"):
+        Settings.load({"MULTITASKAIS_PARTITIONS": "x", "PARTITIONS": "3"})
+
+
 def test_secrets_do_not_show():
     s = Settings.load({"SECURITY_PROTOCOL": "SASL_SSL", "SASL_USERNAME": "u", "SASL_PASSWORD": "hush-hush"})
     assert "hush-hush" not in repr(s) + str(s)
@@ -85,7 +104,7 @@ def test_every_setting_has_its_line_in_the_table_and_the_table_stands_in_the_doc
     from tests.stream.conftest import ROOT
 
     table = Settings.table()
-    assert all(f"`{name.upper()}`" in table for name in Settings.__dataclass_fields__)
+    assert all(f"`MULTITASKAIS_{name.upper()}`" in table for name in Settings.__dataclass_fields__)
     assert table in (ROOT / "docs" / "operator" / "settings.md").read_text()
 
 
