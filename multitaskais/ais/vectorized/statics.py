@@ -248,4 +248,4 @@ def _text(six: I64, start: int, chars: int) -> list[bytes | None]:
     if shift:
         value |= six[k + 1 : k + chars + 1] >> (6 - shift)
     rows = np.ascontiguousarray(_ASCII[value & 63].T)
-    return [clean_name(text) for text in rows.view(f"S{chars}")[:, 0].tolist()]
+    return [clean_name(text) or None for text in rows.view(f"S{chars}")[:, 0].tolist()]
