@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multitaskais.command import CommandParser
-from multitaskais.errors import ConfigError
+from multitaskais.errors import ConfigError, StoreUnavailable
 from web_common.commands import exit_code
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     from .database import DatabaseAway
 
-    return exit_code(lambda: _run(args), (DatabaseAway,))
+    return exit_code(lambda: _run(args), (DatabaseAway, StoreUnavailable))
 
 
 def _run(args: argparse.Namespace) -> int:

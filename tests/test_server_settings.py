@@ -49,6 +49,6 @@ def test_each_end_of_a_command_has_its_exit_code(capsys):
     assert exit_code(lambda: 1) == 1
     assert exit_code(lambda: raises(InputError("no such file"))) == 2
     assert exit_code(lambda: raises(StoreUnavailable("away"))) == 75
-    assert exit_code(lambda: raises(Away("away")), (Away,)) == 75
+    assert exit_code(lambda: raises(Away("away")), (Away, StoreUnavailable)) == 75
     assert exit_code(lambda: raises(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err.splitlines() == ["error: no such file", "error: away", "error: away"]

@@ -11,11 +11,11 @@ from multitaskais.errors import MultitaskAISError, StoreUnavailable
 USAGE, TEMPFAIL, INTERRUPTED = 2, 75, 130
 
 
-def exit_code(run: Callable[[], int], try_again: tuple[type[Exception], ...] = ()) -> int:
-    """What ``run`` gives; 75 for a store (or what ``try_again`` names) that does not answer, 2 for our other errors."""
+def exit_code(run: Callable[[], int], try_again: tuple[type[Exception], ...] = (StoreUnavailable,)) -> int:
+    """What ``run`` gives; 75 for what ``try_again`` names: it does not answer now, 2 for our other errors."""
     try:
         return run()
-    except (StoreUnavailable, *try_again) as e:
+    except try_again as e:
         print(f"error: {e}", file=sys.stderr)
         return TEMPFAIL
     except MultitaskAISError as e:

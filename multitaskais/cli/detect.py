@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         f.writelines(json.dumps(a) + "\n" for a in revisions)
     last = latest_revisions(revisions)
     pq.write_table(
-        pa.Table.from_pylist([{"partner": None, "zone": None} | a for a in last]), args.out / "alerts.parquet"
+        pa.Table.from_pylist([{"partner": None, "zone": None, **a} for a in last]), args.out / "alerts.parquet"
     )
     (args.out / "alerts.geojson").write_text(json.dumps(to_geojson(revisions, reports, {})))
     by_verdict = {k: sum(v.verdict == k for v in verdicts) for k in ("normal", "abnormal", "not_judged")}

@@ -250,6 +250,7 @@ class Partition:
                 "partition %d: records with the key %s belong in another partition by murmur2: where two feeders have different "
                 "partitioners, a vessel's reports lie in two; set partitioner=murmur2_random in all of them",
                 self.number, found[0][:40],
+                extra={"partition": self.number, "offset": records[0].offset},
             )  # fmt: skip
 
     # ---------------------------------------------------------------- control records
