@@ -330,7 +330,7 @@ class Partition:
         self._metrics.counted(events)
         self._out += [ProducerRecord(self._settings.alert_topic, *wire.encode_alert(a)) for a in events.alerts]
         for fault in events.station_clocks:
-            log.warning("partition %d: %s UTC: %s", self.number, control.utc(fault.t), plain(fault.message))
+            log.warning("partition %d: %s UTC: %s", self.number, control.utc(fault.t), plain(fault.message), extra={"partition": self.number})  # fmt: skip
             self._out.append(self._buried(fault))
         for verdict in events.verdicts:
             self._verdicts[verdict.mmsi] = ProducerRecord(self._settings.verdict_topic, *wire.encode_verdict(verdict))
