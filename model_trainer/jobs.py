@@ -97,7 +97,7 @@ class Jobs:
                 values["progress"] = progress
             if note is not None:
                 values["note"] = note
-            return c.execute(sa.update(job).where(_held(claim)).values(**values)).rowcount == 1
+            return bool(c.execute(sa.update(job).where(_held(claim)).values(**values)).rowcount == 1)
 
     def finish(self, claim: Claim, state: str, result: dict[str, Any] | None = None, error: str | None = None) -> bool:
         """``done``, ``refused`` (trained, but below its limits) or ``failed``; False when it was no longer this attempt's."""
@@ -106,13 +106,13 @@ class Jobs:
                       "finished": self.database.now(c), "live_key": None}  # fmt: skip
             if state != "failed":
                 values["progress"] = 1.0
-            return c.execute(sa.update(job).where(_held(claim)).values(**values)).rowcount == 1
+            return bool(c.execute(sa.update(job).where(_held(claim)).values(**values)).rowcount == 1)
 
     def release(self, claim: Claim) -> bool:
         """Give the job back (the trainer stops in order): the next one may have it at once, and no attempt is lost."""
         with self.database.transaction() as c:
             values = {"state": "queued", "owner": None, "attempt": claim.attempt - 1, "lease_until": None}
-            return c.execute(sa.update(job).where(_held(claim)).values(**values)).rowcount == 1
+            return bool(c.execute(sa.update(job).where(_held(claim)).values(**values)).rowcount == 1)
 
     def cancel(self, id: str) -> bool:
         """False when it has ended already. Raises ``InputError`` when there is no such job."""
@@ -121,7 +121,7 @@ class Jobs:
             done = c.execute(sa.update(job).where(job.c.id == id, job.c.state.in_(LIVE)).values(**values)).rowcount
             if not done and c.execute(sa.select(job.c.id).where(job.c.id == id)).scalar() is None:
                 raise InputError(f"no job {id!r}")
-            return done == 1
+            return bool(done == 1)
 
     def get(self, id: str) -> dict[str, Any] | None:
         with self.database.transaction() as c:
@@ -151,7 +151,7 @@ class Jobs:
 
     def unschedule(self, id: str) -> bool:
         with self.database.transaction() as c:
-            return c.execute(sa.delete(schedule).where(schedule.c.id == id)).rowcount == 1
+            return bool(c.execute(sa.delete(schedule).where(schedule.c.id == id)).rowcount == 1)
 
     def schedules(self) -> list[dict[str, Any]]:
         with self.database.transaction() as c:

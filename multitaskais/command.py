@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+from typing import Any, NoReturn
 
 EXIT_CODES = (
     "exit codes: 0 done, 2 wrong use or wrong input (one line says what to do), 75 try again (a broker or a store does not answer),"
@@ -14,7 +14,7 @@ EXIT_CODES = (
 class CommandParser(argparse.ArgumentParser):
     """``epilog`` is the example, and keeps its lines; ``exit_codes`` where a command has others than ``EXIT_CODES``."""
 
-    def __init__(self, *args, exit_codes: str = EXIT_CODES, **kwargs) -> None:
+    def __init__(self, *args: Any, exit_codes: str = EXIT_CODES, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._exit_codes = exit_codes
 

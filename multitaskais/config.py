@@ -30,7 +30,8 @@ class JsonSettings:
             raise ConfigError(f"{cls.__name__}: {e}") from None
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)  # type: ignore[call-overload]
+        values: dict[str, Any] = dataclasses.asdict(self)  # type: ignore[call-overload]
+        return values
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,4 +28,4 @@ class Metrics:
         self._models.clear()
         for name, version in models.items():
             self._models.labels(name, version).set(1)
-        return generate_latest(self.registry)
+        return bytes(generate_latest(self.registry))

@@ -97,8 +97,10 @@ class BoundedConnections:
     def middleware(self) -> Callable[[web.Request, Callable[[web.Request], Awaitable[web.StreamResponse]]], Any]:
         """Marks when a request's head is there, and reads its body within the time; put it before all others."""
 
-        @web.middleware
-        async def bounded(request: web.Request, handler: Callable) -> web.StreamResponse:
+        @web.middleware  # type: ignore[untyped-decorator]  # aiohttp comes with Faust, and mypy does not follow it
+        async def bounded(
+            request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+        ) -> web.StreamResponse:
             connection = request.transport.get_protocol() if request.transport is not None else None
             if not isinstance(connection, Connection):
                 return await handler(request)
@@ -115,7 +117,8 @@ class BoundedConnections:
             finally:
                 connection.end()
 
-        return bounded
+        made: Callable[[web.Request, Callable[[web.Request], Awaitable[web.StreamResponse]]], Any] = bounded
+        return made
 
 
 class Connection(asyncio.Protocol):

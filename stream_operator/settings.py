@@ -272,10 +272,11 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _kind(hint: Any) -> type:
     """``float | None`` -> float."""
-    return next((t for t in getattr(hint, "__args__", ()) if t is not type(None)), hint)
+    kind: type = next((t for t in getattr(hint, "__args__", ()) if t is not type(None)), hint)
+    return kind
 
 
-def _convert(field: dataclasses.Field, value: Any, where: str) -> Any:
+def _convert(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
     kind = _kind(get_type_hints(Settings)[field.name])
     optional = field.default is None
     if optional and value == "":

@@ -45,10 +45,10 @@ class Access:
                 f"{bind}={self.bind} lets other machines ask: set {token} as well (try: openssl rand -hex 16)"
             )
 
-    def guard(self) -> Callable[[ASGIConnection, Any], None]:
+    def guard(self) -> Callable[[ASGIConnection[Any, Any, Any, Any], Any], None]:
         """For Litestar: raises unless the request may be answered."""
 
-        def check(connection: ASGIConnection, _: Any) -> None:
+        def check(connection: ASGIConnection[Any, Any, Any, Any], _: Any) -> None:
             if not self.token:
                 # Without a token a foreign site could reach us through a name that it lets point to this machine.
                 host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""

@@ -54,17 +54,17 @@ def failure(status: int, msg: str, headers: dict[str, str] | None = None) -> Res
     return Response(Failure("error", msg), status_code=status, media_type="application/json", headers=headers)
 
 
-def on_refused(_: Request, e: Refused) -> Response[Failure]:
+def on_refused(_: Request[Any, Any, Any], e: Refused) -> Response[Failure]:
     return failure(e.status, e.msg, e.headers)
 
 
-def on_http(_: Request, e: HTTPException) -> Response[Failure]:
+def on_http(_: Request[Any, Any, Any], e: HTTPException) -> Response[Failure]:
     if e.status_code >= 500:
         return on_any(_, e)
     return failure(e.status_code, _with_fields(e), dict(e.headers or {}))
 
 
-def on_ours(request: Request, e: MultitaskAISError) -> Response[Failure]:
+def on_ours(request: Request[Any, Any, Any], e: MultitaskAISError) -> Response[Failure]:
     if isinstance(e, ModelNotFound):
         return failure(404, str(e))
     if isinstance(e, StoreUnavailable):
@@ -74,7 +74,7 @@ def on_ours(request: Request, e: MultitaskAISError) -> Response[Failure]:
     return on_any(request, e)
 
 
-def on_any(_: Request, e: Exception) -> Response[Failure]:
+def on_any(_: Request[Any, Any, Any], e: Exception) -> Response[Failure]:
     number = uuid.uuid4().hex[:12]
     log.error("error %s", number, exc_info=e)
     return failure(500, f"an error of ours, {number} in the log")

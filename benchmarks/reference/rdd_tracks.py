@@ -22,7 +22,7 @@ SCHEMA = (
 )
 
 
-def decode(line: str, box: tuple[float, float, float, float]) -> tuple[int, tuple] | None:
+def decode(line: str, box: tuple[float, float, float, float]) -> tuple[int, tuple[Any, ...]] | None:
     """(mmsi, (t, lat, lon, sog, cog, status)) of a line; None where it is left out."""
     try:
         when, sentence = line[:19], line[20:]
@@ -49,17 +49,17 @@ def _xor(text: str) -> int:
     return value
 
 
-def metres(a: tuple, b: tuple) -> float:
+def metres(a: tuple[Any, ...], b: tuple[Any, ...]) -> float:
     """Great circle."""
     p, q = math.radians(a[1]), math.radians(b[1])
     h = math.sin((q - p) / 2) ** 2 + math.cos(p) * math.cos(q) * math.sin(math.radians(b[2] - a[2]) / 2) ** 2
     return 2 * EARTH_RADIUS_M * math.asin(math.sqrt(h))
 
 
-def tracks(mmsi: int, reports: Iterable[tuple]) -> Iterator[tuple]:
+def tracks(mmsi: int, reports: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     """Rows of ``SCHEMA`` of one vessel."""
-    last: tuple | None = None
-    recent: list[tuple] = []
+    last: tuple[Any, ...] | None = None
+    recent: list[tuple[Any, ...]] = []
     start, name, year = 0.0, "", 0
     for r in sorted(reports):
         recent = [q for q in recent if r[0] - q[0] <= DUPLICATE_S]

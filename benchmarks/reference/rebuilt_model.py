@@ -50,7 +50,8 @@ def log_likelihoods(weights: VrnnWeights, sizes: Sizes, bins: np.ndarray, noise:
     samples = noise.shape[1]
     x = np.repeat(vrnn_dense.four_hot(bins, sizes.blocks)[:, None], samples, axis=1)
     graph = tf.function(lambda x, n: vrnn_dense.scan(w, x, n))
-    return np.asarray(graph(tf.constant(x), tf.constant(noise))).mean(axis=1).tolist()
+    scores: list[float] = np.asarray(graph(tf.constant(x), tf.constant(noise))).mean(axis=1).tolist()
+    return scores
 
 
 def alert_function(fixes: list[resample.Fix], folder: Path, region: Region, log10_eps: float) -> tuple[bool, float]:

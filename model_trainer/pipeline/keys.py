@@ -75,7 +75,7 @@ class FileDigests:
         mark = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         known = self._known.get(name)
         if known is not None and known[:4] == mark:
-            return known[4]
+            return str(known[4])
         found = hashlib.sha256()
         with open(name, "rb") as f:
             while block := f.read(BLOCK_BYTES):

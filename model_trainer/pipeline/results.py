@@ -166,7 +166,9 @@ class Results:
         """Keep the step for another lease; False when it is no longer this attempt's."""
         with self.database.transaction() as c:
             until = self.database.now(c) + self.lease_s
-            kept = c.execute(sa.update(result_table).where(_held(key, attempt)).values(lease_until=until)).rowcount == 1
+            kept = bool(
+                c.execute(sa.update(result_table).where(_held(key, attempt)).values(lease_until=until)).rowcount == 1
+            )
             if run is not None:
                 c.execute(sa.update(run_table).where(run_table.c.id == run, run_table.c.owner == owner()).values(lease_until=until))  # fmt: skip
             return kept
@@ -176,7 +178,7 @@ class Results:
         with self.database.transaction() as c:
             values = {"output": str(output), "digest": sha256(dict(files)), "output_files": canonical(dict(files)),
                       "datetime_finished": _utc(self.database.now(c)), "owner": None, "lease_until": None}  # fmt: skip
-            return c.execute(sa.update(result_table).where(_held(key, attempt)).values(**values)).rowcount == 1
+            return bool(c.execute(sa.update(result_table).where(_held(key, attempt)).values(**values)).rowcount == 1)
 
     def release(self, key: str, attempt: int) -> None:
         """It failed or was interrupted: the next one need not wait."""
@@ -219,7 +221,8 @@ class Results:
     def known_run(self, parameters: Mapping[str, Any]) -> str | None:
         id = sha256(canonical(parameters).encode())[:16]
         with self.database.transaction() as c:
-            return c.execute(sa.select(run_table.c.id).where(run_table.c.id == id)).scalar()
+            found: str | None = c.execute(sa.select(run_table.c.id).where(run_table.c.id == id)).scalar()
+            return found
 
     def note(
         self, run: str, step: str, number: int, after: Sequence[str], state: str, why: str = "", key: str | None = None

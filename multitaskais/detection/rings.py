@@ -6,6 +6,8 @@ whose order depends on shapes, so that a line's numbers do not depend on the lin
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,14 +15,14 @@ RING_STEPS = 12  # docs/method.md#measured-decisions: the mean of 12 samples (2 
 MIN_SHARE = 10 / 12  # of a window that must be judged: the mean of a few is strange too often (half: AUROC 0.01 less)
 
 
-def push(ring: NDArray, value: NDArray) -> NDArray:
+def push(ring: NDArray[Any], value: NDArray[Any]) -> NDArray[Any]:
     """(..., W) and (...) -> (..., W) with the oldest gone and ``value`` as the newest."""
     out = np.empty_like(ring)
     push_into(out, ring, value)
     return out
 
 
-def push_into(out: NDArray, ring: NDArray, value: NDArray) -> None:
+def push_into(out: NDArray[Any], ring: NDArray[Any], value: NDArray[Any]) -> None:
     """``push`` into an array that is there, which must not be ``ring`` itself."""
     out[..., :-1] = ring[..., 1:]
     out[..., -1] = value

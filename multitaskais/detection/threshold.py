@@ -331,7 +331,8 @@ class DevelopmentScores:
         known = self.alerts_per_track(self.cross_fitted, by_type)
         more = self.alerts_per_track(self.tail_score, by_type) - known
         scale = self.track_days.sum() / max(float(self.track_days[self._unseen].sum()), 1e-9)
-        return np.maximum(known + self._rules + np.where(self._unseen, more * scale, 0.0), 0.0)
+        found: NDArray[np.float64] = np.maximum(known + self._rules + np.where(self._unseen, more * scale, 0.0), 0.0)
+        return found
 
     def alerts_per_vessel_day(self, by_type: NDArray[np.float64]) -> float:
         """Estimated, fixed rules among them."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,7 +133,7 @@ class ReferenceSet:
         at = np.minimum(np.searchsorted(self._mmsi, mmsi), len(self._mmsi) - 1)
         return np.where(self._mmsi[at] == mmsi, self._number[at], NOBODY).astype(np.int32)
 
-    def arrays(self) -> dict[str, NDArray]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         box = (self.region.lat_min, self.region.lat_max, self.region.lon_min, self.region.lon_max)
         return {
             "format": np.array(FORMAT_VERSION),
@@ -142,7 +143,7 @@ class ReferenceSet:
         }
 
     @classmethod
-    def from_file(cls, file: Path, region: Region) -> tuple[ReferenceSet, dict[str, NDArray]]:
+    def from_file(cls, file: Path, region: Region) -> tuple[ReferenceSet, dict[str, NDArray[Any]]]:
         """The memory and whatever else its detector wrote beside it."""
         try:
             with np.load(file, allow_pickle=False) as f:

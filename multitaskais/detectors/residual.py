@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from ..networks.motion_train import ResidualTrained
 
 WEIGHTS_FILE = "weights.npz"
-SHIPPED = Path(__file__).parent.parent / "data" / "residual.npz"
+# One net for all waters. It is read from the model that knows no place; a folder of a model keeps its own copy, so that it can be
+# copied, checked and stored alone.
+SHIPPED = Path(__file__).parent.parent / "models" / "anywhere" / "detectors" / "residual" / WEIGHTS_FILE
 WARMUP_SAMPLES = 3  # the first motions tell what kind of ship it is
 
 

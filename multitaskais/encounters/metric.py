@@ -39,7 +39,8 @@ def cos_latitude(lat: _Number) -> _Number:
 def east_degrees(from_lon: _Number, to_lon: _Number) -> _Number:
     """Difference of two longitudes in [-180, 180] deg the short way round; positive to the east."""
     d = to_lon - from_lon
-    return d - 360.0 * (d > 180.0) + 360.0 * (d < -180.0)
+    short: _Number = d - 360.0 * (d > 180.0) + 360.0 * (d < -180.0)
+    return short
 
 
 def distance_m(lat1: _Number, lon1: _Number, lat2: _Number, lon2: _Number) -> _Number:

@@ -84,7 +84,8 @@ class StoppingPlaces:
             return np.zeros(len(lat), bool)
         key = cell_key(lat, lon)
         at = np.minimum(np.searchsorted(self._near, key), len(self._near) - 1)
-        return self._near[at] == key
+        there: NDArray[np.bool_] = self._near[at] == key
+        return there
 
     def distance_m(self, lat: float, lon: float) -> float:
         """Metres to the nearest stopping place; infinite without any."""

@@ -204,7 +204,8 @@ def total(values: ArrayLike, axis: int = -1) -> Doubles:
 
 def mean(values: ArrayLike, axis: int = -1) -> Doubles:
     a = _array(values)
-    return total(a, axis) / a.shape[axis]
+    found: Doubles = total(a, axis) / a.shape[axis]
+    return found
 
 
 # Inverse of the normal distribution: Newton's steps on the area under it, from a start by Hastings' rational function

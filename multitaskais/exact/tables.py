@@ -26,7 +26,8 @@ def compiled_look_up() -> LookUp | None:
         from .compiled import look_up
     except ImportError:
         return None
-    return look_up
+    compiled: LookUp = look_up
+    return compiled
 
 
 class Table:

@@ -18,4 +18,5 @@ class OneThread:
         """To set the number costs as much as a vessel-step, to ask for it nearly nothing."""
         if all(library.num_threads == 1 for library in self._libraries):
             return nullcontext()
-        return self._blas.limit(limits=1, user_api="blas")
+        limited: AbstractContextManager[object] = self._blas.limit(limits=1, user_api="blas")
+        return limited

@@ -21,7 +21,8 @@ Complex = NDArray[np.complex128]
 
 def to_plane(lat: NDArray[np.float64], lon: NDArray[np.float64]) -> Complex:
     """Degrees -> metres east + i metres north of the origin (equirectangular: 2 % off in east at the box's edges)."""
-    return (lon - LON0) * M_PER_DEG * np.cos(np.radians(LAT0)) + 1j * (lat - LAT0) * M_PER_DEG
+    z: Complex = (lon - LON0) * M_PER_DEG * np.cos(np.radians(LAT0)) + 1j * (lat - LAT0) * M_PER_DEG
+    return z
 
 
 def to_degrees(z: Complex) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -37,7 +37,8 @@ def wander(n: int, step: float, length: float, rng: np.random.Generator) -> NDAr
     a = np.exp(-step / length)
     x = rng.standard_normal(n) * np.sqrt(1 - a * a)
     x[0] = rng.standard_normal()
-    return lfilter([1.0], [1.0, -a], x)
+    noise: NDArray[np.float64] = lfilter([1.0], [1.0, -a], x)
+    return noise
 
 
 def follow(

@@ -18,6 +18,7 @@ behind some bit replaced by another ship's. ``may_be_garbled`` is true of a repo
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ..config import TrackRules
 from ..exact import scalars
@@ -43,7 +44,7 @@ CLOCK_SPARE_S, CLOCK_SPARE_SHARE = 60.0, 0.01
 _T, _LAT, _LON, _SOG, _COG, _HEADING, _TYPE = 1, 2, 3, 4, 5, 6, 8  # places in a report's tuple
 
 
-def is_jump(before: tuple, after: tuple, rules: TrackRules) -> bool:
+def is_jump(before: tuple[Any, ...], after: tuple[Any, ...], rules: TrackRules) -> bool:
     """Whether ``after`` cannot follow ``before`` (tuples in the field order of ``REPORT_DTYPE``)."""
     dt = after[1] - before[1]
     reach_m = rules.jump_min_m + (after[4] + rules.jump_excess_knots) * KNOT_MPS * dt
@@ -59,15 +60,16 @@ def is_jump(before: tuple, after: tuple, rules: TrackRules) -> bool:
     return made_m > reach_m + step_m and not _is_stamp_error(before, after, made_m, rules, step_m)
 
 
-def is_copy(report: tuple) -> bool:
+def is_copy(report: tuple[Any, ...]) -> bool:
     """Whether a report equal to this one can only be the same transmission: the ship moves and its position is fine."""
     if report[_SOG] < COPY_KNOTS:
         return False
     lat, lon = report[_LAT] * COPY_GRID, report[_LON] * COPY_GRID
-    return abs(lat - round(lat)) > 1e-6 or abs(lon - round(lon)) > 1e-6
+    found: bool = abs(lat - round(lat)) > 1e-6 or abs(lon - round(lon)) > 1e-6
+    return found
 
 
-def resolution_m(before: tuple, after: tuple) -> float:
+def resolution_m(before: tuple[Any, ...], after: tuple[Any, ...]) -> float:
     """Least step of the two positions in metres, as message types or decimals show it; 0 when both are fine."""
     if before[_TYPE] == 27 or after[_TYPE] == 27:
         return TYPE_27_STEP_DEG * M_PER_DEG
@@ -76,7 +78,9 @@ def resolution_m(before: tuple, after: tuple) -> float:
     return 0.0
 
 
-def _is_stamp_error(before: tuple, after: tuple, made_m: float, rules: TrackRules, step_m: float) -> bool:
+def _is_stamp_error(
+    before: tuple[Any, ...], after: tuple[Any, ...], made_m: float, rules: TrackRules, step_m: float
+) -> bool:
     """Whether the ship was there at another moment: on its course, ahead or behind, by its speed times an error of the stamp."""
     speed = max(before[_SOG], after[_SOG]) * KNOT_MPS
     dt = after[_T] - before[_T]
@@ -99,10 +103,11 @@ def _is_stamp_error(before: tuple, after: tuple, made_m: float, rules: TrackRule
     along = (dx * east + dy * north) / length
     across = abs(dx * north - dy * east) / length
     beyond = max(0.0, along - speed * (dt + rules.stamp_error_s), speed * (dt - rules.stamp_error_s) - along)
-    return scalars.hypot(across, beyond) <= spare_m
+    found: bool = scalars.hypot(across, beyond) <= spare_m
+    return found
 
 
-def is_station_clock(before: tuple, after: tuple, rules: TrackRules) -> bool:
+def is_station_clock(before: tuple[Any, ...], after: tuple[Any, ...], rules: TrackRules) -> bool:
     """Whether a displaced report lies where the ship was, or will be, whole half hours ago or ahead: a station's clock is in another zone, and
     the ship is where it should be. Same speed, same course, on the line of it; narrow, so that hardly any real displacement looks like it."""
     turned = _turn(before[_COG], after[_COG])
@@ -119,10 +124,11 @@ def is_station_clock(before: tuple, after: tuple, rules: TrackRules) -> bool:
     offset_s = along / (speed_knots * KNOT_MPS) - (after[_T] - before[_T])
     zones = round(offset_s / HALF_HOUR_S)
     spare_s = CLOCK_SPARE_S + CLOCK_SPARE_SHARE * abs(offset_s)
-    return 0 < abs(zones) <= HALF_HOURS_MAX and abs(offset_s - zones * HALF_HOUR_S) <= spare_s
+    found: bool = 0 < abs(zones) <= HALF_HOURS_MAX and abs(offset_s - zones * HALF_HOUR_S) <= spare_s
+    return found
 
 
-def along_course_s(before: tuple, after: tuple) -> float:
+def along_course_s(before: tuple[Any, ...], after: tuple[Any, ...]) -> float:
     """By how many seconds the stamp of ``after`` is off, when its ship only sailed on along its course; NaN where course or speed do not tell."""
     speed_mps = 0.5 * (before[_SOG] + after[_SOG]) * KNOT_MPS
     if not (_turn(before[_COG], after[_COG]) <= TURN_DEG and speed_mps >= MAKES_WAY_KNOTS * KNOT_MPS):
@@ -130,10 +136,11 @@ def along_course_s(before: tuple, after: tuple) -> float:
     along, across = _along_and_across(before, after)
     if across > CLOCK_ACROSS_M + 0.1 * abs(along):
         return math.nan
-    return along / speed_mps - (after[_T] - before[_T])
+    ahead_s: float = along / speed_mps - (after[_T] - before[_T])
+    return ahead_s
 
 
-def _along_and_across(before: tuple, after: tuple) -> tuple[float, float]:
+def _along_and_across(before: tuple[Any, ...], after: tuple[Any, ...]) -> tuple[float, float]:
     """Metres along the mean course of the two and (unsigned) across it; both have a course."""
     (sin_a, cos_a), (sin_b, cos_b) = scalars.sin_cos(before[_COG]), scalars.sin_cos(after[_COG])
     east, north = sin_a + sin_b, cos_a + cos_b
@@ -144,7 +151,7 @@ def _along_and_across(before: tuple, after: tuple) -> tuple[float, float]:
     return (dx * east + dy * north) / length, abs(dx * north - dy * east) / length
 
 
-def may_be_garbled(before: tuple, after: tuple, rules: TrackRules) -> bool:
+def may_be_garbled(before: tuple[Any, ...], after: tuple[Any, ...], rules: TrackRules) -> bool:
     """Whether a displaced report shows the trace of a message that was received wrong.
 
     One bit of latitude or of longitude flipped, all else where it should be; or another course and another heading at once, as

@@ -12,7 +12,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,11 @@ UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def read(
-    settings: Settings, topic: str, since_s: float | None = None, follow: bool = False, now=time.time
+    settings: Settings,
+    topic: str,
+    since_s: float | None = None,
+    follow: bool = False,
+    now: Callable[[], float] = time.time,
 ) -> Iterator[Any]:
     """Committed messages of a topic from ``since_s`` ago (record time), to its end or for ever."""
     parts = [TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(Admin(settings).require(topic))]

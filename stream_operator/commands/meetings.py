@@ -28,14 +28,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from multitaskais.command import CommandParser
 from multitaskais.encounters.silence import Outage
 from multitaskais.engine.fleet import FleetEngine, RestartPoint
-from multitaskais.errors import InputError, OperatorError, StateError
+from multitaskais.errors import InputError, OperatorError, StateError, TryAgain
 from multitaskais.model.folder import Model
 from multitaskais.zones.zone import read_feature
 
 from .. import exit_codes, logs
 from ..kafka import client as kafka
 from ..kafka import codec, control, control_writer, topics
-from ..kafka.errors import TryAgain, denied, explain, explained, is_access_denied
+from ..kafka.errors import denied, explain, explained, is_access_denied
 from ..settings import Settings
 from ..worker import registry
 from ..worker.checkpoint import Checkpointer, CheckpointPayload, Fenced, ProducerRecord, restore

@@ -171,7 +171,7 @@ def decode(value: bytes | None) -> AnyControl | str:
     if len(value) > RECORD_MAX_BYTES:
         return f"longer than {RECORD_MAX_BYTES} bytes"
     try:
-        control = _decoder.decode(value)
+        control: AnyControl = _decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         return f"not a control record ({e})"
     return control.problem() or control

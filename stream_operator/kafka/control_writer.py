@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from multitaskais.errors import OperatorError
+from multitaskais.errors import OperatorError, TryAgain
 
 from ..settings import Settings
 from . import client as kafka
 from . import control
-from .errors import TryAgain, denied, explain, is_access_denied
+from .errors import denied, explain, is_access_denied
 
 ANSWER_S = 30.0
 

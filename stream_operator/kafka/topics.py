@@ -16,11 +16,11 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from multitaskais.command import CommandParser
-from multitaskais.errors import OperatorError
+from multitaskais.errors import OperatorError, TryAgain
 
 from ..settings import Settings
 from . import client as kafka
-from .errors import TryAgain, explain, explained, is_access_denied
+from .errors import explain, explained, is_access_denied
 
 log = logging.getLogger("stream_operator")
 

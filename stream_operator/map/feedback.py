@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from ..kafka import client as kafka
 from ..settings import Settings
@@ -35,7 +35,7 @@ class Answers:
         """None once the broker has it, else why not."""
         done: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
 
-        def delivered(error, _message) -> None:
+        def delivered(error: KafkaError | None, _message: object) -> None:
             if not done.done():
                 done.set_result(None if error is None else error.str())
 

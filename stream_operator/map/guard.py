@@ -95,7 +95,7 @@ class Guard:
         raise response
 
     def middleware(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
-        @web.middleware
+        @web.middleware  # type: ignore[untyped-decorator]  # aiohttp comes with Faust, and mypy does not follow it
         async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
             try:
                 response = await self._answer(request, handler)
@@ -107,7 +107,8 @@ class Guard:
                     response.headers.setdefault(name, value)
             return response
 
-        return guarded
+        made: Callable[[web.Request, Handler], Awaitable[web.StreamResponse]] = guarded
+        return made
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if not self.is_our_name(request):

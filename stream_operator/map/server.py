@@ -22,12 +22,14 @@ import msgspec
 from aiohttp import web
 
 from ..page_limits import RETRY_S
+from ..plain_text import plain
+from . import ship_classes
 from .coast import coast
 from .feedback import Answers
 from .guard import HEADERS, Guard, is_loopback
 from .rate import Rate
 from .state import MapState
-from .untrusted import NAME_CHARS, Answer, AnswerText, Id, plain
+from .untrusted import NAME_CHARS, Answer, AnswerText, Id
 
 STATIC = Path(__file__).with_name("static")
 TICK_S = 1.0
@@ -70,7 +72,7 @@ class Server:
             p.name: (p.read_bytes(), mimetypes.guess_type(p.name)[0] or "application/octet-stream")
             for p in STATIC.iterdir()
             if p.is_file()
-        }
+        } | {ship_classes.NAME: (ship_classes.module(), "text/javascript")}
         self._etag = {name: f'"{hashlib.sha256(body).hexdigest()[:16]}"' for name, (body, _) in self._static.items()}
 
     def app(self) -> web.Application:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .untrusted import NAME_CHARS, VERDICT_CODE, VerdictRecord, plain
+from ..plain_text import plain
+from .untrusted import NAME_CHARS, VERDICT_CODE, VerdictRecord
 
 PAST_DTYPE = np.dtype([("t", "f8"), ("lat", "f4"), ("lon", "f4"), ("sog", "f4"), ("cog", "f4")])
 STEPS_MAX = 300  # verdicts kept a ship; 24 h of 10-minute steps are 144
@@ -123,13 +125,13 @@ class Ships:
         for row in r[last_of_ship].tolist():
             self._move(row)
 
-    def _remember(self, row: tuple) -> None:
+    def _remember(self, row: tuple[Any, ...]) -> None:
         mmsi, t, lat, lon, sog, cog = row[:6]
         past = self._of(mmsi).past
         if not len(past) or t // self._limits.slot_s > past.rows["t"][-1] // self._limits.slot_s:
             past.append((t, lat, lon, sog, cog), t - 3600.0 * self._limits.hours)
 
-    def _move(self, row: tuple) -> None:
+    def _move(self, row: tuple[Any, ...]) -> None:
         mmsi, t, lat, lon, sog, cog, heading, _, _, ship_type, name, *_ = row
         ship = self._of(mmsi)
         if t < ship.t:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -220,7 +220,9 @@ class Checkpointer:
         topics = dict.fromkeys([*(record.topic for record in cut.records), self._states])
         return f"one of the topics {', '.join(topics)}, or transactional id {self._settings.app_id}-*"
 
-    def _until_done(self, call, give_up_at: float | None, stopping: threading.Event | None = None) -> None:
+    def _until_done(
+        self, call: Callable[[float], object], give_up_at: float | None, stopping: threading.Event | None = None
+    ) -> None:
         """Ask again while the answer is "not yet"; the watchdog ends the process when that lasts too long."""
         self.busy_since = self.busy_since or time.monotonic()
         while True:

@@ -17,7 +17,8 @@ from stream_operator.kafka import codec as wire
 from stream_operator.map.alert_store import ANSWERS_MAX, bounded
 from stream_operator.map.ships import Limits
 from stream_operator.map.state import DELTAS_MAX, MapState
-from stream_operator.map.untrusted import Answer, plain
+from stream_operator.map.untrusted import Answer
+from stream_operator.plain_text import plain
 
 T = 1_767_225_600.0
 ALERT = Alert(

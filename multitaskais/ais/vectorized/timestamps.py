@@ -84,7 +84,7 @@ def cdv_times(buf: U8, starts: I64) -> F64:
         if (hi, lo) not in known:
             known[hi, lo] = _midnight(hi.to_bytes(8, "little") + lo.to_bytes(2, "little"))
         midnight[i] = known[hi, lo]
-    t = np.repeat(midnight, np.diff(np.append(firsts, len(starts)))) + seconds
+    t: NDArray[np.float64] = np.repeat(midnight, np.diff(np.append(firsts, len(starts)))) + seconds
     t[~fine] = np.nan
     return t
 

@@ -49,21 +49,6 @@ export const knots = (v) => (v == null ? "speed unknown" : `${v.toFixed(1)} kn`)
 export const course = (v) => (v == null ? "course unknown" : `${two(Math.floor(Math.round(v) % 360 / 10))}${Math.round(v) % 10}°`);
 export const number = (x, digits = 3) => (x == null ? "–" : Number(x.toPrecision(digits)).toLocaleString("en"));
 
-/** Class of an ITU-R M.1371 ship type. */
-export function shipClass(type) {
-  if (type === 30) return "fishing";
-  if (type === 31 || type === 32 || type === 52) return "tug or tow";
-  if (type === 36 || type === 37) return "pleasure";
-  if (type === 35 || type === 55) return "authority";
-  if (type === 50 || type === 51) return "pilot or rescue";
-  if (type >= 40 && type < 50) return "high speed";
-  if (type >= 60 && type < 70) return "passenger";
-  if (type >= 70 && type < 80) return "cargo";
-  if (type >= 80 && type < 90) return "tanker";
-  return type > 0 ? "other" : "unknown";
-}
-export const SHIP_CLASSES = ["fishing", "tug or tow", "pleasure", "passenger", "cargo", "tanker", "high speed", "pilot or rescue", "authority", "other", "unknown"];
-
 const CAUSES = {
   jump: "Jump", contradiction: "Contradicts itself", drift: "Drifting", loitering: "Loitering",
   out_of_place: "Out of place", silence: "Gone silent", speed: "Unusual speed", course: "Unusual course", identity_conflict: "Two ships, one MMSI",
