@@ -83,6 +83,7 @@ class Stamps:
     redated: int = 0
     years_back: int = 0
     stations: dict[bytes, NDArray[np.int64]] = field(default_factory=dict)
+    _before: float = -math.inf  # the last stamp that was seen here
 
     def see(self, t: NDArray[np.float64]) -> None:
         """(n,) times of reports in the order of the archive, Unix s."""
@@ -91,7 +92,8 @@ class Stamps:
         self.first = min(self.first, float(t.min()))
         self.last = max(self.last, float(t.max()))
         self.reports += len(t)
-        self.years_back += int(np.count_nonzero(np.diff(t) < -YEAR_S))
+        self.years_back += int(np.count_nonzero(np.diff(t, prepend=self._before) < -YEAR_S))
+        self._before = float(t[-1])
 
     def compare(self, ahead: NDArray[np.float64], stations: NDArray[np.bytes_] | None = None) -> None:
         """(n,) of ``ahead_of_second``, and who received the reports."""

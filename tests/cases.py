@@ -252,6 +252,274 @@ def _(path: Path) -> Outcome:
     return one_line_refusal(code, err, "no_time", "it begins '!AIVDM")
 
 
+# ---------------------------------------------------------------- inputs that are made here
+
+SENTENCE = b"!AIVDM,1,1,,A,13HOI:0P1pO`<T0K`k83Q2l1P000,0*13"
+
+
+def checked(body: bytes) -> bytes:
+    """With its checksum, of a tag block or a sentence without its first character."""
+    total = 0
+    for c in body:
+        total ^= c
+    return b"%s*%02X" % (body, total)
+
+
+def tagged(fields: bytes, sentence: bytes = SENTENCE) -> bytes:
+    return b"\\" + checked(fields) + b"\\" + sentence
+
+
+def written(name: str, text: bytes, use: Callable[[Path], Outcome]) -> Outcome:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / name
+        file.write_bytes(text)
+        return use(file)
+
+
+def made(number: str, name: str, text: Callable[[], bytes], why: str) -> Callable[..., Callable[[Path], Outcome]]:
+    """A case whose input is written anew each time."""
+
+    def add(use: Callable[[Path], Outcome]) -> Callable[[Path], Outcome]:
+        def check(_: Path) -> Outcome:
+            return written(name, text(), use)
+
+        CASES.append(Case(number, None, why, check))
+        return check
+
+    return add
+
+
+def all_at(t: float, n: int = 1) -> Callable[[Path], Outcome]:
+    return lambda path: times_are(read(path)[0], t, n)
+
+
+def counted(**want: int) -> Callable[[Path], Outcome]:
+    """The reasons of a file's rejections; ``accepted`` among them."""
+
+    def use(path: Path) -> Outcome:
+        reports, counts = read(path)
+        seen = {"accepted": len(reports)} | {str(r): n for r, n in counts.rejected.items()}
+        balanced = counts.received == counts.accepted + sum(counts.rejected.values())
+        return Outcome(seen == want and balanced, ", ".join(f"{k} {v}" for k, v in sorted(seen.items())))
+
+    return use
+
+
+def pyais_lines(*messages: dict, talker: str = "AIVDM") -> bytes:
+    from pyais import encode_dict
+
+    lines = [s.encode() for m in messages for s in encode_dict(m, radio_channel="A")]
+    return b"".join(b"!" + checked(talker.encode() + line.partition(b"*")[0][6:]) + b"\n" for line in lines)
+
+
+def timed(lines: bytes) -> bytes:
+    return b"".join(b"2024/05/01 12:00:00 " + line + b"\n" for line in lines.splitlines())
+
+
+POSITION = {"type": 1, "mmsi": 227006760, "lat": 48.0, "lon": -5.0, "speed": 10.0, "course": 90.0, "status": 0}
+STATIC = {
+    "type": 5,
+    "mmsi": 227006760,
+    "shipname": "MARION",
+    "ship_type": 70,
+    "callsign": "FABC",
+    "destination": "BREST",
+}
+
+
+def first_and_second() -> tuple[bytes, bytes]:
+    one, two = pyais_lines(STATIC).splitlines()
+    return one, two
+
+
+def with_sequence(part: bytes, number: int, channel: bytes = b"A") -> bytes:
+    fields = part.partition(b"*")[0][1:].split(b",")
+    fields[3], fields[4] = b"%d" % number, channel
+    return b"!" + checked(b",".join(fields))
+
+
+made("8", "a.nm4", lambda: tagged(b"c:1714564800000") + b"\n", "milliseconds in the tag block")(all_at(NOON))
+made(
+    "9",
+    "a.nm4",
+    lambda: SENTENCE + b",1714564800,1714568400\n",
+    "two numbers behind the checksum: the first is the reception",
+)(all_at(NOON))
+made(
+    "11",
+    "a.nm4",
+    lambda: b"\\" + checked(b"g:1-1-27") + b"\\" + tagged(b"c:1714564800") + b"\n",
+    "two tag blocks: the second one's time",
+)(all_at(NOON))
+made(
+    "12",
+    "a.nm4",
+    lambda: tagged(b"i:<x a:b>,g:1-1-9,c:1714564800") + b"\n",
+    "a field with XML and colons loses no other",
+)(all_at(NOON))
+made(
+    "13",
+    "a.nm4",
+    lambda: b"".join(tagged(b"s:2573135,c:%d" % (NOON + i)) + b"\n" for i in range(979)),
+    "all of a .nm4 are dated",
+)(lambda path: Outcome(len(read(path)[0]) == 979, f"{len(read(path)[0])} of 979 dated"))
+
+
+@made("14", "a.nm4", lambda: b"".join(tagged(f, s) + b"\n" for f, s in zip((b"g:1-2-77,c:1714564800", b"g:2-2-77"), first_and_second(), strict=True)),
+      "parts of one tag-block group are joined, at the first one's time")  # fmt: skip
+def _(path: Path) -> Outcome:
+    code, out, _ = run("decode", "--quiet", str(path))
+    message = json.loads(out) if out else {}
+    return Outcome(code == 0 and message.get("time") == NOON and message.get("shipname") == "MARION", out[:80])
+
+
+@made("20", "a.nmea", lambda: first_and_second()[0] + b"\n$GPGGA,x*00\n" + with_sequence(SENTENCE, 0, b"B").replace(b",0,B", b",,B") + b"\n" + first_and_second()[1] + b"\n" + first_and_second()[0] + b"\n",
+      "parts with other sentences between them are joined; one without its other is incomplete")  # fmt: skip
+def _(path: Path) -> Outcome:
+    _, out, err = run("decode", "--quiet", str(path))
+    names = [m["shipname"] for m in map(json.loads, out.splitlines()) if m["msg_type"] == 5]
+    return Outcome(names == ["MARION"] and "incomplete 1" in err, err.splitlines()[0])
+
+
+@made("21", "a.nmea", lambda: b"\n".join(with_sequence(first_and_second()[k], 3, c) for k, c in ((0, b"A"), (0, b"B"), (1, b"B"), (1, b"A"))) + b"\n",
+      "parts of equal sequence id on two channels are not mixed")  # fmt: skip
+def _(path: Path) -> Outcome:
+    _, out, _ = run("decode", "--quiet", str(path))
+    return Outcome(
+        [json.loads(x)["shipname"] for x in out.splitlines()] == ["MARION"] * 2, f"{len(out.splitlines())} messages"
+    )
+
+
+@made(
+    "22",
+    "a.nmea",
+    lambda: pyais_lines({"type": 24, "mmsi": 227006760, "partno": 0, "shipname": "LA FEE"}),
+    "a type 24 with any fill bits gives its name",
+)
+def _(path: Path) -> Outcome:
+    _, out, _ = run("decode", "--quiet", str(path))
+    return Outcome(bool(out) and json.loads(out)["shipname"] == "LA FEE", out[:60])
+
+
+@made(
+    "23",
+    "a.nmea",
+    lambda: b"\n".join(line + b",r003669987,1714564800" for line in pyais_lines(STATIC).splitlines()) + b"\n",
+    "fill bits are honoured before a USCG suffix",
+)
+def _(path: Path) -> Outcome:
+    _, out, _ = run("decode", "--quiet", str(path))
+    message = json.loads(out) if out else {}
+    return Outcome(
+        message.get("destination") == "BREST" and message.get("time") == NOON, str(message.get("destination"))
+    )
+
+
+made(
+    "24",
+    "a.cdv",
+    lambda: timed(pyais_lines(POSITION) + pyais_lines(POSITION, talker="AIVDO")),
+    "own ship is counted by that name",
+)(counted(accepted=1, own_ship=1))
+
+
+@made(
+    "25, 26",
+    "a.cdv",
+    lambda: timed(pyais_lines(POSITION | {"speed": 102.3, "course": 360.0})),
+    "102.3 kn and 360 degrees are not available",
+)
+def _(path: Path) -> Outcome:
+    (row,) = read(path)[0]
+    return Outcome(bool(np.isnan(row["sog"]) and np.isnan(row["cog"])), f"sog {row['sog']}, cog {row['cog']}")
+
+
+made("27", "a.cdv", lambda: timed(pyais_lines(POSITION | {"lat": 91.0, "lon": 181.0}, {"type": 4, "mmsi": 2275200, "lat": 48.0, "lon": -5.0, "year": 2024, "month": 5, "day": 1}, POSITION)),
+     "no position, and no vessel: each counted")(counted(accepted=1, no_position=1, not_a_position=1))  # fmt: skip
+made(
+    "28",
+    "a.log",
+    lambda: (
+        b"=~=~= PuTTY log 2024.05.01 12:00:00 =~=~=\r\n"
+        + timed(pyais_lines(POSITION, talker="BSVDM")).replace(b"\n", b"\r\n")
+    ),
+    "a header of PuTTY; any talker",
+)(lambda path: times_are(read(path)[0], NOON, 1))
+
+HEADER = b"MMSI,BaseDateTime,LAT,LON,SOG,COG,Heading,VesselName\n"
+ROW = b"227006760,2024-05-01T12:%02d:00,48.0,-5.0,10.0,90.0,91.0,%s\n"
+made(
+    "32",
+    "a.csv",
+    lambda: HEADER + ROW % (0, b"A") + ROW % (1, b"B,C") + ROW % (2, b"D"),
+    "a row with a comma too many is malformed, alone",
+)(counted(accepted=2, malformed=1))
+
+
+@case("43", None, "Parquet with dictionaries, large strings and stamps in a zone")
+def _(path: Path) -> Outcome:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    n = 20
+    stamps = pa.array([int((NOON + 60 * i) * 1e6) for i in range(n)], pa.timestamp("us", "Europe/Copenhagen"))
+    names = pa.array(["A"] * n, pa.large_string()).dictionary_encode()
+    columns = {"MMSI": pa.array([227006760] * n), "BaseDateTime": stamps, "LAT": pa.array([48.0] * n), "LON": pa.array([-5.0] * n),
+               "SOG": pa.array([10.0] * n), "COG": pa.array([90.0] * n), "VesselName": names}  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        pq.write_table(pa.table(columns), Path(folder) / "a.parquet")
+        return times_are(read(Path(folder) / "a.parquet")[0], NOON, n)
+
+
+made("45", "a.csv", lambda: b"\xef\xbb\xbf" + b",\"Timestamp\",\"Type of mobile\",\"MMSI\",\"Latitude\",\"Longitude\",\"SOG\",\"COG\",\"Name\"\r\n"
+     b"0,\"13/05/2024 12:00:00\",\"Class A\",\"219000001\",\"55.0\",\"11.0\",\"10.0\",\"90.0\",\"S\xd8EN\"\r\n"
+     b"1,\"13/05/2024 12:00:00\",\"Base Station\",\"2190001\",\"55.0\",\"11.0\",\"0\",\"0\",\"Unknown value\"\r\n"
+     b"2,\"13/05/2024 12:00:00\",\"Class A\",\"219000002\",\"91.0\",\"0\",\"0\",\"0\",\"Unknown value\"\r\n",
+     "the Danish archive with a BOM, an index column, all quoted, CRLF, latin-1, base stations, latitude 91")(counted(accepted=1, not_a_position=1, no_position=1))  # fmt: skip
+
+
+@case(
+    "49", None, "gzip members, an archive that is cut, a zip with folders and other files, blanks and letters in names"
+)
+def _(path: Path) -> Outcome:
+    import gzip
+    import zipfile
+
+    line = timed(pyais_lines(POSITION))
+    with tempfile.TemporaryDirectory() as folder:
+        there = Path(folder) / "Ile d'Ou\u00e8ssant, mai"
+        there.mkdir()
+        (there / "two members.gz").write_bytes(gzip.compress(line) + gzip.compress(line))
+        with zipfile.ZipFile(there / "a.zip", "w") as z:
+            z.writestr("2024/a.cdv", line)
+            z.writestr("2024/b.cdv", line)
+            z.writestr("__MACOSX/._a.cdv", b"\0\1")
+        whole = len(read(there)[0])
+        (there / "cut.cdv.gz").write_bytes(gzip.compress(line * 1000)[:-20])
+        code, _, err = detect(there / "cut.cdv.gz")
+    refused = one_line_refusal(code, err, "cut.cdv.gz")
+    return Outcome(whole == 4 and refused.right, f"{whole} of 4 read; {refused.seen}")
+
+
+@made("55", "a.cdv", lambda: b"".join(b"%d/05/01 12:%02d:00 " % (y, i % 60) + pyais_lines(POSITION) for y in (2024, 2004, 2024) for i in range(20)),
+      "years that step back (a receiver's rollover) are said")  # fmt: skip
+def _(path: Path) -> Outcome:
+    _, _, err = run("decode", "--quiet", str(path))
+    said = [line for line in err.splitlines() if "step back" in line or "stamps from" in line]
+    return Outcome(len(said) == 2, "; ".join(said)[:110])
+
+
+@case("56", None, "no jump at 180 degrees, and none beside a pole")
+def _(path: Path) -> Outcome:
+    from multitaskais.config import TrackRules
+    from multitaskais.tracks.displacement import is_jump
+    from tests.support.builders import T0, report
+
+    pairs = [((10.0, 179.999), (10.0, -179.999)), ((89.99, 0.0), (89.99, 90.0)), ((-89.999, 10.0), (-89.999, -170.0))]
+    jumps = [is_jump(report(T0, *a), report(T0 + 600, *b), TrackRules()) for a, b in pairs]
+    return Outcome(not any(jumps), f"{sum(jumps)} jumps of {len(pairs)}")
+
+
 def folder_of_inputs() -> Path:
     import os
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from multitaskais.config import TrackRules
 from multitaskais.records import REPORT_DTYPE, Reason
+from multitaskais.tracks.copies import late_copies
 from multitaskais.tracks.quality import REASONS
 
 from .decode import OTHER_YEAR, task_number
@@ -45,7 +46,7 @@ def reports_of(batch: pa.RecordBatch) -> NDArray[np.void]:
     out["mmsi"] = np.repeat(batch.column("key").to_numpy() >> KEY_MMSI_SHIFT, lengths)
     for name in PACKED_DTYPE.names or ():
         out[name] = packed[name]
-    out["ship_type"] = out["second"] = -1
+    out["ship_type"] = -1
     return out
 
 
@@ -77,6 +78,7 @@ class LabelTask:
 
     def __init__(self, rules: TrackRules, year: int | None = None) -> None:
         self._year = year
+        self._rules = rules
         self._segmenter = Segmenter(rules)
         self._pending: list[NDArray[np.void]] = []
         self._waiting = 0
@@ -157,6 +159,7 @@ class LabelTask:
 
     def _finish(self, reports: NDArray[np.void]) -> Iterator[pa.RecordBatch]:
         """Whole vessels (the first of which may have been begun in pieces); some at a time, so that their columns stay in the cache."""
+        reports = self._without_copies(reports)
         mmsi = np.ascontiguousarray(reports["mmsi"])
         ends = [*(np.flatnonzero(np.diff(mmsi)) + 1).tolist(), len(reports)]
         begin = 0
@@ -165,6 +168,16 @@ class LabelTask:
                 part = reports[begin:end]
                 yield from self._out(part, self._segmenter.whole(part))
                 begin = end
+
+    def _without_copies(self, reports: NDArray[np.void]) -> NDArray[np.void]:
+        """One transmission that came again later counts once; a vessel that was begun in pieces is left as it is."""
+        late = late_copies(reports, self._rules)
+        if self._segmenter.has_begun:
+            late &= reports["mmsi"] != reports["mmsi"][0]
+        if not late.any():
+            return reports
+        self.tally.counts["rejected", str(Reason.DUPLICATE)] += int(late.sum())
+        return reports[~late]
 
     def _out(self, reports: NDArray[np.void], labels: Labels) -> Iterator[pa.RecordBatch]:
         counts = self.tally.counts

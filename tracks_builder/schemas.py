@@ -50,6 +50,7 @@ PACKED_DTYPE = np.dtype(
         *((name, "<f8") for name in ("t", "lat", "lon", "sog", "cog", "heading")),
         ("nav_status", "i1"),
         ("msg_type", "i1"),
+        ("second", "i1"),  # by which one transmission that came again later is known
     ]
 )
 HOUR_S = 3600

@@ -110,6 +110,11 @@ class Segmenter:
         self._fold: _Fold | None = None
         self._line = self._track = 0  # numbers that the vessel's next line and track have
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the next vessel was begun in pieces."""
+        return self._fold is not None or bool(self._track)
+
     def piece(self, reports: NDArray[np.void]) -> tuple[Labels, int]:
         """Labels of the certain beginning of the waiting reports of one vessel, and how many these are."""
         if self._fold is None:

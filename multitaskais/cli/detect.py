@@ -59,6 +59,7 @@ def alert_table(revisions: Iterable[Mapping[str, Any]], top: int) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
+    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
     from tqdm import tqdm
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     from ..model import folder as modelfolder
     from ..model.samples import load_reports
     from ..model.store import local_folder
+    from ..records import Reason
     from ..stamps import day
     from ..zones.zone import read_zones_file
 
@@ -84,7 +86,9 @@ def run(args: argparse.Namespace) -> int:
         raise nothing_read(args.tracks, counts, args.format, named)
     with tqdm(total=len(reports), unit=" reports", disable=args.json) as bar:
         result = batch.run(model, reports, trace=True, progress=lambda done, _: bar.update(done - bar.n))
-    counts.accepted, counts.rejected = result.counts.accepted, {**counts.rejected, **result.counts.rejected}
+    counts.accepted = result.counts.accepted
+    for reason, n in result.counts.rejected.items():
+        counts.reject(reason, n)
     if not counts.accepted:
         raise nothing_read(args.tracks, counts, args.format, named, what="no report of a track")
     verdicts = batch.track_verdicts(result)
@@ -115,6 +119,13 @@ def run(args: argparse.Namespace) -> int:
         "station_clocks": len(result.station_clocks),
         "station_outages": len(together.outages),
     }
+    if fast := np.unique(reports["mmsi"][reports["sog"] > model.track_rules.speed_max_knots]).tolist():
+        n = counts.rejected.get(Reason.TOO_FAST, 0)
+        print(
+            f"{n:,} reports of {len(fast):,} vessels are faster than {model.track_rules.speed_max_knots:g} kn: "
+            "at that speed nobody is judged (docs/limits.md)",
+            file=sys.stderr,
+        )
     for fault in result.station_clocks:
         print(f"{day(fault.t)} UTC: {fault.message}; no ship is blamed", file=sys.stderr)
     for note in notes_of(counts):

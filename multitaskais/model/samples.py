@@ -18,8 +18,9 @@ from ..ais.archives import read_reports
 from ..ais.zero import nothing_read
 from ..config import DetectionRules, Region, TrackRules
 from ..errors import InputError
-from ..records import REPORT_DTYPE, SAMPLE_DTYPE, Counts
+from ..records import REPORT_DTYPE, SAMPLE_DTYPE, Counts, Reason
 from ..stamps import require_plausible_span
+from ..tracks.copies import late_copies
 from ..tracks.resample import resample_track
 from ..tracks.segmentation import segment
 from ..tracks.selection import Selection, choose
@@ -75,6 +76,7 @@ def load_reports(
     columns: Mapping[str, str] | None = None,
 ) -> tuple[NDArray[np.void], Counts]:
     """Reports (n,) of any archive that ``multitaskais.ais`` reads, inside the region's box, and the counts of all rows.
+    One transmission that the archive holds again later counts once (``tracks.copies``).
 
     Raises ``InputError`` where the times of the archive cannot be times.
     """
@@ -87,6 +89,10 @@ def load_reports(
         if len(reports):
             kept.append(reports)
     reports = np.concatenate(kept) if kept else np.zeros(0, REPORT_DTYPE)
+    if (late := late_copies(reports, TrackRules())).any():
+        reports = reports[~late]
+        counts.accepted -= int(late.sum())
+        counts.reject(Reason.DUPLICATE, int(late.sum()))
     require_plausible_span(reports["t"], str(paths) if isinstance(paths, str | Path) else ", ".join(map(str, paths)))
     return reports, counts
 

@@ -38,3 +38,16 @@ def test_the_job_finds_the_tracks_of_the_fleet_in_any_wrapping(build, tmp_path, 
     assert summary.lines_in == summary.kept + sum(summary.rejected.values())
     rows = [r for r in tracks.to_pylist() if r["left_out"] is None]
     assert sorted((r["track_id"], r["t"]) for r in rows) == expected
+
+
+def test_copies_that_came_minutes_later_count_once_as_in_detect(build, tmp_path):
+    from multitaskais.model.samples import load_reports
+    from tests.tracks.test_copies import fleet, written
+
+    _, heard, n = fleet(120, 600)
+    (tmp_path / "in").mkdir()
+    path = written(tmp_path / "in" / "a.cdv", heard)
+    summary, tracks = build(path)
+    reports, counts = load_reports(path, None)
+    assert summary.rejected == {"duplicate": n} == {str(r): m for r, m in counts.rejected.items()}
+    assert sorted(tracks["t"].to_pylist()) == sorted(reports["t"].tolist())
