@@ -97,7 +97,7 @@ class BoundedConnections:
     def middleware(self) -> Callable[[web.Request, Callable[[web.Request], Awaitable[web.StreamResponse]]], Any]:
         """Marks when a request's head is there, and reads its body within the time; put it before all others."""
 
-        @web.middleware  # type: ignore[untyped-decorator]  # aiohttp comes with Faust, and mypy does not follow it
+        @web.middleware
         async def bounded(
             request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
         ) -> web.StreamResponse:

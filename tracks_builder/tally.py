@@ -62,7 +62,7 @@ class Tally:
 Tallies = dict[tuple[str, int], Tally]
 
 
-class ByTask(AccumulatorParam[Tallies]):  # type: ignore[misc]  # mypy does not follow PySpark
+class ByTask(AccumulatorParam[Tallies]):
     """Joins the tallies of tasks; the same task again replaces itself. Samples go to one bounded list under ``_KEPT``."""
 
     _KEPT = ("samples", -1)

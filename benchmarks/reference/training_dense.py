@@ -32,7 +32,7 @@ def loss_of(w: Any, x: Any, lengths: Any, noise: Any) -> Any:
 def make_step() -> Any:
     """(arrays, m, v, x, lengths, noise, rate) -> arrays, m, v, loss; a graph, traced at its first call."""
 
-    @tf.function  # type: ignore[untyped-decorator]
+    @tf.function
     def step(arrays: Any, m: Any, v: Any, x: Any, lengths: Any, noise: Any, rate: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(arrays)

@@ -192,7 +192,7 @@ def recurrence(w: VrnnWeights, gates_x: Any, post_x: Any, noise: Any, samples: i
         it = iter(arrays)
         return {n: (next(it), None if maps[n][1] is None else next(it)) for n in names}
 
-    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    @tf.custom_gradient
     def run(gates_x: Any, post_x: Any, noise: Any, *arrays: Any) -> Any:
         maps = unflatten(arrays)
         rows, latent = noise.shape[1], noise.shape[2]

@@ -95,7 +95,7 @@ class Guard:
         raise response
 
     def middleware(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
-        @web.middleware  # type: ignore[untyped-decorator]  # aiohttp comes with Faust, and mypy does not follow it
+        @web.middleware
         async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
             try:
                 response = await self._answer(request, handler)
