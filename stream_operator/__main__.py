@@ -7,6 +7,7 @@ alerts    read alerts as a table, JSON lines, GeoJSON or for kepler.gl
 model     let another model take over from a moment on, without a restart
 replay    judge a time range of the log again, into a file or other topics
 control   what the workers were told (watermarks, models, zones): show it, take it back
+feedback  let officers' answers act: control records from ais.feedback
 dead      show or replay dead letters
 settings  the table of all settings
 broker    a development Kafka on this machine
@@ -43,6 +44,7 @@ MODULES = {
     "broker": ".devbroker.cli",
     "model": ".commands.rollout",
     "control": ".commands.control",
+    "feedback": ".commands.feedback",
     "map": ".map",
     "meetings": ".commands.meetings",
     "zones": ".commands.zones",

@@ -15,7 +15,19 @@ from ..errors import MultitaskAISError
 
 # Commands of packages that stand on the core and come with it: their modules are looked up when they are asked for.
 ELSEWHERE = {"pipeline": "model_trainer.pipeline.command"}
-COMMANDS = ("decode", "simulate", "train", "calibrate", "detect", "inject", "evaluate", "region", "store", *ELSEWHERE)
+COMMANDS = (
+    "decode",
+    "simulate",
+    "train",
+    "calibrate",
+    "recalibrate",
+    "detect",
+    "inject",
+    "evaluate",
+    "region",
+    "store",
+    *ELSEWHERE,
+)
 
 
 def main(argv: list[str] | None = None) -> int:

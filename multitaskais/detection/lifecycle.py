@@ -23,6 +23,7 @@ from ..exact import scalars
 from ..records import Alert, AlertType, Cause, NotJudged, Place, Shares, Status, Verdict, alert_id
 from . import explain
 from .panel import Panel, StepResult
+from .suppression import NO_SUPPRESSIONS, Suppressions
 from .threshold import TYPE_INDEX, TYPES, over_limit
 from .traffic_patterns import CellStatistics
 
@@ -78,10 +79,20 @@ class AlertLife:
     # ---------------------------------------------------------------- samples
 
     def judge(
-        self, rows: NDArray[np.void], samples: NDArray[np.void], result: StepResult, infos: Sequence[TargetInfo]
+        self,
+        rows: NDArray[np.void],
+        samples: NDArray[np.void],
+        result: StepResult,
+        infos: Sequence[TargetInfo],
+        suppressions: Suppressions = NO_SUPPRESSIONS,
     ) -> list[tuple[int, Alert]]:
-        """After ``rows, result = panel.step(...)``: (index in the batch, alert) of all that has changed, by index then type."""
+        """After ``rows, result = panel.step(...)``: (index in the batch, alert) of all that has changed, by index then type.
+
+        A score that a suppression asks more of counts as below the threshold.
+        """
         hot = result.type_score >= 1.0  # False where NaN
+        if len(suppressions) and hot.any():
+            self._suppress(hot, rows, samples, result, infos, suppressions)
         stands = rows["alert"]["open"].copy()
         stands[:, _IDENTITY] = False  # two ships stay two ships: only the end of the track closes it
         changing: NDArray[np.bool_] = hot | stands
@@ -122,6 +133,28 @@ class AlertLife:
             for info, t, bad, judged, reason, score in columns
         ]
 
+    def _suppress(
+        self,
+        hot: NDArray[np.bool_],
+        rows: NDArray[np.void],
+        samples: NDArray[np.void],
+        result: StepResult,
+        infos: Sequence[TargetInfo],
+        suppressions: Suppressions,
+    ) -> None:
+        for i, k in zip(*(a.tolist() for a in np.nonzero(hot)), strict=True):
+            if not suppressions.concern(TYPES[k]):
+                continue
+            one, sample = _one(result, i), samples[i]
+            cause = self._cause(rows[i], k, one)
+            t, lat, lon = float(sample["t"]), float(sample["lat"]), float(sample["lon"])
+            hot[i, k] = one.type_score[k] >= suppressions.least_score(infos[i].mmsi, TYPES[k], cause, t, lat, lon)
+
+    def _cause(self, row: Any, k: int, result: StepResult) -> Cause:
+        top_contributor = self._loudest(k, result)
+        named = None if top_contributor is None else self.panel.traits[top_contributor].cause
+        return explain.cause(TYPES[k], explain.Window.of(row), result.type_score, self.usual, named)
+
     def _next(self, row: Any, k: int, hot: bool, sample: Any, result: StepResult, info: TargetInfo) -> Alert | None:
         a = row["alert"][k]
         if not hot:
@@ -136,9 +169,7 @@ class AlertLife:
         if fresh or score > a["score"]:
             window = explain.Window.of(row)
             a["score"] = score
-            top_contributor = self._loudest(k, result)
-            named = None if top_contributor is None else self.panel.traits[top_contributor].cause
-            a["cause"] = explain.CAUSES.index(explain.cause(TYPES[k], window, result.type_score, self.usual, named))
+            a["cause"] = explain.CAUSES.index(self._cause(row, k, result))
             a["log10_nfa"], a["parts"], a["z"] = result.log10_nfa, result.parts, result.z
             a["peak"] = (*here, window.median_sog, window.mean_course)
         if fresh:
@@ -176,7 +207,9 @@ class AlertLife:
 
     # ---------------------------------------------------------------- events between reports
 
-    def on_jump(self, row: Any, jump: Jump, info: TargetInfo) -> list[Alert]:
+    def on_jump(
+        self, row: Any, jump: Jump, info: TargetInfo, suppressions: Suppressions = NO_SUPPRESSIONS
+    ) -> list[Alert]:
         """A report that needs an impossible speed. One alert for a displaced stretch; later ones of it update it."""
         a = row["alert"][_JUMP]
         if jump.excess_knots < self._least_jump_knots and not a["open"]:
@@ -184,6 +217,8 @@ class AlertLife:
         before, after = jump.before, jump.after
         t = after[1]
         score = max(float(over_limit(jump.excess_knots, self._jump_knots)), 1.0)
+        if score < suppressions.least_score(info.mmsi, AlertType.JUMP, Cause.JUMP, t, after[2], after[3]):
+            return []
         if fresh := not a["open"]:
             _open(a, info, t, before[1:4])
         a["quiet"] = 0

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..detection.suppression import Suppression
 from ..detection.threshold import TYPES
 from ..model.folder import Model
 from ..records import Alert, Counts, NotJudged, Reason, Verdict
@@ -78,6 +79,7 @@ def run(
     by_vessel: bool = False,
     finish: bool = True,
     then: Sequence[tuple[Model, float]] = (),
+    suppressions: Sequence[Suppression] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> BatchResult:
     """(n,) reports of ``REPORT_DTYPE`` in any order -> alerts and verdicts.
@@ -88,6 +90,7 @@ def run(
             where a live operator would stand after the same reports.
         then: successors, each with its activation time (``rollout.py``), as if announced before the first report. The trace
             leaves out those that have other detectors.
+        suppressions: what officers' answers led to, as if known before the first report.
         progress: called with (reports done, of all).
     """
     reports = reports[np.lexsort((reports["mmsi"], reports["t"]))]
@@ -95,6 +98,8 @@ def run(
     engine = PartitionEngine(model, ordered=True, trace=trace, find=lambda version, _: successors[version])
     for successor, since in then:
         engine.announce(successor.version, "", since)
+    for number, rule in enumerate(suppressions):
+        engine.suppress(number, rule)
     result = BatchResult(detector_names=model.panel.names)
     last: dict[str, Verdict] = {}
     traces: list[StepTrace] = []

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..config import TrackRules
 from ..detection.lifecycle import TargetInfo
+from ..detection.suppression import Suppression
 from ..errors import ModelNotFound
 from ..model.folder import Model
 from ..records import CONTENT_FIELDS, REPORT_DTYPE, NotJudged, Reason
@@ -200,6 +201,19 @@ class PartitionEngine:
         undone = self._rollout.withdraw(version, since)
         self._settle(-math.inf)
         return undone
+
+    def suppress(self, number: int, rule: Suppression | None) -> bool:
+        """From its event time on, alerts of a kind need a higher score around a place; None withdraws what ``number`` began.
+
+        Not part of ``partition_state``: whoever restores the engine gives it the rules again, in any order.
+
+        Returns:
+            False when there was nothing to withdraw.
+        """
+        if rule is None:
+            return self._judging.suppressions.withdraw(number)
+        self._judging.suppressions.put(number, rule)
+        return True
 
     def announce(self, version: str, source: str, since: float) -> bool:
         """Schedule a rollout: model ``version`` is active from event time ``since`` on (Unix s).

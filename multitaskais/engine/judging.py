@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection.lifecycle import TargetInfo
+from ..detection.suppression import Suppressions
 from ..records import Alert, Verdict
 from ..tracks.resample import complete, interpolate
 from ..tracks.sampler import Due
@@ -56,6 +57,7 @@ class Judging:
         self._trace = trace
         self._keep_samples = keep_samples
         self._timer = timer
+        self.suppressions = Suppressions()  # of officers' answers; they hold for every model
 
     def judge(self, steps: list[Step], events: Events) -> None:
         """Judge all steps of a run, in the order of the log for each target; append to ``events``."""
@@ -111,7 +113,7 @@ class Judging:
             if self._timer:
                 events.steps.append(ModelStep(len(mine), self._timer() - start))
             if emits:
-                judged = runner.life.judge(rows, chosen, result, infos)
+                judged = runner.life.judge(rows, chosen, result, infos, self.suppressions)
                 emitted.extend((mine[i].report_index, alert) for i, alert in judged)
             runner.rows[here] = rows
             if active:
@@ -133,7 +135,7 @@ class Judging:
         for runner in self._rollout.emitters(step.target.model):
             row = runner.rows[step.target.slot]
             if isinstance(step.what, Jump):
-                alerts += runner.life.on_jump(row, step.what, step.info)
+                alerts += runner.life.on_jump(row, step.what, step.info, self.suppressions)
             elif isinstance(step.what, IdentityConflict):
                 alerts += runner.life.on_identity(row, step.what, step.info)
             else:

@@ -2,7 +2,8 @@
 
 list                 the records of the control topic: number, when it was sent, by whom, what it asks for, whether it holds, and what
                      the partitions of this operator did with it
-withdraw NUMBER      it holds no longer: where it is not yet due it never acts; a model hands over to the one before it, a zone ends.
+withdraw NUMBER      it holds no longer: where it is not yet due it never acts; a model hands over to the one before it, a zone ends,
+                     what an officer's answer suppressed is raised again.
                      What a watermark has ended stays ended
 watermark TIME       the reports have come as far as TIME: tracks of vessels that have been silent for longer than the gap end
 """

@@ -5,6 +5,8 @@ The topic has one partition, so that there is one order; a record's number is it
     {"kind": "watermark", "t": 1767225600.0, "final": false, "after": {"0": 4711, "3": 12}, "by": "feed@tower", "sent": 1767225601.2}
     {"kind": "model", "model": "/models/june", "version": "2026-06-01", "from": 1767225600.0, "by": "...", "sent": ...}
     {"kind": "zone", "name": "cable north", "from": 1767225600.0, "zone": {...} or null, "by": "...", "sent": ...}
+    {"kind": "suppress", "alert_type": "abnormal", "cause": "out_of_place", "stretch": [48.1, -7.0, 48.1, -6.6], "from": 1767225600.0, "least_score": 1.8,
+     "mmsi": 227000001 or null, "until": 1767312000.0 or null, "why": "...", "by": "...", "sent": ...}
     {"kind": "withdraw", "number": 17, "by": "...", "sent": ...}
 
 ``by`` and ``sent`` (Unix s) say who sent it and when; nothing that is decided rests on them. Unknown fields are passed over.
@@ -18,6 +20,7 @@ Who may write here may end tracks, change models and zones: grant Write to those
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from datetime import UTC, datetime
@@ -25,6 +28,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from multitaskais.detection.suppression import Suppression
+from multitaskais.errors import ConfigError
 from multitaskais.times import LATEST
 
 from ..plain_text import plain
@@ -131,6 +136,62 @@ class Zone(Control, frozen=True, kw_only=True, tag="zone"):
         return f"zone {plain(self.name)} {'ends' if self.zone is None else 'from'} {utc(self.since)}"
 
 
+class SuppressionRecord(Control, frozen=True, kw_only=True, tag="suppress"):
+    """From ``since`` on, alerts of a kind need a higher score around a place (``multitaskais.detection.suppression``)."""
+
+    alert_type: str
+    cause: str
+    stretch: tuple[float, float, float, float]  # from latitude, longitude to latitude, longitude, degrees
+    since: float = msgspec.field(name="from")  # time of reports, Unix s
+    least_score: float
+    mmsi: int | None = None  # null: of all vessels
+    until: float | None = None  # null: until it is withdrawn
+    why: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is about, whenever it begins: one of a name is enough."""
+        vessel = "all" if self.mmsi is None else str(self.mmsi)
+        where = ",".join(f"{x:.4f}" for x in self.stretch)
+        return f"{vessel}:{self.alert_type}:{self.cause}:{where}:{self.why}"
+
+    @property
+    def key(self) -> bytes:
+        return f"suppress:{self.name}:{self.since:.3f}".encode()
+
+    def rule(self) -> Suppression:
+        """Raises ``ConfigError`` where it cannot be one."""
+        return Suppression(
+            alert_type=self.alert_type,
+            cause=self.cause,
+            stretch=self.stretch,
+            since=self.since,
+            least_score=self.least_score,
+            mmsi=self.mmsi,
+            until=math.inf if self.until is None else self.until,
+            why=self.why,
+        )
+
+    def problem(self) -> str | None:
+        if not 0.0 < self.since < LATEST or (self.until is not None and not 0.0 < self.until < LATEST):
+            return f"from={self.since:g} or until={self.until} is no time in Unix seconds before 2100"
+        if max(len(self.alert_type), len(self.cause), len(self.why)) > TEXT_CHARS:
+            return f"a text has more than {TEXT_CHARS} characters"
+        try:
+            self.rule()
+        except ConfigError as e:
+            return str(e)
+        return None
+
+    def summary(self) -> str:
+        whose = "all vessels" if self.mmsi is None else str(self.mmsi)
+        end = "" if self.until is None else f" to {utc(self.until)}"
+        return (
+            f"{plain(self.alert_type)}/{plain(self.cause)} of {whose} near {self.stretch[2]:.2f} {self.stretch[3]:.2f} needs a score of {self.least_score:.2f}"
+            f" from {utc(self.since)}{end}: {plain(self.why)}"
+        )
+
+
 class Withdrawal(Control, frozen=True, kw_only=True, tag="withdraw"):
     """Control record ``number`` holds no longer."""
 
@@ -147,7 +208,7 @@ class Withdrawal(Control, frozen=True, kw_only=True, tag="withdraw"):
         return f"withdraws {self.number}"
 
 
-AnyControl = Watermark | ModelAnnouncement | Zone | Withdrawal
+AnyControl = Watermark | ModelAnnouncement | Zone | SuppressionRecord | Withdrawal
 _decoder = msgspec.json.Decoder(AnyControl)
 
 

@@ -57,6 +57,12 @@ class Metrics:
         self._age = Gauge(
             "model_age_seconds", "Since the end of the data that the model learnt from.", ["version", "role"], **prefix
         )
+        self._expected = Gauge(
+            "model_alerts_per_vessel_day",
+            "To be expected by the tracks on which the model's thresholds were set.",
+            ["version", "role"],
+            **prefix,
+        )
         self._refused = Counter("models_refused", "Announced models that a partition could not take.", **prefix)
         self._controls = Counter(
             "controls", "Control records that partitions decided on.", ["kind", "refused"], **prefix
@@ -152,8 +158,11 @@ class Metrics:
         """What all partitions of this worker judge with; ``now`` in Unix s."""
         self._models.clear()
         self._age.clear()
+        self._expected.clear()
         for model, role in found:
             self._models.labels(model.version, role).inc()
+            if (thresholds := model.panel.thresholds) is not None:
+                self._expected.labels(model.version, role).set(thresholds.alerts_per_vessel_day)
             if (learnt_until := model.made_from.get("last_t")) is not None:
                 self._age.labels(model.version, role).set(now - learnt_until)
 

@@ -31,7 +31,7 @@ from multitaskais.tracks.station_clock import StationClock
 
 from ..kafka import codec as wire
 from ..kafka import control
-from ..kafka.control import ModelAnnouncement, Numbered, Watermark, Withdrawal, Zone
+from ..kafka.control import ModelAnnouncement, Numbered, SuppressionRecord, Watermark, Withdrawal, Zone
 from ..kafka.partitioner import KeyPlacement
 from ..plain_text import plain
 from ..settings import Settings
@@ -109,12 +109,26 @@ def follow(engine: PartitionEngine, record: Numbered, decisions: Mapping[int, De
                 case ModelAnnouncement(version=version, since=since):
                     if not engine.withdraw(version, since):
                         return None, f"model {version} has taken over for good: announce the former one instead"
+                case SuppressionRecord():
+                    engine.suppress(number, None)
                 case Watermark() | Zone():
                     pass  # what a watermark ended stays ended; a zone is not followed here
+            return None, ""
+        case SuppressionRecord():
+            engine.suppress(record.number, record.control.rule())
             return None, ""
         case Zone():
             return None, ""  # the process that looks at ships together acts on it (``commands/meetings.py``)
     return None, f"this program does nothing with a {record.control.kind}"
+
+
+def suppress_again(engine: PartitionEngine, decisions: Mapping[int, Decision]) -> None:
+    """Give a restored engine what answers led to before: it is kept as decisions, not in the engine's state."""
+    followed = {n: control.decode(d.value) for n, d in decisions.items() if not d.refused}
+    withdrawn = {record.number for record in followed.values() if isinstance(record, Withdrawal)}
+    for number, record in followed.items():
+        if isinstance(record, SuppressionRecord) and number not in withdrawn:
+            engine.suppress(number, record.rule())
 
 
 class Partition:
@@ -155,6 +169,7 @@ class Partition:
         self._next_control = restored.controls.next_number
         self._waiting = list(restored.controls.waiting)
         self._decisions = dict(restored.decisions)
+        suppress_again(engine, self._decisions)
         self._decided: dict[int, bytes | None] = {}  # since the last cut
         self._placement: KeyPlacement | None = None
         self._told_misplaced = False

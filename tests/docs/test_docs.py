@@ -467,6 +467,7 @@ def test_labels_in_queries_are_labels_of_the_metric():
         "multitaskais_tracks_open": {"verdict", "reason"},
         "multitaskais_model_partitions": {"version", "role"},
         "multitaskais_model_age_seconds": {"version", "role"},
+        "multitaskais_model_alerts_per_vessel_day": {"version", "role"},
         "multitaskais_controls_total": {"kind", "refused"},
         "multitaskais_settings_differ": {"what"},
         "multitaskais_meetings_alerts_total": {"status", "alert_type"},

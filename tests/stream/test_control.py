@@ -16,7 +16,7 @@ from stream_operator.commands import control as command
 from stream_operator.commands import replay
 from stream_operator.kafka import codec as wire
 from stream_operator.kafka import control
-from stream_operator.kafka.control import ModelAnnouncement, Watermark, Withdrawal, Zone
+from stream_operator.kafka.control import ModelAnnouncement, SuppressionRecord, Watermark, Withdrawal, Zone
 from stream_operator.kafka.control_writer import ControlWriter
 from stream_operator.kafka.topics import Admin
 from stream_operator.worker.checkpoint import ControlPosition, Decision, Restored
@@ -37,6 +37,16 @@ controls = st.one_of(
     ),
     st.builds(ModelAnnouncement, model=st.text(min_size=1), version=st.text(min_size=1), since=times),
     st.builds(Zone, name=st.text(min_size=1, max_size=200), since=times, zone=st.none() | st.just({"rule": "enter"})),
+    st.builds(
+        SuppressionRecord,
+        alert_type=st.text(min_size=1, max_size=20),
+        cause=st.text(min_size=1, max_size=20),
+        stretch=st.tuples(st.floats(-90, 90), st.floats(-180, 180), st.floats(-90, 90), st.floats(-180, 180)),
+        since=times,
+        least_score=st.floats(1, 1e6),
+        mmsi=st.none() | st.integers(0, 10**9),
+        why=st.text(max_size=200),
+    ),
     st.builds(Withdrawal, number=st.integers(0, 2**60)),
 )
 
@@ -51,12 +61,12 @@ def test_what_is_sent_is_what_is_read_and_unknown_fields_are_passed_over(record)
 
 
 @given(st.none() | st.binary(max_size=80) | st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(max_size=9) | st.sampled_from(["watermark", "model", "zone", "withdraw"]),
+    st.none() | st.booleans() | st.floats() | st.text(max_size=9) | st.sampled_from(["watermark", "model", "zone", "withdraw", "suppress"]),
     lambda inner: st.dictionaries(st.sampled_from(["kind", "t", "after", "from", "name", "number", "zone", "model"]), inner), max_leaves=6,
 ).map(lambda v: json.dumps(v).encode()))  # fmt: skip
 def test_whatever_lies_in_the_topic_is_a_control_record_or_a_reason(value):
     found = control.decode(value)
-    assert isinstance(found, str | Watermark | ModelAnnouncement | Zone | Withdrawal)
+    assert isinstance(found, str | Watermark | ModelAnnouncement | Zone | SuppressionRecord | Withdrawal)
     log = ControlLog(own_settings("127.0.0.1:1"))
     log.take(7, value)
     assert log.end == 8

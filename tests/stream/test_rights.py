@@ -171,6 +171,7 @@ ARGUMENTS = {
     "control watermark": ["control", "watermark", "2026-01-01"],
     "model": ["model", "brittany", "--from", "2026-01-01T12:00"],
     "zones list": ["zones", "list"],
+    "feedback": ["feedback", "--once"],
     "zones put": ["zones", "put", "{zones}", "--from", "2026-01-01"],
     "zones end": ["zones", "end", "a", "--from", "2026-01-02"],
     "replay --out": ["replay", "--from", "2026-01-01", "--out", "{out}"],

@@ -1,0 +1,82 @@
+"""``multitaskais recalibrate TRACKS --model M --out NEW``: does a model still fit, and new thresholds from the last days.
+
+The detectors and what they learnt stay; the thresholds are set again from the tracks of the last days, under the model's budget or another.
+The result is a new version, which takes over by ``python -m stream_operator model``. With ``--check`` nothing is written: exit code 1 says that
+the model no longer fits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    p = subparsers.add_parser(
+        "recalibrate", help="does a model still fit? new thresholds from later days", description=__doc__,
+        epilog="example: multitaskais recalibrate archive/2026/06 --model out/mine --days 14 --out out/june",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument("tracks", nargs="+", metavar="TRACKS", help="archives of the last days")
+    p.add_argument("--model", required=True, help="name of a shipped model, or a model folder")
+    p.add_argument("--out", type=Path, metavar="NEW", help="model folder to write")
+    p.add_argument("--check", action="store_true", help="only say whether the model still fits; instead of --out")
+    p.add_argument("--days", type=float, metavar="N", help="only the last N days of the archives")
+    p.add_argument("--budget", type=float, metavar="SHARE", help="instead of the model's")
+    p.add_argument("--confidence", type=float, metavar="P", help="keep the budget with this confidence")
+    p.add_argument("--format", metavar="F", help="of an archive; recognised by itself")
+    p.add_argument("--json", action="store_true", help="print what was found as JSON")
+    p.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from dataclasses import asdict, replace
+
+    from ..errors import ConfigError, InputError
+    from ..model import folder as modelfolder
+    from ..model.drift import check, recalibrated
+    from ..model.samples import load_reports, samples_of
+    from ..tracks.segmentation import rule_events
+
+    if args.check == (args.out is not None):
+        raise ConfigError("give --out NEW for new thresholds, or --check to be told whether the model still fits")
+    if args.days is not None and not args.days > 0:
+        raise ConfigError(f"--days {args.days:g}: give a number of days greater than 0")
+    model = modelfolder.load(args.model)
+    if args.out is not None and args.out.resolve() == modelfolder.find(args.model).resolve():
+        raise ConfigError("--out is the model itself: a recalibrated model is a new version, give another folder")
+    reports, _ = load_reports(args.tracks, model.region, args.format)
+    if args.days is not None and len(reports):
+        reports = reports[reports["t"] > reports["t"].max() - 86400.0 * args.days]
+    samples, _, by_choice = samples_of(reports, model.region, model.track_rules, model.panel.rules)
+    if not len(samples):
+        found = ", ".join(f"{name} {n}" for name, n in by_choice.items() if n) or "no track at all"
+        raise InputError(f"no track to judge by inside {model.region.name}: {len(reports)} reports in the box, {found}")
+    drift = check(model, samples)
+    if args.check:
+        print(json.dumps({**asdict(drift), "fits": drift.fits}) if args.json else drift.line())
+        return 0 if drift.fits else 1
+    budget = replace(
+        model.budget,
+        **({} if args.budget is None else {"track_share": args.budget, "alerts_per_vessel_day": None}),
+        **({} if args.confidence is None else {"confidence": args.confidence}),
+    )
+    new = recalibrated(model, samples, budget, rule_events(reports, model.track_rules, model.region))
+    new = modelfolder.save(new, args.out)
+    limits = new.panel.thresholds
+    assert limits is not None
+    assert limits.promise is not None
+    if args.json:
+        print(
+            json.dumps(
+                {**asdict(drift), "fits": drift.fits, "version": new.version, "promise": limits.promise.to_dict()}
+            )
+        )
+        return 0
+    print(drift.line())
+    print(f"{new.version} in {args.out}: thresholds of {drift.tracks} tracks, {drift.days} days; was {model.version}")
+    for line in limits.promise.lines(budget.allowed, alerts=budget.alerts_per_vessel_day is not None):
+        print(line)
+    return 0
