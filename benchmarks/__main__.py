@@ -37,6 +37,7 @@ NAMES = (
     "tracks_growth",
     "live",
     "restore",
+    "pipeline",
     "workers",
 )
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
