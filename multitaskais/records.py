@@ -30,7 +30,7 @@ REPORT_DTYPE = np.dtype(
         ("ship_type", "i2"),  # ITU-R M.1371 ship type 0..255, -1 unknown
         ("ship_name", "S20"),  # six-bit ASCII of the air; empty when not heard
         ("second", "i1"),  # UTC second of the fix by the ship itself 0..59, -1 when not sent
-        ("station", "S16"),  # who received it, as a tag block or a suffix names it; empty when not told
+        ("station", "S15"),  # who received it, as a tag block or a suffix names it; empty when not told
     ]
 )
 # How many of the fields above say what the report is; the others say how it came.

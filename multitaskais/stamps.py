@@ -92,7 +92,7 @@ class Stamps:
         self.first = min(self.first, float(t.min()))
         self.last = max(self.last, float(t.max()))
         self.reports += len(t)
-        self.years_back += int(np.count_nonzero(np.diff(t, prepend=self._before) < -YEAR_S))
+        self.years_back += int(np.count_nonzero(t[1:] < t[:-1] - YEAR_S)) + bool(t[0] < self._before - YEAR_S)
         self._before = float(t[-1])
 
     def compare(self, ahead: NDArray[np.float64], stations: NDArray[np.bytes_] | None = None) -> None:

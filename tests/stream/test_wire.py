@@ -57,7 +57,7 @@ rows = st.tuples(
     st.integers(-1, 255),
     st.text("ABC XYZ0123456789-.", max_size=20).map(lambda s: s.strip().encode()),
     st.integers(-1, 59),
-    st.text("rb0123456789_", max_size=16).map(lambda s: s.encode()),
+    st.text("rb0123456789_", max_size=15).map(lambda s: s.encode()),
 )
 
 

@@ -45,6 +45,8 @@ LineKernel: TypeAlias = "kernel.LineKernel | Literal['auto'] | None"
 # To load or compile a kernel takes some seconds: as long as NumPy takes for millions of lines.
 COMPILED_FROM = 1_000_000
 
+COMPARED_MAX = 4096  # stamps of a block, about, that are compared with the ships' own seconds; evenly drawn
+
 # Code of an accepted line, of each reason, and of a part that waits for the others of its message.
 ACCEPTED = 0
 CODES: tuple[Reason, ...] = tuple(Reason)
@@ -178,7 +180,7 @@ class BlockDecoder:
         fast_lines = np.flatnonzero(scan.codes == kernel.REPORT)
         fast = scan.reports
         self.memory.attach(fast)
-        name_stations(fast, buf, starts[fast_lines], ends[fast_lines])
+        named = name_stations(fast, buf, starts[fast_lines], ends[fast_lines])
         statics = kernel_static.NONE
         if self._kernel is not None:
             statics = kernel_static.find(buf, starts, ends, np.flatnonzero(scan.codes == kernel.LEFT), self._trust)
@@ -192,7 +194,7 @@ class BlockDecoder:
         counts = count_codes(work.codes)
         counts.add(work.older)
         reports, report_lines = _merge(fast, fast_lines, work)
-        self._date(reports, counts.stamps)
+        self._date(reports, counts.stamps, named or any(row.station for row in work.rows))
         return Block(reports, report_lines, work.codes, work.statics, counts)
 
     def _one_by_one(
@@ -276,18 +278,21 @@ class BlockDecoder:
         work.row_lines.append(i)
         work.codes[i] = ACCEPTED
 
-    def _date(self, reports: NDArray[np.void], stamps: Stamps) -> None:
+    def _date(self, reports: NDArray[np.void], stamps: Stamps, named: bool) -> None:
         """Compare the stamps with the ships' own seconds; in place, date by them where that was asked for. What has no stamp of its own
         (``at``) is left out."""
-        ahead = ahead_of_second(reports["t"], reports["second"])
+        t = reports["t"].copy()
+        some = slice(None) if self._by_second else slice(None, None, max(1, len(t) // COMPARED_MAX))
+        ahead = ahead_of_second(t[some], reports["second"][some])
         if self._trust.at == self._trust.at:
-            ahead[reports["t"] == self._trust.at] = np.nan
-        stamps.compare(ahead, reports["station"] if reports["station"].any() else None)
+            ahead[t[some] == self._trust.at] = np.nan
+        stamps.compare(ahead, reports["station"][some] if named else None)
         if self._by_second:
             off = np.flatnonzero(is_redated(ahead))
-            reports["t"][off] -= ahead[off]
+            t[off] -= ahead[off]
+            reports["t"] = t
             stamps.redated += len(off)
-        stamps.see(reports["t"])
+        stamps.see(t)
 
     def finish(self) -> Counts:
         """Counts of the parts that still wait: ``incomplete``. The decoder may go on with another archive."""

@@ -10,53 +10,69 @@ from .timestamps import I64, U8
 
 _SUFFIX = 22  # ,r123456789,1152921693
 _SUFFIX_STATION = 10
+# By length: which of the first bytes are the name's.
+_INSIDE = np.where(np.arange(STATION_BYTES) < np.arange(STATION_BYTES + 1)[:, None], 255, 0).astype(np.uint8)
 
 
-def name_stations(reports: NDArray[np.void], buf: U8, starts: I64, ends: I64) -> None:
-    """Fill ``station`` of (n,) reports, in place, from the lines that they come from, which the kernel has recognised."""
+def name_stations(reports: NDArray[np.void], buf: U8, starts: I64, ends: I64) -> bool:
+    """Fill ``station`` of (n,) reports, in place, from the lines that they come from, which the kernel has recognised; whether any has one."""
     if not len(reports):
-        return
-    of_tag = buf[starts] == ord("\\")
+        return False
     # Behind a sentence without a suffix stands its checksum; of the suffixes that are recognised one names a station.
-    of_suffix = (buf[ends - 3] != ord("*")) & (buf[ends - _SUFFIX] == ord(",")) & (buf[ends - 11] == ord(","))
-    of_suffix &= (buf[ends - _SUFFIX + 1] == ord("r")) | (buf[ends - _SUFFIX + 1] == ord("b"))
-    if of_suffix.any():
-        at = np.flatnonzero(of_suffix)
-        _name(reports, at, buf, ends[at] - _SUFFIX + 1, np.full(len(at), _SUFFIX_STATION))
-    if of_tag.any():
-        at = np.flatnonzero(of_tag)
-        lo, hi = int(starts[at[0]]), int(ends[at[-1]])
-        part = buf[lo:hi]
-        colons = np.flatnonzero(part[2:] == ord(":")) + 2
-        named = (
-            colons[(part[colons - 1] == ord("s")) & ((part[colons - 2] == ord(",")) | (part[colons - 2] == ord("\\")))]
-            + lo
-        )
-        stops = np.append(np.flatnonzero((part == ord(",")) | (part == ord("*"))) + lo, hi)
-        closes = np.append(np.flatnonzero(part == ord("\\")) + lo, hi)
-        # The last one within the block counts, as it does when read field by field.
-        close = closes[np.searchsorted(closes, starts[at], side="right")]
-        last = np.searchsorted(named, close) - 1
-        found = (
-            np.flatnonzero((last >= 0) & (named[np.maximum(last, 0)] > starts[at]))
-            if len(named)
-            else np.zeros(0, np.int64)
-        )
-        begin = named[last[found]] + 1
-        length = stops[np.searchsorted(stops, begin)] - begin
-        told = length > 0
-        _name(reports, at[found[told]], buf, begin[told], length[told])
+    at = np.flatnonzero(buf[ends - 3] != ord("*"))
+    if len(at):
+        end = ends[at]
+        letter = buf[end - _SUFFIX + 1]
+        at = at[
+            (buf[end - _SUFFIX] == ord(","))
+            & (buf[end - 11] == ord(","))
+            & ((letter == ord("r")) | (letter == ord("b")))
+        ]
+        if len(at):
+            reports["station"][at] = _windows(buf, ends[at] - _SUFFIX + 1, _SUFFIX_STATION).view(f"S{_SUFFIX_STATION}")[
+                :, 0
+            ]
+    tagged = np.flatnonzero(buf[starts] == ord("\\"))
+    found = tagged[:0]
+    if len(tagged):
+        lo, hi = int(starts[tagged[0]]), int(ends[tagged[-1]])
+        colons = np.flatnonzero(buf[lo:hi] == ord(":")) + lo
+        colons = colons[buf[colons - 1] == ord("s")]
+        before = buf[colons - 2]
+        colons = colons[(before == ord(",")) | (before == ord("\\"))]
+        # Of a recognised line only its tag block can hold such a field: the payload of a position begins with no "s".
+        line = np.searchsorted(starts[tagged], colons, side="right") - 1
+        of_line = (line >= 0) & (colons < ends[tagged[np.maximum(line, 0)]])
+        colons, line = colons[of_line], line[of_line]
+        if len(line):
+            last = np.append(line[1:] != line[:-1], True)  # the last field counts, as when they are read one by one
+            colons, line = colons[last], line[last]
+            first = buf[colons + 1]
+            told = (first != ord(",")) & (first != ord("*")) & (first != ord("\\"))
+            found = tagged[line[told]]
+            _name(reports, found, buf, colons[told] + 1)
+    return bool(len(at) or len(found))
 
 
-def _name(reports: NDArray[np.void], at: NDArray[np.int64], buf: U8, begin: I64, length: NDArray[np.int64]) -> None:
-    """The bytes at ``begin`` as names; those with anything but printable ASCII are cleaned one by one."""
+def _windows(buf: U8, begin: I64, width: int) -> U8:
+    """(n, width) bytes from each position on."""
+    window = np.ndarray((len(buf) - width + 1,), dtype=f"V{width}", buffer=buf, strides=(1,))
+    return window[begin].view(np.uint8).reshape(len(begin), width)
+
+
+def _name(reports: NDArray[np.void], at: NDArray[np.int64], buf: U8, begin: I64) -> None:
+    """What stands at ``begin`` up to the end of the field; names with anything but printable ASCII are cleaned one by one."""
     if not len(at):
         return
-    column = np.arange(STATION_BYTES)
-    inside = column < np.minimum(length, STATION_BYTES)[:, None]
-    letters = np.where(inside, buf[np.minimum(begin[:, None] + column, len(buf) - 1)], 0).astype(np.uint8)
-    plain = (((letters > 0x20) & (letters < 0x7F)) | ~inside).all(axis=1)
-    names = np.ascontiguousarray(letters).view(f"S{STATION_BYTES}")[:, 0]
-    for i in np.flatnonzero(~plain).tolist():
-        names[i] = clean_station(letters[i].tobytes())
+    letters = _windows(buf, begin, STATION_BYTES)
+    ends = (letters == ord(",")) | (letters == ord("*")) | (letters == ord("\\"))
+    ends[:, -1] |= ~ends.any(axis=1)
+    length = ends.argmax(axis=1)
+    length += (length == STATION_BYTES - 1) & (letters[:, -1] != ord(",")) & (letters[:, -1] != ord("*")) & (letters[:, -1] != ord("\\"))  # fmt: skip
+    letters &= _INSIDE[length]
+    names = letters.view(f"S{STATION_BYTES}")[:, 0]
+    strange = ((letters - np.uint8(0x21)) > np.uint8(0x7E - 0x21)) & (letters != 0)
+    if strange.any():
+        for i in np.flatnonzero(strange.any(axis=1)).tolist():
+            names[i] = clean_station(letters[i].tobytes().rstrip(b"\0"))
     reports["station"][at] = names
