@@ -23,6 +23,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     p.add_argument("--out", type=Path, required=True, metavar="DIR")
     p.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
     p.add_argument("--draws", type=int, default=200, help="of the bootstrap (default 200)")
+    p.add_argument(
+        "--split",
+        choices=("vessels", "days"),
+        default="vessels",
+        help="what took no part in making the model: these vessels (default), or these days; stated in the report and on the card",
+    )
     p.add_argument("--no-plots", action="store_true", help="figures only (matplotlib is not needed)")
     p.add_argument("--card", action="store_true", help="write card/card.md of these figures into the model folder")
     p.add_argument("--notes", default="", help="a paragraph at the head of that card")
@@ -55,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     result = judge(model, data)
     figures = report(result, np.random.default_rng(args.seed), args.draws)
     figures = {"model": model.version, "region": model.region.name, "labelled": args.labelled.name, **figures}
+    figures |= {"split": args.split, "budget": model.budget.to_dict()}
     plots = {}
     if not args.no_plots:
         from ..evaluation.plots import all_plots

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 
@@ -37,6 +38,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         choices=("train", "dev", "test"),
         help="only vessels of this part of the split of `train` and `calibrate`",
     )
+    p.add_argument(
+        "--from",
+        dest="since",
+        metavar="TIME",
+        help="only reports of this time (UTC) and later: days that a model has not seen",
+    )
     p.add_argument("--split-seed", type=int, default=0, help="of that split (default 0)")
     p.add_argument("--format", help="format of the archives (default: recognised)")
     p.add_argument(
@@ -56,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from ..evaluation.altered import clean_tracks, labelled, write_labelled
     from ..evaluation.inject import KINDS
     from ..model.samples import Split, split_of
+    from ..times import read_time
 
     began = time.perf_counter()
     if args.per_kind < 1:
@@ -63,6 +71,9 @@ def run(args: argparse.Namespace) -> int:
     kinds = tuple(args.kinds or KINDS)
     if unknown := [k for k in kinds if k not in KINDS]:
         raise ConfigError(f"no kind {unknown[0]!r}: give some of {', '.join(KINDS)}")
+    since = read_time(args.since) if args.since else -math.inf
+    if math.isnan(since):
+        raise ConfigError(f"--from {args.since}: give a time such as 2026-01-03 or 2026-01-03T12:00")
     region = Region.load(args.region) if args.region else None
     parts = [batch.reports for batch in read_reports(args.tracks, args.format, columns=parse_columns(args.columns))]
     if not parts:
@@ -86,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
             else f"{args.out}: {', '.join(f'{k} {n}' for k, n in made.items())} ({told['reports']:,} reports, {told['seconds']} s)"
         )
         return 0
+    if args.since:
+        reports = reports[reports["t"] >= since]
     tracks = clean_tracks(reports, TrackRules(), region)
     if args.most is not None and args.most < len(tracks):
         drawn = np.random.default_rng([args.seed, len(KINDS)]).permutation(len(tracks))[: max(args.most, 0)]

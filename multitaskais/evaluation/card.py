@@ -87,6 +87,13 @@ def _evaluation(figures: Mapping[str, Any]) -> list[str]:
             f" At the threshold that 5 % of the development tracks exceed, {at_5pct['clean_flagged']:.1%} of these clean tracks do,"
             f" and {at_5pct['recall']:.0%} of the abnormal ones (mean over kinds)."
         )
+    unseen = "days" if figures.get("split") == "days" else "vessels"
+    lines[2] += f" What took no part in making the model: these {unseen}."
+    by_day = {d: b for d, b in fused.get("per_day", {}).items() if b["clean_flagged"] is not None}
+    if len(by_day) > 1:
+        lines[2] += " Clean tracks flagged by day: " + ", ".join(
+            f"{d} {b['clean_flagged']:.1%} of {b['clean_tracks']}" for d, b in sorted(by_day.items())[-14:]
+        ) + "."  # fmt: skip
     rows = {"**fused**": fused, **{f"`{k}` alone": v for k, v in sorted(figures["detectors"].items())}}
     lines += [_row(name, block) for name, block in rows.items()]
     lines += ["", "By kind (fused):", "", "| kind | AUROC | recall at 1 % | recall at 5 % | recall as shipped |", "|---|---|---|---|---|"]  # fmt: skip

@@ -235,6 +235,7 @@ def report(result: Outcome, rng: np.random.Generator, draws: int = 200) -> dict[
     for low, high, name in NEAR_BANDS:
         near[(result.near >= low) & (result.near < high)] = name
     block["per_vessels_nearby"] = _by(result, near)
+    block["per_day"] = per_day(result)
     return {
         "tracks": len(tracks),
         "clean_tracks": int(clean.sum()),
@@ -298,6 +299,20 @@ def causes(result: Outcome) -> dict[str, Any]:
             n += len(said)
             right += sum(c in accepted for c in said.tolist())
     return {"named_right": right / n if n else float("nan"), "tracks": n, "per_kind": table}
+
+
+def per_day(result: Outcome) -> dict[str, dict[str, Any]]:
+    """Per day (UTC) on which clean tracks began: their number and the share of them that was flagged: drift shows here."""
+    tracks = result.labelled.tracks
+    clean = tracks["kind"] == CLEAN
+    day = np.floor(tracks["t_first"] / 86400.0).astype(np.int64)
+    return {
+        str(np.datetime64(d, "D")): {
+            "clean_tracks": int((clean & (day == d)).sum()),
+            "clean_flagged": _mean(result.fused.flagged[clean & (day == d)]),
+        }
+        for d in np.unique(day[clean]).tolist()
+    }
 
 
 def _by(result: Outcome, group: NDArray[np.str_]) -> dict[str, dict[str, Any]]:
