@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv, gammaincinv, stdtrit
 
+from ..exact import functions
+
 CONFIDENCE = 0.95
 MIN_DAYS = 5  # with fewer, the spread between days is not known well enough to promise anything for other days
 _FEW = 5  # vessels flagged: with fewer the spread between vessels cannot be seen, and one track a vessel is counted
@@ -96,7 +98,7 @@ def upper_rate(k: float, exposure: float, confidence: float = CONFIDENCE) -> flo
 
 def vessels_for(share: float, confidence: float = CONFIDENCE) -> int:
     """The fewest independent tracks from which ``share`` can be promised at all: none of them flagged."""
-    return math.ceil(math.log1p(-confidence) / math.log1p(-share))
+    return math.ceil(float(functions.log1p(-confidence) / functions.log1p(-share)))
 
 
 def least_share(n: float, confidence: float = CONFIDENCE) -> float:
