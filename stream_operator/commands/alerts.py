@@ -24,7 +24,7 @@ from multitaskais.errors import ConfigError
 from multitaskais.export import to_geojson
 
 from ..kafka import client as kafka
-from ..kafka.errors import denied, explain, explained, is_access_denied
+from ..kafka.errors import explain_reader, explained, is_access_denied
 from ..kafka.topics import Admin
 from ..plain_text import plain
 from ..settings import Settings
@@ -59,7 +59,7 @@ def read(
                 elif error.code() == KafkaError._PARTITION_EOF:
                     ended.add(message.partition())
                 elif is_access_denied(error):
-                    raise explain(settings, error, "Read", denied(settings, error, topic))
+                    raise explain_reader(settings, error, topic)
                 else:
                     kafka.log.warning("%s", error.str())
     finally:

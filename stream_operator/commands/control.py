@@ -62,7 +62,7 @@ def rows(settings: Settings, watermarks: bool) -> list[dict]:
 def decided(settings: Settings) -> dict[int, dict[int, Decision]]:
     """By the number of the record and by partition, what was done with it."""
     out: dict[int, dict[int, Decision]] = {}
-    for partition in range(Admin(settings).partitions.get(settings.states, 0)):
+    for partition in range(Admin(settings).require(settings.states)):
         for number, decision in restore(settings, partition).decisions.items():
             out.setdefault(number, {})[partition] = decision
     return out

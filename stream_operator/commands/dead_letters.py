@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from multitaskais.command import CommandParser
 from multitaskais.errors import TryAgain
 
 from ..kafka import client as kafka
-from ..kafka.errors import explain, explained, is_access_denied
+from ..kafka.errors import Refusal, explain, explained, is_access_denied
 from ..kafka.topics import Admin
 from ..settings import Settings
 from .alerts import read, seconds
@@ -42,8 +43,10 @@ def replay(settings: Settings, reason: str | None) -> tuple[int, int]:
     """(sent again, left out). Clipped values cannot be sent again; nor do we send those that another reason is asked for."""
     config = kafka.reader(settings, group_id=f"{settings.app_id}.dead")
     consumer = Consumer(config, logger=kafka.log)
+    refusal = Refusal()
     producer = Producer(
-        kafka.client(settings, partitioner=kafka.PARTITIONER, enable_idempotence=True), logger=kafka.log
+        kafka.client(settings, partitioner=kafka.PARTITIONER, enable_idempotence=True, error_cb=refusal),
+        logger=kafka.log,
     )
     admin = Admin(settings)
     for topic in (settings.dead_topic, settings.topic):
@@ -76,9 +79,12 @@ def replay(settings: Settings, reason: str | None) -> tuple[int, int]:
                     settings.topic, m.value(), m.key(), on_delivery=lambda e, _: failed.append(e) if e else None
                 )
                 sent += 1
-        if producer.flush(60) or failed:
-            if failed and is_access_denied(failed[0]):
-                raise explain(settings, failed[0], "Write", f"topic {settings.topic}")
+        give_up_at = time.monotonic() + 60.0
+        while producer.flush(0.2) and refusal.error is None and time.monotonic() < give_up_at:
+            pass
+        if refusal.error is not None or len(producer) or failed:
+            if (error := refusal.error or next(iter(failed), None)) is not None and is_access_denied(error):
+                raise explain(settings, error, "Write", f"topic {settings.topic}")
             raise TryAgain(
                 f"not all letters could be sent ({failed[0].str() if failed else 'no answer'}); run the command again"
             )

@@ -41,7 +41,7 @@ from ..kafka import client as kafka
 from ..kafka import codec as wire
 from ..kafka.control import Watermark
 from ..kafka.control_writer import ControlWriter
-from ..kafka.errors import explain, is_access_denied
+from ..kafka.errors import Refusal, explain, is_access_denied
 from ..kafka.topics import Admin
 from ..pages import PagesThread
 from ..settings import Settings
@@ -168,9 +168,11 @@ class Feeder:
         self._settings = settings
         self._topic = settings.topic
         self.partitions = Admin(settings).require(settings.topic)
+        self._refusal = Refusal()
         config = kafka.client(
             settings, partitioner=kafka.PARTITIONER, enable_idempotence=True, compression_type="lz4", linger_ms=20
         ) | {
+            "error_cb": self._refusal,
             "message.timeout.ms": 0,  # wait for the broker as long as it takes
             "queue.buffering.max.messages": 200_000,
         }
@@ -235,6 +237,8 @@ class Feeder:
             self.after[number] = max(self.after.get(number, 0), message.offset() + 1)
 
     def _check(self) -> None:
+        if self._refusal.error is not None:
+            raise explain(self._settings, self._refusal.error, "Write", f"topic {self._topic}")
         if self._failed is not None:
             if is_access_denied(self._failed):
                 raise explain(self._settings, self._failed, "Write", f"topic {self._topic}")

@@ -23,7 +23,7 @@ from multitaskais.records import Counts
 from ..kafka import client as kafka
 from ..kafka import control
 from ..kafka.control import Watermark
-from ..kafka.errors import explain
+from ..kafka.errors import Refusal, explain
 from ..pages import Answer, as_json
 from ..settings import Settings
 
@@ -60,7 +60,11 @@ class Watermarks:
     def __init__(self, settings: Settings, event_time: EventTime) -> None:
         self._settings = settings
         self._event_time = event_time
-        config = kafka.client(settings, enable_idempotence=True, linger_ms=0) | {"message.timeout.ms": 0}
+        self._refusal = Refusal()
+        config = kafka.client(settings, enable_idempotence=True, linger_ms=0) | {
+            "message.timeout.ms": 0,
+            "error_cb": self._refusal,
+        }
         self._producer: Producer | None = Producer(config, logger=kafka.log)
         self.last = -math.inf
 
@@ -69,6 +73,8 @@ class Watermarks:
         if self._producer is None:
             return
         self._producer.poll(0)
+        if self._refusal.error is not None:
+            self._give_up(self._refusal.error)
         if self._producer is None:  # the callback has just said that there are none
             return
         t = self._event_time.now
@@ -87,8 +93,10 @@ class Watermarks:
             self._producer.flush(within_s)
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
-        if error is None or self._producer is None:
-            return
+        if error is not None and self._producer is not None:
+            self._give_up(error)
+
+    def _give_up(self, error: KafkaError) -> None:
         self._producer = None
         why = explain(self._settings, error, "Write", f"topic {self._settings.control_topic}")
         print(f"no watermarks are sent, and partitions that go silent wait: {why}", file=sys.stderr, flush=True)

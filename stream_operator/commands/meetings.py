@@ -35,7 +35,7 @@ from multitaskais.zones.zone import read_feature
 from .. import exit_codes, logs
 from ..kafka import client as kafka
 from ..kafka import codec, control, control_writer, topics
-from ..kafka.errors import denied, explain, explained, is_access_denied
+from ..kafka.errors import explain, explain_reader, explained, is_access_denied
 from ..settings import Settings
 from ..worker import registry
 from ..worker.checkpoint import Checkpointer, CheckpointPayload, Fenced, ProducerRecord, restore
@@ -312,6 +312,7 @@ def _run(settings: Settings, model: Model, stopping: threading.Event, status: Me
         raise explain(settings, e, "Read", f"topic {settings.topic}") from None
     finally:
         consumer.close()
+        stopping.set()  # what is given back now is no take-over
         turn.close()
     return 0
 
@@ -336,7 +337,7 @@ def _follow(settings: Settings, work: Meetings, consumer: Consumer, turn: Consum
                 if message.topic() == settings.topic:
                     ends.append((message.partition(), message.offset()))
             elif error is not None and is_access_denied(error):
-                raise explain(settings, error, "Read", denied(settings, error, message.topic() or settings.topic))
+                raise explain_reader(settings, error, message.topic() or settings.topic)
             elif error is not None:
                 kafka.log.warning("%s: %s", settings.topic, error.str())
             elif message.topic() == settings.control_topic:

@@ -44,7 +44,7 @@ from ..kafka import client as kafka
 from ..kafka import codec as wire
 from ..kafka import control_writer
 from ..kafka.control import Numbered
-from ..kafka.errors import denied, explain, is_access_denied
+from ..kafka.errors import Refusal, explain, explain_reader, is_access_denied
 from ..kafka.topics import Admin, Topic
 from ..settings import Settings
 from ..worker.checkpoint import Restored, restore
@@ -116,8 +116,14 @@ class TopicSink:
             ]
         )
         self._failed: list[KafkaError] = []
+        self._refusal = Refusal()
         config = kafka.client(
-            settings, partitioner=kafka.PARTITIONER, enable_idempotence=True, compression_type="lz4", linger_ms=20
+            settings,
+            partitioner=kafka.PARTITIONER,
+            enable_idempotence=True,
+            compression_type="lz4",
+            linger_ms=20,
+            error_cb=self._refusal,
         )
         self._producer = Producer(config, logger=kafka.log)
 
@@ -132,7 +138,12 @@ class TopicSink:
         self._producer.poll(0)
 
     def close(self) -> None:
-        if self._producer.flush(60) or self._failed:
+        give_up_at = time.monotonic() + 60.0
+        while self._producer.flush(0.2) and self._refusal.error is None and time.monotonic() < give_up_at:
+            pass
+        if self._refusal.error is not None:
+            raise explain(self._settings, self._refusal.error, "Write", f"topics {self._alerts} and {self._verdicts}")
+        if len(self._producer) or self._failed:
             if self._failed and is_access_denied(self._failed[0]):
                 raise explain(self._settings, self._failed[0], "Write", f"topics {self._alerts} and {self._verdicts}")
             why = self._failed[0].str() if self._failed else "no answer"
@@ -237,7 +248,7 @@ def _runs(
                 elif error.code() == KafkaError._PARTITION_EOF:
                     at = end  # the last offsets may be markers of transactions
                 elif is_access_denied(error):
-                    raise explain(settings, error, "Read", denied(settings, error, settings.topic))
+                    raise explain_reader(settings, error, settings.topic)
                 else:
                     kafka.log.warning("%s", error.str())
             if records:

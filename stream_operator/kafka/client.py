@@ -59,7 +59,7 @@ def client(settings: Settings, **more: Any) -> dict[str, Any]:
     for name in ("ssl_ca_location", "ssl_certificate_location", "ssl_key_location", "ssl_key_password"):
         if value := getattr(settings, name):
             config[name.replace("_", ".")] = value
-    return config | {name.replace("_", "."): value for name, value in more.items()}
+    return config | {name if name == "error_cb" else name.replace("_", "."): value for name, value in more.items()}
 
 
 def produce(

@@ -13,9 +13,10 @@ from multitaskais.errors import OperatorError, TryAgain
 from ..settings import Settings
 from . import client as kafka
 from . import control
-from .errors import denied, explain, is_access_denied
+from .errors import Refusal, explain, explain_reader, is_access_denied
 
 ANSWER_S = 30.0
+POLL_S = 0.2
 
 
 class ControlWriter:
@@ -23,8 +24,10 @@ class ControlWriter:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._refusal = Refusal()
         config = kafka.client(settings, enable_idempotence=True, linger_ms=0)
-        self._producer = Producer(config | {"message.timeout.ms": int(ANSWER_S * 1000)}, logger=kafka.log)
+        config |= {"message.timeout.ms": int(ANSWER_S * 1000), "error_cb": self._refusal}
+        self._producer = Producer(config, logger=kafka.log)
 
     def send(self, record: control.AnyControl) -> int:
         """Its number. ``by`` and ``sent`` are filled in where they are empty.
@@ -50,9 +53,13 @@ class ControlWriter:
             self._producer.produce(
                 topic, value, key, control.PARTITION, on_delivery=lambda error, message: answer.append(error or message)
             )
-            self._producer.flush(ANSWER_S + 5.0)
+            give_up_at = time.monotonic() + ANSWER_S + 5.0
+            while self._producer.flush(POLL_S) and self._refusal.error is None and time.monotonic() < give_up_at:
+                pass
         except KafkaException as e:
             raise explain(self._settings, e, "Write", what) from None
+        if self._refusal.error is not None:
+            raise explain(self._settings, self._refusal.error, "Write", what)
         if not answer:
             raise TryAgain(
                 f"no answer from {self._settings.bootstrap_servers}: whether the record was written is not known"
@@ -91,7 +98,7 @@ def read(settings: Settings) -> Iterator[tuple[int, bytes | None]]:
                 elif error.code() == KafkaError._PARTITION_EOF:
                     return
                 elif is_access_denied(error):
-                    raise explain(settings, error, "Read", denied(settings, error, settings.control_topic))
+                    raise explain_reader(settings, error, settings.control_topic)
                 else:
                     kafka.log.warning("%s: %s", settings.control_topic, error.str())
             if time.monotonic() > give_up_at:

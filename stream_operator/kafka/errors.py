@@ -58,10 +58,15 @@ def is_access_denied(error: KafkaError | KafkaException) -> bool:
     return kafka_error(error).code() in ACCESS_DENIED
 
 
-def denied(settings: Settings, error: KafkaError | KafkaException, topic: str) -> str:
-    """The resource that a reader (``client.reader``) of a topic was refused."""
-    group = kafka_error(error).code() == KafkaError.GROUP_AUTHORIZATION_FAILED
-    return f"group {settings.app_id}.reader" if group else f"topic {topic}"
+class Refusal:
+    """``error_cb`` of an idempotent producer: who may write nowhere gets no producer id, and that is said to no call and no message."""
+
+    def __init__(self) -> None:
+        self.error: KafkaError | None = None
+
+    def __call__(self, error: KafkaError) -> None:
+        if self.error is None and (error.fatal() or is_access_denied(error)):
+            self.error = error
 
 
 def explain(settings: Settings, error: KafkaError | KafkaException, operation: str, resource: str) -> OperatorError:
@@ -87,6 +92,13 @@ def explain(settings: Settings, error: KafkaError | KafkaException, operation: s
             f"{operation} on {resource}: no answer from the brokers {settings.bootstrap_servers} ({cause.str()}): start it again"
         )
     return OperatorError(f"{operation} on {resource} failed: {cause.str()} ({cause.name()})")
+
+
+def explain_reader(settings: Settings, error: KafkaError | KafkaException, topic: str) -> OperatorError:
+    """For what a reader (``client.reader``) of a topic was refused: the topic, or to ask for its group, of which nothing is read."""
+    if kafka_error(error).code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+        return explain(settings, error, "Describe", f"group {settings.app_id}.reader")
+    return explain(settings, error, "Read", f"topic {topic}")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from multitaskais.errors import OperatorError
 
 from ..kafka import client as kafka
 from ..kafka.codec import ConsumerRecord
-from ..kafka.errors import denied, explain, is_access_denied
+from ..kafka.errors import explain, explain_reader, is_access_denied
 from ..settings import Settings
 from ..worker.topic_identity import TopicLookup
 from .state import MapState
@@ -141,7 +141,7 @@ class TopicFollower(threading.Thread):
                 if error.code() == KafkaError._PARTITION_EOF:
                     self._behind.discard((m.topic(), m.partition()))
                 elif is_access_denied(error):
-                    raise explain(s, error, "Read", denied(s, error, m.topic() or ""))
+                    raise explain_reader(s, error, m.topic() or "")
                 else:
                     log.warning("%s partition %s: %s", m.topic(), m.partition(), error.str())
                 continue

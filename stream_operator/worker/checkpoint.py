@@ -19,7 +19,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from multitaskais.errors import OperatorError, StateError, TryAgain
 
 from ..kafka import client as kafka
-from ..kafka.errors import denied, explain, is_access_denied
+from ..kafka.errors import explain, explain_reader, is_access_denied
 from ..settings import Settings
 from .fault_points import reach
 from .topic_identity import TopicIdentity
@@ -308,7 +308,7 @@ def _latest(settings: Settings, number: int, stopping: threading.Event | None) -
                 elif error.code() == KafkaError._PARTITION_EOF:
                     return latest
                 elif is_access_denied(error):
-                    raise explain(settings, error, "Read", denied(settings, error, settings.states))
+                    raise explain_reader(settings, error, settings.states)
                 else:
                     why = error.str()
                     kafka.log.warning("reading %s: %s", settings.states, why)

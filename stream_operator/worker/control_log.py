@@ -18,7 +18,7 @@ from multitaskais.errors import OperatorError
 from ..kafka import client as kafka
 from ..kafka import control
 from ..kafka.control import Numbered, Withdrawal
-from ..kafka.errors import denied, explain, is_access_denied
+from ..kafka.errors import explain, explain_reader, is_access_denied
 from ..settings import Settings
 from .checkpoint import Restored
 
@@ -138,7 +138,7 @@ class ControlLog:
                     elif error.code() == KafkaError._PARTITION_EOF:
                         self._caught_up.set()
                     elif is_access_denied(error):
-                        raise explain(self._settings, error, "Read", denied(self._settings, error, topic))
+                        raise explain_reader(self._settings, error, topic)
                     else:
                         kafka.log.warning("%s: %s", topic, error.str())
                         time.sleep(POLL_S)

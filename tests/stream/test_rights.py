@@ -231,9 +231,13 @@ def running(command: str, env: dict[str, str], log: Path):
 
 def rights_of(command: str, settings: Settings) -> Settings:
     """Topics that the command may work on."""
-    if not command.startswith("topics"):
+    if not (command.startswith("topics") or command == "replay --topics"):
         return settings
     own = own_settings(settings.bootstrap_servers)
+    if command == "replay --topics":  # which must not be there
+        Admin(own).create()
+        send(own, rows(20, 4))
+        return own
     if command == "topics --mend":  # each has something to repair
         Admin(own).create([replace(t, config=t.config | WRONG) for t in wanted(own, own.partitions)])
     return own
@@ -286,7 +290,9 @@ def test_a_feed_that_may_not_write_control_records_goes_on_without_watermarks_an
     assert f"Write on topic {prepared.control_topic}" in said
 
 
-LACKING = [(command, i) for command, rights in TABLE.items() for i in range(len(rights))]
+# What a process can do without, and says so: the map shows all, and answers are not kept.
+GOES_ON = {("map", "Write topic ais.feedback")}
+LACKING = [(c, i) for c, rights in TABLE.items() for i in range(len(rights)) if (c, str(rights[i])) not in GOES_ON]
 # One right of each kind is tried in every run; all of them (`-m slow`) take minutes.
 OFTEN = {
     ("worker", "Write topic ais.verdicts"), ("worker", "Read group APP_ID"), ("worker", "Write transactional id APP_ID-*"),
@@ -328,3 +334,21 @@ def test_every_command_that_speaks_with_the_broker_is_in_the_table():
     without = {"broker"}  # is one
     assert {c.split()[0] for c in TABLE} == {*MODULES, "worker"} - without
     assert set(TABLE) == set(ARGUMENTS)
+
+
+MAY_DESCRIBE = [
+    ("control watermark", "ais.control"), ("control withdraw", "ais.control"), ("feed", "ais.dynamic"), ("dead --replay", "ais.dynamic"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "topic"), MAY_DESCRIBE)
+def test_who_may_see_a_topic_and_write_nowhere_is_told_so_too(
+    command, topic, broker, authority, desk, prepared, tmp_path, monkeypatch, capfd
+):
+    rights = [r for r in TABLE[command] if r.operation != "Write"] + [Right("Describe", "topic", topic)]
+    code, said = run(
+        command, environment(prepared, broker, authority, desk.user(prepared, rights)), tmp_path, monkeypatch, capfd
+    )
+    assert code == 2, said
+    last = [line for line in said.splitlines() if not line.startswith("%")][-1]
+    assert re.search(rf"refuses user 'u\d+' Write on topic {named(prepared, topic)}", last), said
