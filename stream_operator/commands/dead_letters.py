@@ -49,6 +49,7 @@ def replay(settings: Settings, reason: str | None) -> tuple[int, int]:
         logger=kafka.log,
     )
     admin = Admin(settings)
+    writes = f"topic {settings.topic}"
     for topic in (settings.dead_topic, settings.topic):
         admin.require(topic)
     failed: list[KafkaError] = []
@@ -75,13 +76,15 @@ def replay(settings: Settings, reason: str | None) -> tuple[int, int]:
                 if letter["clipped_from_bytes"] is not None or (reason is not None and letter["reason"] != reason):
                     left_out += 1
                     continue
-                producer.produce(
-                    settings.topic, m.value(), m.key(), on_delivery=lambda e, _: failed.append(e) if e else None
-                )
+                with explained(settings, "Write", writes):
+                    producer.produce(
+                        settings.topic, m.value(), m.key(), on_delivery=lambda e, _: failed.append(e) if e else None
+                    )
                 sent += 1
         give_up_at = time.monotonic() + 60.0
-        while producer.flush(0.2) and refusal.error is None and time.monotonic() < give_up_at:
-            pass
+        with explained(settings, "Write", writes):
+            while producer.flush(0.2) and refusal.error is None and time.monotonic() < give_up_at:
+                pass
         if refusal.error is not None or len(producer) or failed:
             if (error := refusal.error or next(iter(failed), None)) is not None and is_access_denied(error):
                 raise explain(settings, error, "Write", f"topic {settings.topic}")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from tqdm import tqdm
 
 from multitaskais.ais.archives import STDIN, list_files, open_archive, read_reports
@@ -41,7 +41,7 @@ from ..kafka import client as kafka
 from ..kafka import codec as wire
 from ..kafka.control import Watermark
 from ..kafka.control_writer import ControlWriter
-from ..kafka.errors import Refusal, explain, is_access_denied
+from ..kafka.errors import Refusal, explain, explained, is_access_denied
 from ..kafka.topics import Admin
 from ..pages import PagesThread
 from ..settings import Settings
@@ -221,9 +221,21 @@ class Feeder:
         return len(self._producer)  # not a count of our own: SIGTERM may come in the middle of one
 
     def _produce(self, value: bytes, key: bytes, partition: int) -> None:
-        kafka.produce(
-            self._producer, self._topic, value, key, partition, while_full=self._while_full, on_delivery=self._delivered
-        )
+        try:
+            kafka.produce(
+                self._producer,
+                self._topic,
+                value,
+                key,
+                partition,
+                while_full=self._while_full,
+                on_delivery=self._delivered,
+            )
+        except KafkaException as e:
+            with explained(self._settings, "Write", f"topic {self._topic}"):
+                self._producer.poll(1.0)  # the reason, where the producer has given up
+            self._check()
+            raise explain(self._settings, e, "Write", f"topic {self._topic}") from None
 
     def _while_full(self) -> None:
         self._check()

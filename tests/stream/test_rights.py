@@ -337,7 +337,7 @@ def test_every_command_that_speaks_with_the_broker_is_in_the_table():
 
 
 MAY_DESCRIBE = [
-    ("control watermark", "ais.control"), ("control withdraw", "ais.control"), ("feed", "ais.dynamic"), ("dead --replay", "ais.dynamic"),
+    ("control watermark", "ais.control"), ("control withdraw", "ais.control"), ("dead --replay", "ais.dynamic"),
 ]  # fmt: skip
 
 
