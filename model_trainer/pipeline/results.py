@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import Column, DateTime, Double, Index, Integer, String, Table, Text
 from sqlalchemy.dialects import mysql
 
-from ..database import Database, metadata
+from ..database import Database, DatabaseAway, metadata
 from .keys import Record, canonical, sha256
 
 LEASE_S = 30.0
@@ -114,6 +115,23 @@ class Result:
         return f"process {pid} on {host}"
 
 
+def _again(statements: Callable[..., Any]) -> Callable[..., Any]:
+    """Two that write the same rows at once may be told to try again (a deadlock, a row that is there by now): they do."""
+
+    @wraps(statements)
+    def tried(*args: Any, **more: Any) -> Any:
+        for left in reversed(range(6)):
+            try:
+                return statements(*args, **more)
+            except (DatabaseAway, sa.exc.IntegrityError):
+                if not left:
+                    raise
+                time.sleep(0.05)
+        raise AssertionError
+
+    return tried
+
+
 class Results:
     """The tables. Raises ``DatabaseAway`` when the database does not answer."""
 
@@ -137,6 +155,7 @@ class Results:
         found = [_result(r, now).record for r in rows]
         return min(found, key=lambda r: len(record.differences(r)), default=None)
 
+    @_again
     def claim(self, record: Record, seen: Result | None) -> int | None:
         """The number of the attempt that has the step now; None when another was faster. ``seen`` is what ``find`` gave."""
         key = record.key
@@ -173,6 +192,7 @@ class Results:
                 c.execute(sa.update(run_table).where(run_table.c.id == run, run_table.c.owner == owner()).values(lease_until=until))  # fmt: skip
             return kept
 
+    @_again
     def finish(self, key: str, attempt: int, output: Path, files: Mapping[str, str]) -> bool:
         """Its output stands in ``output``; False when it was no longer this attempt's."""
         with self.database.transaction() as c:
@@ -187,6 +207,7 @@ class Results:
 
     # ------------------------------------------------------------ runs
 
+    @_again
     def begin(
         self, pipeline: str, parameters: Mapping[str, Any], steps: Sequence[tuple[str, Sequence[str]]], held: bool
     ) -> str:
@@ -224,6 +245,7 @@ class Results:
             found: str | None = c.execute(sa.select(run_table.c.id).where(run_table.c.id == id)).scalar()
             return found
 
+    @_again
     def note(
         self, run: str, step: str, number: int, after: Sequence[str], state: str, why: str = "", key: str | None = None
     ) -> None:
@@ -239,6 +261,7 @@ class Results:
                 except sa.exc.IntegrityError:  # another process noted it just now
                     c.execute(known.values(**values))
 
+    @_again
     def end(self, run: str, state: str) -> None:
         with self.database.transaction() as c:
             values = {
