@@ -32,6 +32,7 @@ NAMES = (
     "training_step",
     "memory",
     "growth",
+    "archive",
     "world",
     "tracks_build",
     "tracks_growth",

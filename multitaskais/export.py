@@ -42,15 +42,20 @@ def to_geojson(
     by_ship = {} if reports is None else of_ships(reports)
     features = []
     for a in latest_revisions(alerts, challengers=challengers):
-        line = stretch(by_ship.get(int(a["mmsi"])), a)
-        if len(line) < 2:
-            line = [(p["lon"], p["lat"]) for p in (a["segment_start"], a["segment_end"])]
-        geometry: dict[str, Any] = {"type": "LineString", "coordinates": [[round(x, 6), round(y, 6)] for x, y in line]}
-        if all(p == line[0] for p in line):
-            geometry = {"type": "Point", "coordinates": geometry["coordinates"][0]}
         properties = {**a} if kinds is None else {**a, "kind": kinds.get(int(a["mmsi"]))}
-        features.append({"type": "Feature", "id": a["alert_id"], "geometry": geometry, "properties": properties})
+        features.append(feature(properties, stretch(by_ship.get(int(a["mmsi"])), a)))
     return {"type": "FeatureCollection", "features": features}
+
+
+def feature(alert: WireAlert, way: list[tuple[float, float]]) -> dict[str, Any]:
+    """One alert, all its fields as properties. ``way``: (lon, lat) of what its ship sailed in the segment."""
+    line = way
+    if len(line) < 2:
+        line = [(p["lon"], p["lat"]) for p in (alert["segment_start"], alert["segment_end"])]
+    geometry: dict[str, Any] = {"type": "LineString", "coordinates": [[round(x, 6), round(y, 6)] for x, y in line]}
+    if all(p == line[0] for p in line):
+        geometry = {"type": "Point", "coordinates": geometry["coordinates"][0]}
+    return {"type": "Feature", "id": alert["alert_id"], "geometry": geometry, "properties": {**alert}}
 
 
 def of_ships(reports: NDArray[np.void]) -> dict[int, NDArray[np.void]]:

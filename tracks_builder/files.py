@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
@@ -56,3 +57,11 @@ def write_text(spark: SparkSession, path: str, text: str) -> None:
         stream.write(bytearray(text.encode()))
     finally:
         stream.close()
+
+
+def copy_from_here(spark: SparkSession, file: Path, path: str) -> None:
+    """A file of this machine to where ``path`` is, in place of what is there."""
+    system, where = _open(spark, path)
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    system.copyFromLocalFile(False, True, jvm.org.apache.hadoop.fs.Path(file.as_uri()), where)

@@ -142,9 +142,7 @@ class Summary:
 def run(spark: SparkSession, job: Job, clock: Callable[[], float] = time.perf_counter) -> Summary:
     """The whole job. Raises InputError for input that matches nothing or cannot be read, and for output that cannot be written."""
     began = clock()
-    for name, value in DEFAULTS.items():
-        if not spark.sparkContext.getConf().contains(name):
-            spark.conf.set(name, value)
+    set_defaults(spark)
     tallies = spark.sparkContext.accumulator({}, ByTask())
     tracks = plan(spark, job, tallies.add)
     require_writable(spark, job.output)
@@ -156,6 +154,13 @@ def run(spark: SparkSession, job: Job, clock: Callable[[], float] = time.perf_co
     rejects = (dict(zip(("file", "line", "reason", "text"), r, strict=True)) for r in numbered(tally))
     write_text(spark, f"{job.output}/_rejects{job.suffix}.jsonl", "".join(json.dumps(r) + "\n" for r in rejects))
     return summary
+
+
+def set_defaults(spark: SparkSession) -> None:
+    """Settings of Spark that the jobs of this package want, where the user has not said otherwise."""
+    for name, value in DEFAULTS.items():
+        if not spark.sparkContext.getConf().contains(name):
+            spark.conf.set(name, value)
 
 
 def plan(spark: SparkSession, job: Job, report: Callable[[Tallies], None]) -> DataFrame:

@@ -29,7 +29,8 @@ from ..encounters.patterns import Patterns
 from ..errors import ConfigError
 from ..model import folder as modelfolder
 from ..model.fit import MIN_DEV_VESSELS, fit_model, installed
-from ..model.samples import Split, load_reports, load_samples, split_of
+from ..model.samples import Split, load_reports, load_samples, sample_files, split_of
+from ..records import REPORT_DTYPE
 from ..tracks.quality import screen
 from ..tracks.segmentation import rule_events
 
@@ -40,7 +41,9 @@ def add_parser(subparsers: Any) -> None:
         epilog="example: multitaskais calibrate tracks --region gulf --model out/mine",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    p.add_argument("tracks", nargs="+", metavar="TRACKS", help="Parquet of tracks, or an archive, a folder, a pattern")
+    p.add_argument(
+        "tracks", nargs="+", metavar="TRACKS", help="Parquet of tracks or samples, or an archive, a folder, a pattern"
+    )
     p.add_argument("--region", required=True, help="a preset's name, or a JSON file")
     p.add_argument("--model", required=True, type=Path, help="model folder; written again")
     p.add_argument("--name", help="of the model (default: the folder's name)")
@@ -70,6 +73,12 @@ def add_parser(subparsers: Any) -> None:
         "--encounters-only",
         action="store_true",
         help="learn encounters.npz alone (where ships stop, meet and are not heard) and leave the rest of MODEL as it is",
+    )
+    p.add_argument(
+        "--together",
+        nargs="+",
+        metavar="TRACKS",
+        help="learn how ships meet and fall silent from these reports (default: TRACKS, where they are no samples)",
     )
     p.add_argument("--split-seed", type=int, default=0, help="which vessels are for what, as in `train`")
     p.set_defaults(run=run)
@@ -105,16 +114,18 @@ def run(args: argparse.Namespace) -> int:
         return 0
     budget = Budget(args.budget or Budget().track_share, args.alerts_per_vessel_day, confidence=args.confidence)
     columns = parse_columns(args.columns)
-    found = load_samples(args.tracks, region, track_rules, rules, args.format, columns=columns)
+    common = {"columns": columns, "seed": args.split_seed}
+    found = load_samples(args.tracks, region, track_rules, rules, args.format, **common)
     train, dev = (found.of(s, args.split_seed).samples for s in (Split.TRAIN, Split.DEV))
-    everything = load_samples(args.tracks, region, track_rules, rules, args.format, all_tracks=True, columns=columns)
+    everything = load_samples(args.tracks, region, track_rules, rules, args.format, all_tracks=True, **common)
     memory = np.concatenate([everything.of(s, args.split_seed).samples for s in (Split.TRAIN, Split.DEV)])
     vessels = {"train": len(np.unique(train["mmsi"])), "dev": len(np.unique(dev["mmsi"]))}
     say(f"{len(train)} samples of {vessels['train']} vessels to learn from, {len(dev)} of {vessels['dev']} to judge by")
     if vessels["dev"] < MIN_DEV_VESSELS:
         raise ConfigError(f"only {vessels['dev']} development vessels: give tracks of more vessels, or a longer period")
     names = args.detectors.split(",") if args.detectors else None
-    reports, _ = load_reports(args.tracks, region, args.format, columns)
+    reports_of = args.together or ([] if sample_files(args.tracks) else args.tracks)
+    reports = load_reports(reports_of, region, args.format, columns)[0] if reports_of else np.zeros(0, REPORT_DTYPE)
     with tempfile.TemporaryDirectory() as folder:
         trained = {}
         for name in names or installed():
@@ -134,14 +145,22 @@ def run(args: argparse.Namespace) -> int:
             trained=trained,
             budget=budget,
             decision=args.decision,
-            made_from={"split_seed": args.split_seed, "tracks_by_choice": dict(found.tracks)},
+            made_from={
+                "split_seed": args.split_seed,
+                "tracks_by_choice": dict(found.tracks),
+                **found.extent()._asdict(),
+                "samples_learnt_from": len(train) + len(dev),
+            },
             credits=args.credit,
             rule_events=rule_events(
                 reports[split_of(reports["mmsi"], args.split_seed) != Split.TEST], track_rules, region
             ),
             say=say,
         )
-        model = replace(model, patterns=learn_together(reports, region, track_rules, say))
+        if reports_of:
+            model = replace(model, patterns=learn_together(reports, region, track_rules, say))
+        else:
+            say("jumps and ships together are not learnt from samples; give --together TRACKS, some days of reports")
         model = modelfolder.save(model, args.model)
     limits = model.panel.thresholds
     assert limits is not None

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError
+from ..records import Reason
+
+if TYPE_CHECKING:
+    from ..evaluation.months import Months
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -17,8 +24,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "detect",
         help="verdicts and alerts of tracks",
         description="Fold tracks (the Parquet of tracks_builder) or any archive through a model, as the live operator would. Writes"
-        " verdicts.parquet (one row a track), alerts.jsonl (every revision), alerts.parquet and alerts.geojson (the last of each),"
-        " and prints the counts and a table of the alerts that were raised.",
+        " verdicts.parquet (one row a track), alerts.jsonl (every revision), alerts.parquet (GeoParquet) and alerts.geojson (the last of each),"
+        " summary.json and summary.png (by month and year), and prints the counts and a table of the alerts that were raised.",
         epilog="example: multitaskais detect /tmp/trajectories --model brittany --out out/detect",
     )
     p.add_argument("tracks", nargs="+", metavar="TRACKS", help="files, folders or globs; any format that decode reads")
@@ -33,6 +40,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     p.add_argument(
         "--zones", type=Path, metavar="FILE", help="GeoJSON of areas with a rule: where ships may not enter, stop, ..."
+    )
+    p.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes (default %(default)s); any number gives the same files",
+    )
+    p.add_argument(
+        "--temp",
+        type=Path,
+        metavar="DIR",
+        help="folder of temporary files, about 20 bytes a report (default: OUT/.detect)",
+    )
+    p.add_argument(
+        "--resume", action="store_true", help="go on with the parts that a run of the same input and model left undone"
     )
     p.add_argument("--top", type=int, default=20, metavar="N", help="print the N highest scores (default %(default)s)")
     p.add_argument("--json", action="store_true", help="print the counts as JSON, and no table")
@@ -59,75 +82,83 @@ def alert_table(revisions: Iterable[Mapping[str, Any]], top: int) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
     from tqdm import tqdm
 
+    from .. import __version__
     from ..ais.archives import list_files
     from ..ais.tables.layout import parse_columns
     from ..ais.zero import notes_of, nothing_read
-    from ..engine import batch
-    from ..export import latest_revisions, to_geojson
+    from ..engine.shuffle import BINS
+    from ..evaluation import archive_input, archive_run
     from ..model import folder as modelfolder
-    from ..model.samples import load_reports
     from ..model.store import local_folder
-    from ..records import Reason
     from ..stamps import day
     from ..zones.zone import read_zones_file
 
-    zones = read_zones_file(args.zones) if args.zones else []
-    model = modelfolder.load(local_folder(args.model, os.environ), scorer=args.scorer)
+    if args.jobs < 1:
+        raise ConfigError(f"--jobs {args.jobs}: it must be at least 1")
+    if args.zones:
+        read_zones_file(args.zones)
+    source = str(local_folder(args.model, os.environ))
+    model = modelfolder.load(source, scorer=args.scorer)
     named = parse_columns(args.columns)
-    if told := list_files(args.tracks).told():
+    files = list_files(args.tracks)
+    if told := files.told():
         print(told, file=sys.stderr)
-    reports, counts = load_reports(args.tracks, None, args.format, named)
-    if not len(reports):
-        raise nothing_read(args.tracks, counts, args.format, named)
-    with tqdm(total=len(reports), unit=" reports", disable=args.json) as bar:
-        result = batch.run(model, reports, trace=True, progress=lambda done, _: bar.update(done - bar.n))
-    counts.accepted = result.counts.accepted
-    for reason, n in result.counts.rejected.items():
-        counts.reject(reason, n)
+    work = args.temp or args.out / ".detect"
+    zones = str(args.zones) if args.zones else None
+    about = archive_input.fingerprint(files.paths, args.format, named, model.version, args.scorer, zones, __version__)
+    read = archive_input.finished(work, about) if args.resume else None
+    if read is None:
+        with tqdm(unit=" rows", desc="reading", disable=args.json) as bar:
+            read = archive_input.read(
+                files.paths, args.format, named, model, work, about, max(BINS, args.jobs), args.jobs, bar.update
+            )
+    if not read.reports:
+        archive_input.clear(work)
+        raise nothing_read(args.tracks, read.counts, args.format, named)
+    plan = archive_run.Plan(str(work / archive_input.SHUFFLE), source, args.scorer, zones)
+    with tqdm(total=sum(read.parts_rows.values()), unit=" reports", desc="judging", disable=args.json) as bar:
+        before = archive_run.run_parts(plan, read.parts, args.jobs, model, bar.update)
+    if before and not args.json:
+        print(f"{before} of {len(read.parts) + 1} parts were done before", file=sys.stderr)
+    done, raised, months = archive_run.merge(plan, list(read.parts), args.out)
+    counts = read.counts
+    counts.accepted = done.accepted
+    for reason, n in (done.rejected or {}).items():
+        counts.reject(Reason(reason), n)
     if not counts.accepted:
+        archive_input.clear(work)
         raise nothing_read(args.tracks, counts, args.format, named, what="no report of a track")
-    verdicts = batch.track_verdicts(result)
-    together = batch.run_fleet(model, reports, zones)
-    revisions = [a.as_dict() for a in (*result.alerts, *together.alerts)]
-    args.out.mkdir(parents=True, exist_ok=True)
-    columns = [[getattr(v, name) for v in verdicts] for name in batch.TrackVerdict._fields]
-    pq.write_table(pa.table(dict(zip(batch.TrackVerdict._fields, columns, strict=True))), args.out / "verdicts.parquet")
-    with (args.out / "alerts.jsonl").open("w") as f:
-        f.writelines(json.dumps(a) + "\n" for a in revisions)
-    last = latest_revisions(revisions)
-    pq.write_table(
-        pa.Table.from_pylist([{"partner": None, "zone": None, **a} for a in last]), args.out / "alerts.parquet"
-    )
-    (args.out / "alerts.geojson").write_text(json.dumps(to_geojson(revisions, reports, {})))
-    by_verdict = {k: sum(v.verdict == k for v in verdicts) for k in ("normal", "abnormal", "not_judged")}
     said = {
         "model": model.version,
-        "first": day(float(reports["t"].min())),
-        "last": day(float(reports["t"].max())),
+        "first": day(read.first),
+        "last": day(read.last),
         "received": counts.received,
         "accepted": counts.accepted,
         "rejected": {str(k): n for k, n in sorted(counts.rejected.items())},
-        "tracks": len(verdicts),
-        **by_verdict,
-        "alerts": len(last),
-        "revisions": len(revisions),
-        "station_clocks": len(result.station_clocks),
-        "station_outages": len(together.outages),
+        "tracks": done.tracks,
+        "normal": done.normal,
+        "abnormal": done.abnormal,
+        "not_judged": done.not_judged,
+        "alerts": done.alerts,
+        "revisions": done.revisions,
+        "station_clocks": len(done.clocks),
+        "station_outages": done.station_outages,
     }
-    if fast := np.unique(reports["mmsi"][reports["sog"] > model.track_rules.speed_max_knots]).tolist():
+    if read.fast_vessels:
         n = counts.rejected.get(Reason.TOO_FAST, 0)
         print(
-            f"{n:,} reports of {len(fast):,} vessels are faster than {model.track_rules.speed_max_knots:g} kn: "
+            f"{n:,} reports of {read.fast_vessels:,} vessels are faster than {model.track_rules.speed_max_knots:g} kn: "
             "at that speed nobody is judged (docs/limits.md)",
             file=sys.stderr,
         )
-    for fault in result.station_clocks:
-        print(f"{day(fault.t)} UTC: {fault.message}; no ship is blamed", file=sys.stderr)
+    for message in done.clocks:
+        print(message, file=sys.stderr)
+    summary = args.out / "summary.json"
+    summary.write_text(json.dumps(said | months.as_dict(), indent=1) + "\n")
+    figure = _figure(args.out / "summary.png", months, model.version)
+    archive_input.clear(work)
     for note in notes_of(counts):
         print(note, file=sys.stderr)
     if args.json:
@@ -135,6 +166,15 @@ def run(args: argparse.Namespace) -> int:
     else:
         for key, value in said.items():
             print(f"{key:>15}  {value}")
-        print(f"\n{alert_table(revisions, args.top)}\n")
-        print(f"{args.out}/verdicts.parquet, alerts.jsonl, alerts.parquet, alerts.geojson")
+        print(f"\n{alert_table(raised, args.top)}\n")
+        print(f"{args.out}/verdicts.parquet, alerts.jsonl, alerts.parquet, alerts.geojson, summary.json{figure}")
     return 0
+
+
+def _figure(path: Path, months: Months, title: str) -> str:
+    """Draws it where matplotlib is installed; returns what the list of files says of it."""
+    if importlib.util.find_spec("matplotlib") is None:
+        path.unlink(missing_ok=True)
+        return " (summary.png needs matplotlib: pip install 'multitaskais[plot]')"
+    path.write_bytes(months.picture(title))
+    return ", summary.png"

@@ -22,7 +22,15 @@ from ..ais.archives import list_files
 from ..ais.tables.layout import parse_columns
 from ..ais.zero import notes_of
 from ..config import STEP_S, DetectionRules, Region, TrackRules
-from ..model.samples import Split, load_reports, load_samples, samples_of, split_of
+from ..model.samples import (
+    Split,
+    TrainingSamples,
+    load_reports,
+    load_samples,
+    sample_files,
+    samples_of,
+    split_of,
+)
 from ..networks.dataset import Dataset
 from ..networks.settings import BOUNDS, TrainSettings
 from ..tracks import fourhot
@@ -37,7 +45,9 @@ def add_parser(subparsers: Any) -> None:
         description=__doc__,
         epilog="example: multitaskais train tracks --region gulf --out out/mine",
     )
-    p.add_argument("tracks", nargs="+", metavar="TRACKS", help="Parquet of tracks, or an archive, a folder, a pattern")
+    p.add_argument(
+        "tracks", nargs="+", metavar="TRACKS", help="Parquet of tracks or samples, or an archive, a folder, a pattern"
+    )
     p.add_argument("--region", required=True, help="a preset's name, or a JSON file")
     p.add_argument("--out", required=True, type=Path, metavar="MODEL", help="model folder")
     p.add_argument("--detector", choices=("vrnn", "residual"), default="vrnn", help="which network (default vrnn)")
@@ -79,12 +89,11 @@ def run(args: argparse.Namespace) -> int:
         return _residual(args, given, region, rules)
     names = {f.name for f in dataclasses.fields(TrainSettings)}
     settings = TrainSettings(**{k: v for k, v in given.items() if k in names})
-    reports, counts = load_reports(args.tracks, region, args.format, args.columns)
-    rejected = "".join(f", {reason} {n}" for reason, n in sorted(counts.rejected.items()))
-    print(f"{counts.received} rows in, {len(reports)} inside {region.name}{rejected}")
-    for note in notes_of(counts):
-        print(note, file=sys.stderr)
-    dataset = dataset_of(reports, region, TrackRules(), rules, max(1, args.phases), args.split_seed)
+    if sample_files(args.tracks):
+        found = load_samples(args.tracks, region, rules=rules, seed=args.split_seed)
+        dataset = _dataset_of_samples(found, region, args.split_seed)
+    else:
+        dataset = _dataset_of_reports(args, region, rules)
 
     from ..detectors.vrnn import VrnnDetector
 
@@ -99,6 +108,26 @@ def run(args: argparse.Namespace) -> int:
     )
     print(f"weights in {args.out / 'detectors' / 'vrnn'}, log and curves in {args.out / 'training'}")
     return 0
+
+
+def _dataset_of_reports(args: argparse.Namespace, region: Region, rules: DetectionRules) -> Dataset:
+    reports, counts = load_reports(args.tracks, region, args.format, args.columns)
+    rejected = "".join(f", {reason} {n}" for reason, n in sorted(counts.rejected.items()))
+    print(f"{counts.received} rows in, {len(reports)} inside {region.name}{rejected}")
+    for note in notes_of(counts):
+        print(note, file=sys.stderr)
+    return dataset_of(reports, region, TrackRules(), rules, max(1, args.phases), args.split_seed)
+
+
+def _dataset_of_samples(found: TrainingSamples, region: Region, split_seed: int) -> Dataset:
+    """Lines of a folder of samples as bins, each on the one grid that it has; vessels split by ``split_of``."""
+    days, vessels, samples = found.extent()
+    print(f"{samples} samples of {vessels} vessels on {days} days, {len(found.samples)} of them to learn from")
+    split = {
+        s: [[fourhot.bins(line, region)] for line in found.of(s, split_seed).lines()] for s in (Split.TRAIN, Split.DEV)
+    }
+    print(", ".join(f"{s.name.lower()} {len(t)} lines" for s, t in split.items()))
+    return Dataset.of(split[Split.TRAIN], split[Split.DEV])
 
 
 def _residual(args: argparse.Namespace, given: dict[str, Any], region: Region, rules: DetectionRules) -> int:

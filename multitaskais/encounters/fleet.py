@@ -67,7 +67,8 @@ class FleetTable:
         if not len(reports):
             return reports
         # All fields that a decision may rest on: equal times fall in one order whatever order they came in.
-        reports = reports[np.lexsort((reports["sog"], reports["lon"], reports["lat"], reports["t"], reports["mmsi"]))]
+        keys = ("ship_name", "ship_type", "nav_status", "sog", "lon", "lat", "t", "mmsi")
+        reports = reports[np.lexsort([reports[name] for name in keys])]
         mmsi = reports["mmsi"]
         keep = np.ones(len(reports), bool)
         keep[1:] = (mmsi[1:] != mmsi[:-1]) | (reports["t"][1:] != reports["t"][:-1])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,10 @@ from ..zones.zone import Zone
 from .engine import PartitionEngine
 from .events import Events, StepTrace
 from .fleet import FleetEngine, FleetEvents
+from .line_arrays import Observed, judge_whole
+from .track_tally import TrackTally, TrackVerdict
 
+WHOLE_ROWS = 1_000_000  # reports of whole vessels that are judged together: 80 MB
 RUN_REPORTS = 50_000  # long runs judge many samples at once; any other number gives the same alerts
 
 
@@ -135,17 +137,141 @@ def run_fleet(
 
     ``complete_until``: nothing older comes after the archive (Unix s); what waits for that is decided.
     """
-    reports = reports[np.lexsort((reports["mmsi"], reports["t"]))]
+    ordered = reports[np.lexsort((reports["mmsi"], reports["t"]))]
+    return fold_fleet(model, [ordered], zones, complete_until=complete_until)
+
+
+def fold_fleet(
+    model: Model, runs: Iterable[NDArray[np.void]], zones: Sequence[Zone] = (), *, complete_until: float = math.inf
+) -> FleetEvents:
+    """``run_fleet`` over runs of reports in order of time, of which one is held at a time."""
     fleet = FleetEngine(
         model.version, model.patterns, region=model.region, track_rules=model.track_rules, ordered=True, zones=zones
     )
     found = FleetEvents()
-    for start in range(0, len(reports), RUN_REPORTS):
-        fleet.process(reports[start : start + RUN_REPORTS])
+    for reports in _cut(runs):
+        fleet.process(reports)
         found.add(fleet.decide())
     fleet.advance_watermark(complete_until)
     found.add(fleet.decide())
     return found
+
+
+class VesselFold:
+    """``run`` and ``track_verdicts`` over archives of any size: ordinary vessels as arrays, all others by the engine.
+
+    ``add`` takes reports by vessel and time. What is held is some ``WHOLE_ROWS`` reports, the vessels that are judged at the time, and
+    the tracks and alerts so far. The others go to ``special``: reports of vessels with jumps, floods or doubtful duplicates, and of one
+    that says more than can be held. What is said of them depends on all of them together (a station's clock), so they wait for
+    ``fold_special``; without ``special`` they are kept, and ``close`` does that.
+    """
+
+    def __init__(self, model: Model, special: Callable[[NDArray[np.void]], None] | None = None) -> None:
+        self.model = model
+        self.alerts: list[Alert] = []
+        self.counts = Counts()
+        self.observed = Observed()
+        self.station_clocks: list[StationClock] = []
+        self._kept: list[NDArray[np.void]] = []
+        self._keeps = special is None
+        self._special = special or self._kept.append
+        self._tally = TrackTally()
+        self._pending: list[NDArray[np.void]] = []
+        self._waiting = 0
+        self._long: int | None = None  # the vessel that says more than can be held
+
+    def add(self, reports: NDArray[np.void]) -> None:
+        """The next (n,) reports of ``REPORT_DTYPE``, by vessel and time."""
+        if self._long is not None and len(reports):
+            end = int(np.searchsorted(reports["mmsi"], self._long, side="right"))
+            self._special(reports[:end])
+            reports = reports[end:]
+            if len(reports):
+                self._long = None
+        if not len(reports):
+            return
+        self._pending.append(reports)
+        self._waiting += len(reports)
+        if self._waiting < WHOLE_ROWS:
+            return
+        pending = np.concatenate(self._pending)
+        last = pending["mmsi"][-1]
+        begin = int(np.searchsorted(pending["mmsi"], last))
+        self._whole(pending[:begin])
+        rest = pending[begin:]
+        self._pending, self._waiting = [rest], len(rest)
+        if len(rest) >= WHOLE_ROWS:
+            self._long = int(last)
+            self._special(rest)
+            self._pending, self._waiting = [], 0
+
+    def close(self) -> list[TrackVerdict]:
+        """Nothing comes after: the verdict of each track, of special ones too where they were kept."""
+        if self._pending:
+            self._whole(np.concatenate(self._pending))
+        self._pending, self._waiting = [], 0
+        verdicts = self._tally.verdicts()
+        if not self._keeps or not self._kept:
+            return verdicts
+        kept = np.concatenate(self._kept)
+        others = fold_special(self.model, [kept[np.lexsort((kept["mmsi"], kept["t"]))]], self.observed)
+        self._kept.clear()
+        self.alerts += others.alerts
+        self.counts.add(others.counts)
+        self.station_clocks += others.station_clocks
+        return sorted([*verdicts, *others.verdicts])
+
+    def _whole(self, reports: NDArray[np.void]) -> None:
+        alerts: list[Alert] = []
+        special = judge_whole(self.model, reports, self._tally, self.counts, alerts, self.observed)
+        self._tally.add_alerts(alerts)
+        self.alerts += alerts
+        if len(special):
+            self._special(special)
+
+
+@dataclass
+class Judged:
+    """What the engine found in an archive; grows with tracks and alerts, not with reports."""
+
+    alerts: list[Alert] = field(default_factory=list)
+    verdicts: list[TrackVerdict] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    station_clocks: list[StationClock] = field(default_factory=list)
+
+
+def fold_special(
+    model: Model,
+    runs: Iterable[NDArray[np.void]],
+    observed: Observed,
+    progress: Callable[[int], None] | None = None,
+) -> Judged:
+    """``run`` and ``track_verdicts`` over the special vessels of an archive, whose reports come in order of time and MMSI.
+
+    ``observed``: when the ordinary vessels of the archive were under observation. One run is held at a time.
+    """
+    engine = PartitionEngine(model, ordered=True, trace=True, elsewhere=observed.count)
+    tally, judged = TrackTally(), Judged()
+
+    def take(events: Events) -> None:
+        tally.add(events.traces, events.alerts)
+        judged.alerts += events.alerts
+        judged.station_clocks += events.station_clocks
+        judged.counts.add(events.counts)
+
+    for reports in _cut(runs):
+        take(engine.process(reports))
+        if progress:
+            progress(len(reports))
+    take(engine.advance_watermark(math.inf))
+    judged.verdicts = tally.verdicts()
+    return judged
+
+
+def _cut(runs: Iterable[NDArray[np.void]]) -> Iterable[NDArray[np.void]]:
+    for run in runs:
+        for start in range(0, len(run), RUN_REPORTS):
+            yield run[start : start + RUN_REPORTS]
 
 
 def _trace(traces: list[StepTrace], n_detectors: int) -> NDArray[np.void]:
@@ -159,21 +285,6 @@ def _trace(traces: list[StepTrace], n_detectors: int) -> NDArray[np.void]:
             part[name] = getattr(result, name)
         parts.append(part)
     return np.concatenate(parts) if parts else np.zeros(0, trace_dtype(n_detectors))
-
-
-class TrackVerdict(NamedTuple):
-    """What is said of a whole track."""
-
-    track_id: str
-    mmsi: int
-    t_start: float  # of its first sample
-    t_end: float  # of its last sample
-    samples: int
-    judged_samples: int
-    verdict: str  # normal | abnormal | not_judged
-    reason: str | None  # of its last sample, when no sample was judged
-    score: float | None  # greatest score / threshold
-    alerts: int
 
 
 def track_verdicts(result: BatchResult) -> list[TrackVerdict]:

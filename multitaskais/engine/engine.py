@@ -62,6 +62,7 @@ class PartitionEngine:
         timer: seconds, to measure the models' steps; no result rests on it.
         source: name or folder of the model; kept in the state beside its version.
         find: loads the models that are announced in the log, or that a stored state names.
+        elsewhere: (t, mmsi) of a report -> ships under observation then that are judged elsewhere, where the log is not whole.
     """
 
     def __init__(
@@ -75,7 +76,9 @@ class PartitionEngine:
         timer: Callable[[], float] | None = None,
         source: str = "",
         find: FindModel | None = None,
+        elsewhere: Callable[[float, int], int] | None = None,
     ) -> None:
+        self._elsewhere = elsewhere
         self.model = model  # the first of the rollout: its region and track rules are those of all
         self.clock = WatermarkGenerator()
         self._stations = StationWatch()
@@ -251,7 +254,12 @@ class PartitionEngine:
         first, then = (before, report) if before[1] <= report[1] else (report, before)
         if then[1] - first[1] > rules.gap_max_s or not is_jump(first, then, rules):
             return
-        began = self._stations.note(report[:CONTENT_FIELDS], before, report[_STATION], self._observed)
+        more = self._elsewhere
+
+        def observed() -> int:
+            return self._observed() + (more(report[1], report[0]) if more else 0)
+
+        began = self._stations.note(report[:CONTENT_FIELDS], before, report[_STATION], observed)
         if began is not None:
             events.station_clocks.append(began)
 

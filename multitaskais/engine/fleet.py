@@ -116,7 +116,7 @@ class FleetEngine:
         zones: Iterable[Zone] = (),
     ) -> None:
         self.model_version = model_version
-        self.rules = replace(track_rules or TrackRules(), speed_max_knots=MAX_KNOTS)
+        self.rules = fleet_rules(track_rules or TrackRules())
         self.patterns = patterns or Patterns()
         self._region = region
         self._ordered = ordered
@@ -376,6 +376,11 @@ class FleetEngine:
             raise StateError(
                 f"the stored state of the ships together cannot be read ({type(e).__name__}: {e}): replay the log under another APP_ID"
             ) from None
+
+
+def fleet_rules(track_rules: TrackRules) -> TrackRules:
+    """What is asked of a report of a ship among ships: as for tracks, but for the speed."""
+    return replace(track_rules, speed_max_knots=MAX_KNOTS)
 
 
 def _tick_after(t: float) -> float:

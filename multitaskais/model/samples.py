@@ -6,15 +6,16 @@ never sees a vessel of the test split; development vessels decide when to stop, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..ais.archives import read_reports
+from ..ais.archives import is_parquet, list_files, read_reports
 from ..ais.zero import nothing_read
 from ..config import DetectionRules, Region, TrackRules
 from ..errors import InputError
@@ -24,6 +25,8 @@ from ..tracks.copies import late_copies
 from ..tracks.resample import resample_track
 from ..tracks.segmentation import segment
 from ..tracks.selection import Selection, choose
+from .samples_table import SAMPLES_ARROW, is_samples, samples_of_table
+from .subset import fair_lines
 
 SHARES = (0.6, 0.2, 0.2)  # of the vessels: train, dev, test
 
@@ -49,6 +52,22 @@ def split_of(
     return np.searchsorted(np.cumsum(shares)[:2], uniform, side="right").astype(np.uint8)
 
 
+MOST_SAMPLES = 4_000_000  # that are learnt from: 300 MB; of more a fair subset (``subset.fair_lines``)
+
+
+class Extent(NamedTuple):
+    """How much was there."""
+
+    days: int  # UTC days with a sample
+    vessels: int
+    samples: int
+
+    @classmethod
+    def of(cls, samples: NDArray[np.void]) -> Extent:
+        days = np.unique(np.floor(samples["t"] / 86400.0))
+        return cls(len(days), len(np.unique(samples["mmsi"])), len(samples))
+
+
 class TrainingSamples(NamedTuple):
     """Samples of chosen tracks."""
 
@@ -56,6 +75,11 @@ class TrainingSamples(NamedTuple):
     line: NDArray[np.int64]  # (m,) number of the line; a line is one vessel's chosen tracks without a break between
     tracks: dict[str, int]  # tracks by tracks.choose.Selection: chosen, too_few, too_short, moored, slow
     counts: Counts  # of the archive's lines or rows
+    whole: Extent | None = None  # of the archive before a subset was taken; None: this is all
+
+    def extent(self) -> Extent:
+        """Of what was there to learn from."""
+        return self.whole or Extent.of(self.samples)
 
     def of(self, split: Split, seed: int = 0) -> TrainingSamples:
         """Those of one split."""
@@ -152,15 +176,115 @@ def load_samples(
     phase_s: float = 0.0,
     all_tracks: bool = False,
     columns: Mapping[str, str] | None = None,
+    most: int = MOST_SAMPLES,
+    seed: int = 0,
 ) -> TrainingSamples:
-    """Samples of the chosen tracks (docs/method.md#tracks), or of all, of an archive. Raises ``InputError`` when none is left."""
-    reports, counts = load_reports(paths, region, archive_format, columns)
+    """Samples of the chosen tracks (docs/method.md#tracks), or of all, of an archive or of a folder of samples.
+
+    Args:
+        most: of more samples a subset is taken in which each vessel has the same share, by ``seed``.
+
+    Raises ``InputError`` when none is left.
+    """
+    names = [str(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+    if files := sample_files(names):
+        if phase_s:
+            raise InputError(f"{names[0]}: samples have one grid; give tracks, or --phases 1")
+        found = _of_table(files, region, "all" if all_tracks else "chosen", most, seed)
+        if not len(found.samples):
+            raise InputError(f"no sample to learn from inside {region.name} in {', '.join(names)}")
+        return found
+    reports, counts = load_reports(names, region, archive_format, columns)
     samples, line, tracks = samples_of(reports, region, track_rules, rules, phase_s, all_tracks)
     if not counts.accepted:
-        raise nothing_read([paths] if isinstance(paths, str | Path) else paths, counts, archive_format)  # type: ignore[list-item, arg-type]
+        raise nothing_read(names, counts, archive_format)
     if not len(samples):
         left_out = ", ".join(f"{name} {n}" for name, n in tracks.items() if n) or "no track at all"
         raise InputError(
             f"no track to learn from inside {region.name}: {counts.received} rows, {len(reports)} reports in the box, {left_out}"
         )
-    return TrainingSamples(samples, line, tracks, counts)
+    return _fair(TrainingSamples(samples, line, tracks, counts), most, seed)
+
+
+def _fair(found: TrainingSamples, most: int, seed: int) -> TrainingSamples:
+    if len(found.samples) <= most:
+        return found
+    first, of = _lines(found.line)
+    keep = fair_lines(found.samples["mmsi"][first], np.bincount(of), most, seed)[of]
+    return found._replace(samples=found.samples[keep], line=found.line[keep], whole=found.extent())
+
+
+def _lines(line: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First sample of each line, and (m,) the number of each sample's line, of samples by line."""
+    fresh = np.concatenate([[True], np.diff(line) != 0])
+    return np.flatnonzero(fresh), np.cumsum(fresh) - 1
+
+
+# ---------------------------------------------------------------- samples that stand in tables
+
+
+def sample_files(paths: Iterable[str]) -> list[str]:
+    """The files of samples (``tracks_builder/samples.py``) among the archives of ``paths``; empty where the first is none.
+
+    Raises ``InputError`` where a path matches nothing.
+    """
+    files = list_files(paths).paths
+    if not files or not is_parquet(files[0]):
+        return []
+    return files if is_samples(pq.read_schema(files[0]).names) else []
+
+
+def _of_table(files: list[str], region: Region, chosen: str, most: int, seed: int) -> TrainingSamples:
+    """Two passes: the lines there are, then the samples of those that are kept."""
+    mine = [f for f in files if f"set={chosen}" in Path(f).parts]
+    keys, days, n_all = [], set(), 0
+    for samples, line in _inside(mine, region, ["mmsi", "t", "lat", "lon"]):
+        n_all += len(samples)
+        days.update(np.unique(np.floor(samples["t"] / 86400.0)).tolist())
+        pairs, size = np.unique(_line_keys(samples["mmsi"], line), return_counts=True)
+        keys.append(np.stack([pairs, size]))
+    if not n_all:
+        return TrainingSamples(np.zeros(0, SAMPLE_DTYPE), np.zeros(0, np.int64), {}, Counts())
+    together = np.concatenate(keys, axis=1)
+    key, of = np.unique(together[0], return_inverse=True)
+    size = np.bincount(of, weights=together[1]).astype(np.int64)
+    wanted = key[fair_lines(key >> LINE_BITS, size, most, seed)]
+    parts, part_keys = [], []
+    for samples, line in _inside(mine, region, None):
+        own = _line_keys(samples["mmsi"], line)
+        keep = np.isin(own, wanted)
+        parts.append(samples[keep])
+        part_keys.append(own[keep])
+    samples, own = np.concatenate(parts), np.concatenate(part_keys)
+    order = np.lexsort((samples["n"], own))
+    samples, own = samples[order], own[order]
+    # A line that left the box, or of which only the end is there, begins again.
+    fresh = np.concatenate([[True], (np.diff(own) != 0) | (np.diff(samples["n"]) != 1)])
+    first = np.flatnonzero(fresh)
+    number = np.cumsum(fresh) - 1
+    samples["n"] -= samples["n"][first][number]
+    extent = Extent(len(days), len(np.unique(key >> LINE_BITS)), n_all)
+    counts = Counts(n_all, n_all)
+    return TrainingSamples(samples, number, {}, counts, None if len(wanted) == len(key) else extent)
+
+
+LINE_BITS = 32
+
+
+def _line_keys(mmsi: NDArray[np.int64], line: NDArray[np.integer]) -> NDArray[np.int64]:
+    return mmsi << LINE_BITS | line.astype(np.int64)
+
+
+def _inside(
+    files: Iterable[str], region: Region, columns: list[str] | None
+) -> Iterator[tuple[NDArray[np.void], NDArray[np.int32]]]:
+    """Samples inside the region's box and their lines, a batch at a time; only some columns where they are named."""
+    names = SAMPLES_ARROW.names if columns is None else [*columns, "line"]
+    for file in files:
+        with pq.ParquetFile(file) as f:
+            for batch in f.iter_batches(columns=names):
+                samples, line = samples_of_table(batch)
+                lat, lon = samples["lat"], samples["lon"]
+                inside = (lat >= region.lat_min) & (lat < region.lat_max)
+                inside &= (lon >= region.lon_min) & (lon < region.lon_max)
+                yield samples[inside], line[inside]

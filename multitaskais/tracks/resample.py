@@ -166,8 +166,15 @@ def resample_track(
         rules: for ``moored``.
         new_track: (n,) marks the first report of each track of the line (the grid starts again there); None = one track.
     """
+    return resample_line(reports, rules, new_track)[0]
+
+
+def resample_line(
+    reports: NDArray[np.void], rules: DetectionRules, new_track: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+    """``resample_track``, and (m,) the report before each sample; the one after it completes the sample."""
     if len(reports) < 2:
-        return np.zeros(0, SAMPLE_DTYPE)
+        return np.zeros(0, SAMPLE_DTYPE), np.zeros(0, np.int64)
     columns = _columns(reports)
     t = columns[0]
     starts = np.array([0]) if new_track is None else np.union1d([0], np.flatnonzero(new_track))
@@ -197,7 +204,7 @@ def resample_track(
     last = np.maximum(n - 1, 0)
     lat, lon = samples["lat"].copy(), samples["lon"].copy()
     _finish(samples, lat[old], lon[old], lat[last], lon[last], rules)
-    return samples
+    return samples, i
 
 
 def _columns(reports: NDArray[np.void]) -> _Floats:

@@ -57,7 +57,7 @@ def segment(reports: NDArray[np.void], rules: TrackRules, region: Region | None 
     r = reports if len(use) == len(reports) else reports[use]
     if (order := _order(r)) is not None:
         use, r = use[order], r[order]
-    ordinary, duplicate = _look(r, rules)
+    ordinary, duplicate = look(r, rules)
     labels["code"][use[duplicate & ordinary]] = CODE[Reason.DUPLICATE]
     _segment_ordinary(r, use, ordinary & ~duplicate, rules, labels)
     special = np.flatnonzero(~ordinary)
@@ -76,7 +76,7 @@ def rule_events(reports: NDArray[np.void], rules: TrackRules, region: Region | N
         r = reports[use]
         if (order := _order(r)) is not None:
             r = r[order]
-        ordinary, _ = _look(r, rules)
+        ordinary, _ = look(r, rules)
         special = r[~ordinary]
         for rows in np.split(special, np.flatnonzero(np.diff(special["mmsi"])) + 1):
             tracker = VesselTracker()
@@ -128,8 +128,18 @@ def _order(reports: NDArray[np.void]) -> NDArray[np.int64] | None:
     return None
 
 
-def _look(r: NDArray[np.void], rules: TrackRules) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(ordinary vessel?, duplicate?) of sorted reports; duplicates are certain for ordinary vessels."""
+def in_tracker_order(reports: NDArray[np.void]) -> NDArray[np.void]:
+    """(n,) reports by vessel and time, equal times by content: the order in which the tracker releases them."""
+    order = _order(reports) if len(reports) else None
+    return reports if order is None else reports[order]
+
+
+def look(r: NDArray[np.void], rules: TrackRules) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of (n,) screened reports ``in_tracker_order`` that are all of their vessels: (is its vessel ordinary?, duplicate?).
+
+    Of an ordinary vessel the tracker says nothing but which reports are duplicates, where its lines end and where its tracks are cut.
+    Duplicates are certain for ordinary vessels alone.
+    """
     mmsi, t, lat, lon, sog = (np.ascontiguousarray(r[name]) for name in ("mmsi", "t", "lat", "lon", "sog"))
     n = len(r)
     vessel = np.cumsum(np.concatenate([[True], np.diff(mmsi) != 0])) - 1
@@ -189,7 +199,21 @@ def _segment_ordinary(
         return
     mmsi, t = r["mmsi"][rows], r["t"][rows]
     new_vessel = np.concatenate([[True], np.diff(mmsi) != 0])
-    new_line = new_vessel.copy()
+    new_line, new_track = lines_and_tracks(mmsi, t, rules)
+    line = np.cumsum(new_line) - 1
+    track = np.cumsum(new_track) - 1
+    vessel_start = np.maximum.accumulate(np.where(new_vessel, np.arange(len(t)), 0))
+    target = index[rows]
+    labels["line"][target] = line - line[vessel_start]
+    labels["track"][target] = track - track[vessel_start]
+    labels["start"][target] = t[np.flatnonzero(new_track)[track]]
+
+
+def lines_and_tracks(
+    mmsi: NDArray[np.int64], t: NDArray[np.float64], rules: TrackRules
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(first of a line?, first of a track?) of (n,) accepted reports of ordinary vessels, by vessel and time; n > 0."""
+    new_line = np.concatenate([[True], np.diff(mmsi) != 0])
     new_line[1:] |= t[1:] > t[:-1] + rules.gap_max_s
     new_track = new_line.copy()
     firsts = np.flatnonzero(new_line)
@@ -198,13 +222,7 @@ def _segment_ordinary(
         while t[end - 1] >= t[first] + rules.cut_s:
             first += int(np.searchsorted(t[first:end], t[first] + rules.cut_s))
             new_track[first] = True
-    line = np.cumsum(new_line) - 1
-    track = np.cumsum(new_track) - 1
-    vessel_start = np.maximum.accumulate(np.where(new_vessel, np.arange(len(t)), 0))
-    target = index[rows]
-    labels["line"][target] = line - line[vessel_start]
-    labels["track"][target] = track - track[vessel_start]
-    labels["start"][target] = t[np.flatnonzero(new_track)[track]]
+    return new_line, new_track
 
 
 def _segment_special(

@@ -1,0 +1,267 @@
+"""Whole vessels as arrays: what ``PartitionEngine`` finds in them, without moving one report at a time.
+
+Nearly all vessels are ordinary: in the whole of what they said there is no jump, no doubtful duplicate and no flood of reports
+(``tracks.segmentation.look``). Of those all is known before anything is judged: their lines and tracks, their samples
+(``tracks.resample``), and when each sample is decided. What is left is the panel, which takes the k-th samples of many lines at
+once. All other vessels are told apart and left to the engine, report by report. Either way the alerts are the engine's, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detection.lifecycle import TargetInfo
+from ..model.folder import Model
+from ..records import Alert, Counts, Reason
+from ..tracks.geometry import great_circles_m
+from ..tracks.quality import REASONS, screen
+from ..tracks.resample import resample_line
+from ..tracks.segmentation import in_tracker_order, lines_and_tracks, look
+from ..tracks.tracker import track_name
+from ..units import KNOT_MPS
+from .track_tally import TrackTally
+
+TOGETHER = 1024  # lines that step together: 7 MB of rows
+
+
+class _Line(NamedTuple):
+    """One line of an ordinary vessel that has samples. Of its m samples: rows of the vessels' reports."""
+
+    samples: NDArray[np.void]  # (m,)
+    after: NDArray[np.int64]  # (m,) the report that completed each sample
+    last: int  # the line's last report
+
+
+class _Infos(Sequence[TargetInfo]):
+    """What is known of each line of a batch, made for those that are asked for."""
+
+    def __init__(self, told: _Told, at: NDArray[np.int64]) -> None:
+        self._told, self._at = told, at
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    @overload
+    def __getitem__(self, i: int) -> TargetInfo: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[TargetInfo]: ...
+    def __getitem__(self, i: int | slice) -> TargetInfo | list[TargetInfo]:
+        if isinstance(i, slice):
+            return [self[k] for k in range(*i.indices(len(self)))]
+        return self._told.info(int(self._at[i]))
+
+
+class _Told:
+    """Of the accepted reports of ordinary vessels, by vessel and time: what is known of the vessel at each, and its track."""
+
+    def __init__(self, reports: NDArray[np.void], new_line: NDArray[np.bool_], new_track: NDArray[np.bool_]) -> None:
+        n = len(reports)
+        self.reports = reports
+        line_start = np.maximum.accumulate(np.where(new_line, np.arange(n), 0))
+        self.ship_type = _last_known(reports["ship_type"], reports["ship_type"] >= 0, line_start, -1)
+        self.ship_name = _last_known(reports["ship_name"], reports["ship_name"] != b"", line_start, b"")
+        self.track = np.cumsum(new_track) - 1
+        self.track_start = np.flatnonzero(new_track)
+        self.decided = np.zeros(n)
+        self._names: dict[int, str] = {}
+
+    def track_id(self, track: int) -> str:
+        name = self._names.get(track)
+        if name is None:
+            first = self.reports[self.track_start[track]]
+            name = self._names[track] = track_name(int(first["mmsi"]), float(first["t"]))
+        return name
+
+    def info(self, i: int, decided_at: float | None = None) -> TargetInfo:
+        return TargetInfo(
+            int(self.reports["mmsi"][i]),
+            bytes(self.ship_name[i]),
+            int(self.ship_type[i]),
+            self.track_id(int(self.track[i])),
+            float(self.decided[i]) if decided_at is None else decided_at,
+        )
+
+
+class Observed:
+    """When ordinary vessels were under observation: what the engine that has the others must know (``StationWatch``)."""
+
+    def __init__(self) -> None:
+        self.spans: list[NDArray[np.void]] = []  # of SPAN_DTYPE
+        self._begin: NDArray[np.float64] | None = None
+
+    def count(self, t: float, mmsi: int) -> int:
+        """Ships under observation when the report of ``mmsi`` at ``t`` comes, in a log in order of time and MMSI."""
+        if self._begin is None:
+            spans = np.concatenate([np.zeros(0, SPAN_DTYPE), *self.spans])
+            spans = spans[np.lexsort((spans["mmsi"], spans["begin"]))]
+            self._begin, self._mmsi = np.ascontiguousarray(spans["begin"]), np.ascontiguousarray(spans["mmsi"])
+            self._end = np.sort(spans["end"])
+        first, beyond = np.searchsorted(self._begin, t, "left"), np.searchsorted(self._begin, t, "right")
+        begun = first + np.searchsorted(self._mmsi[first:beyond], mmsi)
+        return int(begun - np.searchsorted(self._end, t, "left"))
+
+
+SPAN_DTYPE = np.dtype([("begin", "f8"), ("end", "f8"), ("mmsi", "i8")])  # first report; the gap's end after the last
+
+
+def _spans(offered: NDArray[np.void], gap_max_s: float) -> NDArray[np.void]:
+    mmsi, t = offered["mmsi"], offered["t"]
+    fresh = np.concatenate([[True], (mmsi[1:] != mmsi[:-1]) | (t[1:] > t[:-1] + gap_max_s)])
+    first = np.flatnonzero(fresh)
+    spans = np.zeros(len(first), SPAN_DTYPE)
+    spans["begin"], spans["mmsi"] = t[first], mmsi[first]
+    spans["end"] = t[np.append(first[1:], len(t)) - 1] + gap_max_s
+    return spans
+
+
+def _odd_neighbours(offered: NDArray[np.void], model: Model) -> NDArray[np.bool_]:
+    """(n,) whether some report of the vessel may not follow the one before it, duplicates too: the engine has to look at it."""
+    rules = model.track_rules
+    mmsi, t, lat, lon, sog = (np.ascontiguousarray(offered[name]) for name in ("mmsi", "t", "lat", "lon", "sog"))
+    made_m = great_circles_m(lat[:-1], lon[:-1], lat[1:], lon[1:])
+    reach_m = rules.jump_min_m + (sog[1:] + rules.jump_excess_knots) * KNOT_MPS * (t[1:] - t[:-1])
+    odd = (mmsi[1:] == mmsi[:-1]) & (t[1:] - t[:-1] <= rules.gap_max_s + 1.0) & (made_m > reach_m * (1.0 - 1e-6))
+    return np.isin(mmsi, mmsi[1:][odd])
+
+
+def judge_whole(
+    model: Model,
+    reports: NDArray[np.void],
+    tally: TrackTally,
+    counts: Counts,
+    alerts: list[Alert],
+    observed: Observed,
+) -> NDArray[np.void]:
+    """Judge the ordinary vessels among (n,) reports, which are all that each of their vessels said, in any order.
+
+    Adds to ``tally``, ``counts`` (of these and of what is rejected on its own), ``alerts`` and ``observed``. Returns the reports that passed the
+    screen of all other vessels, by vessel and time: the engine's.
+    """
+    rules = model.track_rules
+    codes = screen(reports, model.region, rules)
+    for code, n in zip(*np.unique(codes[codes > 0], return_counts=True), strict=True):
+        counts.received += int(n)
+        counts.reject(REASONS[int(code)], int(n))
+    offered = in_tracker_order(reports[codes == 0])
+    if not len(offered):
+        return offered
+    ordinary, duplicate = look(offered, rules)
+    ordinary &= ~_odd_neighbours(offered, model)
+    special = offered[~ordinary]
+    offered, duplicate = offered[ordinary], duplicate[ordinary]
+    counts.received += len(offered)
+    counts.accepted += int((~duplicate).sum())
+    counts.reject(Reason.DUPLICATE, int(duplicate.sum()))
+    accepted = offered[~duplicate]
+    if len(accepted):
+        observed.spans.append(_spans(offered, rules.gap_max_s))
+        new_line, new_track = lines_and_tracks(accepted["mmsi"], accepted["t"], rules)
+        told = _Told(accepted, new_line, new_track)
+        _decide(told, offered, model)
+        lines = _sampled(told, new_line, new_track, model)
+        lines.sort(key=lambda line: -len(line.samples))
+        for start in range(0, len(lines), TOGETHER):
+            _step(model, told, lines[start : start + TOGETHER], tally, alerts)
+    return special
+
+
+def _decide(told: _Told, offered: NDArray[np.void], model: Model) -> None:
+    """When each accepted report is released: by the first that is newer by more than the lateness, or by the vessel's silence.
+
+    ``VesselTracker.offer`` and ``PartitionEngine.process`` in one: a report that comes after a gap decides at the gap's end.
+    """
+    rules = model.track_rules
+    mmsi, t = offered["mmsi"], np.ascontiguousarray(offered["t"])
+    first = np.flatnonzero(np.concatenate([[True], mmsi[1:] != mmsi[:-1]])).tolist()
+    mine = np.searchsorted(told.reports["mmsi"], mmsi[first], side="left").tolist()
+    own_t = np.ascontiguousarray(told.reports["t"])
+    floor = t - rules.lateness_s
+    ends, mine_ends = [*first[1:], len(t)], [*mine[1:], len(own_t)]
+    for a, b, c, d in zip(first, ends, mine, mine_ends, strict=True):
+        by = a + np.searchsorted(floor[a:b], own_t[c:d], side="right")
+        silent = t[by - 1] + rules.gap_max_s
+        told.decided[c:d] = np.where(by < b, np.minimum(t[np.minimum(by, b - 1)], silent), silent)
+
+
+def _sampled(told: _Told, new_line: NDArray[np.bool_], new_track: NDArray[np.bool_], model: Model) -> list[_Line]:
+    """The lines that have a sample, each sample with the vessel's type as it was known."""
+    starts = np.flatnonzero(new_line).tolist()
+    lines = []
+    for a, b in zip(starts, [*starts[1:], len(new_line)], strict=True):
+        if b - a < 2:
+            continue
+        samples, before = resample_line(told.reports[a:b], model.detection_rules, new_track[a:b])
+        if len(samples):
+            after = a + before + 1
+            samples["ship_type"] = told.ship_type[after]
+            lines.append(_Line(samples, after, b - 1))
+    return lines
+
+
+def _step(model: Model, told: _Told, lines: list[_Line], tally: TrackTally, alerts: list[Alert]) -> None:
+    """Some lines, the longest first, through the panel: the k-th samples of all that have one together."""
+    panel, life = model.panel, model.alert_life()
+    length = np.array([len(line.samples) for line in lines])
+    begin = np.cumsum(length) - length
+    samples = np.concatenate([line.samples for line in lines])
+    after = np.concatenate([line.after for line in lines])
+    judged, reason = np.zeros(len(samples), bool), np.zeros(len(samples), np.uint8)
+    score = np.full(len(samples), np.nan)
+    rows = panel.initial(len(lines))
+    n = len(lines)
+    for k in range(int(length[0])):
+        while length[n - 1] <= k:
+            n -= 1
+        at = begin[:n] + k
+        chosen = samples[at]
+        new, result = panel.step(rows[:n], chosen)
+        alerts.extend(alert for _, alert in life.judge(new, chosen, result, _Infos(told, after[at])))
+        rows[:n] = new
+        judged[at], reason[at], score[at] = result.judged, result.reason, result.score
+    for i in np.flatnonzero(rows["alert"]["open"].any(axis=1)).tolist():
+        last = lines[i].last
+        ended = float(told.reports["t"][last]) + model.track_rules.gap_max_s
+        alerts.extend(life.on_end(rows[i], told.info(last, ended)))
+    _tally(told, samples, after, judged, reason, score, tally)
+
+
+def _tally(
+    told: _Told,
+    samples: NDArray[np.void],
+    after: NDArray[np.int64],
+    judged: NDArray[np.bool_],
+    reason: NDArray[np.uint8],
+    score: NDArray[np.float64],
+    tally: TrackTally,
+) -> None:
+    track = told.track[after]
+    first = np.flatnonzero(np.concatenate([[True], track[1:] != track[:-1]]))
+    last = np.append(first[1:], len(track)) - 1
+    best = np.maximum.reduceat(np.where(np.isfinite(score), score, -np.inf), first)
+    columns = (
+        track[first],
+        samples["mmsi"][first],
+        samples["t"][first],
+        samples["t"][last],
+        last - first + 1,
+        np.add.reduceat(judged.astype(np.int64), first),
+        reason[last],
+        best,
+    )
+    for number, *rest in zip(*(c.tolist() for c in columns), strict=True):
+        tally.add_track(told.track_id(number), *rest)
+
+
+def _last_known(
+    values: NDArray, known: NDArray[np.bool_], line_start: NDArray[np.int64], missing: int | bytes
+) -> NDArray:
+    """At each report the last value of its line that was known, or ``missing``."""
+    source = np.maximum.accumulate(np.where(known, np.arange(len(values)), -1))
+    return np.where(source >= line_start, values[np.maximum(source, 0)], missing)
+
+
+__all__ = ["judge_whole"]
