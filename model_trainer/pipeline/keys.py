@@ -108,7 +108,7 @@ class FileDigests:
         """Keep what was computed; of two that save at once, one is kept."""
         if self._cache is None or not self._changed:
             return
-        part = self._cache.with_name(f".{self._cache.name}.{os.getpid()}")
+        part = self._cache.with_name(f".{self._cache.name}.{os.getpid()}.{threading.get_ident()}")
         part.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps({"version": CACHE_VERSION, "files": self._known, "imports": self._imports}))
         part.replace(self._cache)
