@@ -93,7 +93,7 @@ class CountingEngine:
         return struct.pack("<q", self.total)
 
 
-def an_alert(mmsi, t, n, sum_t, status=Status.RAISED):
+def an_alert(mmsi: int, t: float, n: int, sum_t: float, status: Status = Status.RAISED) -> Alert:
     source = Place(t, 48.0, -5.0)
     return Alert(
         alert_id=alert_id(mmsi, t, AlertType.ABNORMAL), revision=n, status=status, mmsi=mmsi, ship_name=None, ship_type=None,
