@@ -19,7 +19,7 @@ from multitaskais.command import CommandParser
 from multitaskais.errors import TryAgain
 
 from ..kafka import client as kafka
-from ..kafka.errors import Refusal, explain, explained, is_access_denied
+from ..kafka.errors import Refusal, explain, explained, explained_write, is_access_denied
 from ..kafka.topics import Admin
 from ..settings import Settings
 from .alerts import read, seconds
@@ -76,13 +76,13 @@ def replay(settings: Settings, reason: str | None) -> tuple[int, int]:
                 if letter["clipped_from_bytes"] is not None or (reason is not None and letter["reason"] != reason):
                     left_out += 1
                     continue
-                with explained(settings, "Write", writes):
+                with explained_write(settings, producer, refusal, writes):
                     producer.produce(
                         settings.topic, m.value(), m.key(), on_delivery=lambda e, _: failed.append(e) if e else None
                     )
                 sent += 1
         give_up_at = time.monotonic() + 60.0
-        with explained(settings, "Write", writes):
+        with explained_write(settings, producer, refusal, writes):
             while producer.flush(0.2) and refusal.error is None and time.monotonic() < give_up_at:
                 pass
         if refusal.error is not None or len(producer) or failed:

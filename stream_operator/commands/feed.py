@@ -18,11 +18,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, Message, Producer
 from tqdm import tqdm
 
 from multitaskais.ais.archives import STDIN, list_files, open_archive, read_reports
@@ -41,7 +42,7 @@ from ..kafka import client as kafka
 from ..kafka import codec as wire
 from ..kafka.control import Watermark
 from ..kafka.control_writer import ControlWriter
-from ..kafka.errors import Refusal, explain, explained, is_access_denied
+from ..kafka.errors import Refusal, explain, explained_write, is_access_denied
 from ..kafka.topics import Admin
 from ..pages import PagesThread
 from ..settings import Settings
@@ -191,7 +192,7 @@ class Feeder:
         self.t_max = max(self.t_max, row[1])
         self.sent += 1
         if self.sent % 1000 == 0:
-            self._producer.poll(0)
+            self.poll()
 
     def finish(self) -> None:
         """Tell every partition that nothing older will come, so that what waits is judged and closed: by the rules of INTERVAL_MAX and MODEL."""
@@ -204,15 +205,24 @@ class Feeder:
         """Until all is acknowledged, or ``within_s`` are over."""
         give_up_at = time.monotonic() + within_s
         # In short turns: a signal is heard between two of them.
-        while self._producer.flush(min(FLUSH_TURN_S, max(0.0, give_up_at - time.monotonic()))):
+        while self._flushed(min(FLUSH_TURN_S, max(0.0, give_up_at - time.monotonic()))):
             self._check()
             self.beat()
             if time.monotonic() > give_up_at:
                 return
         self._check()
 
+    def _flushed(self, within_s: float) -> int:
+        """Reports still on their way; a producer that has given up raises here or calls ``error_cb``, as it happens."""
+        with self._writing():
+            return self._producer.flush(within_s)
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return explained_write(self._settings, self._producer, self._refusal, f"topic {self._topic}")
+
     def poll(self) -> None:
-        self._producer.poll(0)
+        with self._writing():
+            self._producer.poll(0)
         self._check()
 
     @property
@@ -221,7 +231,7 @@ class Feeder:
         return len(self._producer)  # not a count of our own: SIGTERM may come in the middle of one
 
     def _produce(self, value: bytes, key: bytes, partition: int) -> None:
-        try:
+        with self._writing():
             kafka.produce(
                 self._producer,
                 self._topic,
@@ -231,11 +241,6 @@ class Feeder:
                 while_full=self._while_full,
                 on_delivery=self._delivered,
             )
-        except KafkaException as e:
-            with explained(self._settings, "Write", f"topic {self._topic}"):
-                self._producer.poll(1.0)  # the reason, where the producer has given up
-            self._check()
-            raise explain(self._settings, e, "Write", f"topic {self._topic}") from None
 
     def _while_full(self) -> None:
         self._check()

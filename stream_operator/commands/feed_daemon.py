@@ -11,11 +11,11 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from statistics import median_low
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from multitaskais.records import Counts
@@ -70,33 +70,42 @@ class Watermarks:
 
     def tick(self, after: dict[int, int]) -> None:
         """``after``: per partition of the source the offset behind our last report there."""
-        if self._producer is None:
-            return
-        self._producer.poll(0)
+        with self._giving_up():
+            if self._producer is not None:
+                self._producer.poll(0)
         if self._refusal.error is not None:
             self._give_up(self._refusal.error)
-        if self._producer is None:  # the callback has just said that there are none
-            return
-        t = self._event_time.now
-        if t < self.last + WATERMARK_EVERY_S:
+        if self._producer is None or (t := self._event_time.now) < self.last + WATERMARK_EVERY_S:
             return
         self.last = t
         record = Watermark(t=t, after=after, by=control.sender(), sent=round(time.time(), 3))
         key, value = control.encode(record)
-        with suppress(BufferError):  # months of an outage: those that wait say enough
+        with self._giving_up(), suppress(BufferError):  # months of an outage: those that wait say enough
             self._producer.produce(
                 self._settings.control_topic, value, key, control.PARTITION, on_delivery=self._delivered
             )
 
     def flush(self, within_s: float) -> None:
-        if self._producer is not None:
-            self._producer.flush(within_s)
+        with self._giving_up():
+            if self._producer is not None:
+                self._producer.flush(within_s)
+
+    @contextmanager
+    def _giving_up(self) -> Iterator[None]:
+        producer = self._producer
+        try:
+            yield
+        except KafkaException as e:
+            if producer is not None:
+                self._give_up(self._refusal.reason(producer, e))
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None and self._producer is not None:
             self._give_up(error)
 
     def _give_up(self, error: KafkaError) -> None:
+        if self._producer is None:
+            return
         self._producer = None
         why = explain(self._settings, error, "Write", f"topic {self._settings.control_topic}")
         print(f"no watermarks are sent, and partitions that go silent wait: {why}", file=sys.stderr, flush=True)

@@ -25,6 +25,7 @@ import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -44,7 +45,7 @@ from ..kafka import client as kafka
 from ..kafka import codec as wire
 from ..kafka import control_writer
 from ..kafka.control import Numbered
-from ..kafka.errors import Refusal, explain, explain_reader, is_access_denied
+from ..kafka.errors import Refusal, explain, explain_reader, explained_write, is_access_denied
 from ..kafka.topics import Admin, Topic
 from ..settings import Settings
 from ..worker.checkpoint import Restored, restore
@@ -134,18 +135,29 @@ class TopicSink:
         self._send(self._verdicts, *wire.encode_verdict(verdict))
 
     def _send(self, topic: str, key: bytes, value: bytes) -> None:
-        kafka.produce(self._producer, topic, value, key, on_delivery=lambda e, _: self._failed.append(e) if e else None)
-        self._producer.poll(0)
+        with self._writing():
+            kafka.produce(
+                self._producer, topic, value, key, on_delivery=lambda e, _: self._failed.append(e) if e else None
+            )
+            self._producer.poll(0)
+
+    @property
+    def _resource(self) -> str:
+        return f"topics {self._alerts} and {self._verdicts}"
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return explained_write(self._settings, self._producer, self._refusal, self._resource)
 
     def close(self) -> None:
         give_up_at = time.monotonic() + 60.0
-        while self._producer.flush(0.2) and self._refusal.error is None and time.monotonic() < give_up_at:
-            pass
+        with self._writing():
+            while self._producer.flush(0.2) and self._refusal.error is None and time.monotonic() < give_up_at:
+                pass
         if self._refusal.error is not None:
-            raise explain(self._settings, self._refusal.error, "Write", f"topics {self._alerts} and {self._verdicts}")
+            raise explain(self._settings, self._refusal.error, "Write", self._resource)
         if len(self._producer) or self._failed:
             if self._failed and is_access_denied(self._failed[0]):
-                raise explain(self._settings, self._failed[0], "Write", f"topics {self._alerts} and {self._verdicts}")
+                raise explain(self._settings, self._failed[0], "Write", self._resource)
             why = self._failed[0].str() if self._failed else "no answer"
             raise OperatorError(
                 f"not all could be written to {self._alerts} ({why}): delete it and run the command again"

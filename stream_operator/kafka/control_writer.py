@@ -57,7 +57,7 @@ class ControlWriter:
             while self._producer.flush(POLL_S) and self._refusal.error is None and time.monotonic() < give_up_at:
                 pass
         except KafkaException as e:
-            raise explain(self._settings, e, "Write", what) from None
+            raise explain(self._settings, self._refusal.reason(self._producer, e), "Write", what) from None
         if self._refusal.error is not None:
             raise explain(self._settings, self._refusal.error, "Write", what)
         if not answer:

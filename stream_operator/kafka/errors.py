@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from multitaskais.errors import OperatorError, TryAgain
 
@@ -59,14 +59,30 @@ def is_access_denied(error: KafkaError | KafkaException) -> bool:
 
 
 class Refusal:
-    """``error_cb`` of an idempotent producer: who may write nowhere gets no producer id, and that is said to no call and no message."""
+    """``error_cb`` of an idempotent producer: who may write nowhere gets no producer id, and gives up.
+
+    The reason comes here or out of whatever call is made next; other calls and messages hear only that it has given up.
+    """
 
     def __init__(self) -> None:
         self.error: KafkaError | None = None
 
     def __call__(self, error: KafkaError) -> None:
-        if self.error is None and (error.fatal() or is_access_denied(error)):
+        # A producer that gave up may first be told that it did, and then why: the reason counts.
+        known = self.error is not None and (is_access_denied(self.error) or not is_access_denied(error))
+        if not known and (error.fatal() or is_access_denied(error)):
             self.error = error
+
+    def reason(self, producer: Producer, error: KafkaException) -> KafkaError:
+        """The error behind ``error`` of ``producer``: why it has given up, where it has."""
+        cause = kafka_error(error)
+        if cause.code() != KafkaError._FATAL:
+            return cause
+        try:
+            producer.poll(1.0)
+        except KafkaException as e:
+            self(kafka_error(e))
+        return self.error or cause
 
 
 def explain(settings: Settings, error: KafkaError | KafkaException, operation: str, resource: str) -> OperatorError:
@@ -108,6 +124,15 @@ def explained(settings: Settings, operation: str, resource: str) -> Iterator[Non
         yield
     except KafkaException as e:
         raise explain(settings, e, operation, resource) from None
+
+
+@contextmanager
+def explained_write(settings: Settings, producer: Producer, refusal: Refusal, resource: str) -> Iterator[None]:
+    """``KafkaException`` of a producer's calls as one line, with the reason for which it has given up."""
+    try:
+        yield
+    except KafkaException as e:
+        raise explain(settings, refusal.reason(producer, e), "Write", resource) from None
 
 
 def of_a_command(error: Exception, command: str) -> OperatorError | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -46,11 +47,15 @@ class Answers:
         except (BufferError, KafkaException) as e:
             return str(e)
         for _ in range(int(self._within_s * 1.5 / 0.02)):
-            self._producer.poll(0)  # calls delivered() here, in this thread
+            try:
+                self._producer.poll(0)  # calls delivered() here, in this thread
+            except KafkaException as e:  # the producer has given up: this is why
+                return str(e)
             if done.done():
                 return done.result()
             await asyncio.sleep(0.02)
         return "no answer from the broker"
 
     def close(self) -> None:
-        self._producer.flush(2)
+        with suppress(KafkaException):
+            self._producer.flush(2)

@@ -338,6 +338,7 @@ def test_every_command_that_speaks_with_the_broker_is_in_the_table():
 
 MAY_DESCRIBE = [
     ("control watermark", "ais.control"), ("control withdraw", "ais.control"), ("dead --replay", "ais.dynamic"),
+    ("feed", "ais.dynamic"),
 ]  # fmt: skip
 
 
