@@ -77,6 +77,12 @@ def test_a_gap_begins_a_new_line_and_a_cut_at_24_h_does_not():
     assert samples["n"].tolist() == list(range(len(samples)))
 
 
+@pytest.mark.parametrize("lat", [48.2, 10.0], ids=["too fast", "of other waters"])
+def test_reports_of_which_none_is_in_a_track_give_no_samples(lat):
+    samples, line, tracks = samples_of(voyage(sog=90.0 if lat == 48.2 else 10.0, lat=lat), REGION)
+    assert (len(samples), len(line), sum(tracks.values())) == (0, 0, 0)
+
+
 def test_the_order_of_the_reports_does_not_matter():
     reports = np.concatenate([voyage(), voyage(227_000_009, start=T0 + 100)])
     mixed = np.random.default_rng(0).permutation(reports)

@@ -140,7 +140,8 @@ def samples_of(
     numbers = np.bincount(tracks["choice"], minlength=len(Selection))
     by_choice = {c.text: int(numbers[c]) for c in Selection}
     chosen = np.ones(len(tracks), bool) if all_tracks else tracks["choice"] == Selection.CHOSEN
-    use = np.flatnonzero((of >= 0) & chosen[of])
+    use = np.flatnonzero(of >= 0)
+    use = use[chosen[of[use]]]
     use = use[reports["t"][use] >= tracks["start"][of[use]] + phase_s]
     # By vessel, line and time: a line's tracks follow each other.
     use = use[np.lexsort((reports["t"][use], tracks["line"][of[use]], reports["mmsi"][use]))]

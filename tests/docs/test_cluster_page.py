@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tracks_builder import samples
 from tracks_builder.main import parser
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,10 +22,10 @@ SCRIPT = "tracks_builder/main.py"
 pytestmark = pytest.mark.spark
 
 
-def commands() -> list[list[str]]:
+def commands(script: str = "main.py") -> list[list[str]]:
     """Words of each command of the page that submits the job."""
     text = re.sub(r"\\\n\s+", " ", PAGE)
-    lines = [line.strip() for line in text.splitlines() if line.startswith("    ") and "main.py" in line]
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    ") and script in line]
     return [shlex.split(re.sub(r"\s+# .*", "", line)) for line in lines]
 
 
@@ -44,6 +45,12 @@ def options() -> dict[str, bool]:
 def test_the_page_has_a_command_for_each_kind_of_cluster():
     masters = [words[words.index("--master") + 1] for words in commands()]
     assert [m.split(":")[0] for m in masters] == ["spark", "yarn", "k8s"]
+
+
+def test_the_command_for_samples_has_words_that_the_job_takes():
+    (words,) = commands("samples.py")
+    job = samples.parser().parse_args(words[words.index("tracks_builder/samples.py") + 1 :])
+    assert (job.tracks, job.profile, job.output) == ("/srv/tracks", "brittany", "/srv/samples")
 
 
 @pytest.mark.parametrize("words", commands(), ids=lambda w: w[w.index("--master") + 1])
