@@ -166,6 +166,9 @@ class TopicSink:
 
 def replay(settings: Settings, open_engine: OpenEngine, span: Range, sink: Sink) -> Counts:
     """Judge the source topic again, partition after partition; returns the counts of all that was folded, lead-in included."""
+    Admin(settings).require(
+        settings.states
+    )  # decisions on control records: a reader of a topic that it may not see hears nothing
     consumer = Consumer(kafka.reader(settings), logger=kafka.log)
     counts = Counts()
     topic = ControlLog(settings)
