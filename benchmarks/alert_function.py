@@ -81,7 +81,7 @@ def run(quick: bool = False) -> list[Result]:
     import tensorflow as tf
 
     from .reference import rebuilt_model
-    from .reference.resample import fixes_of
+    from .reference.resample import Fix, fixes_of
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -101,7 +101,7 @@ def run(quick: bool = False) -> list[Result]:
             (folder / "cells.pickle").write_bytes(pickle.dumps(known))
             track = fixes_of(tracks[0])
 
-            def theirs(track: list = track) -> tuple[bool, float]:
+            def theirs(track: list[Fix] = track) -> tuple[bool, float]:
                 return rebuilt_model.alert_function(track, folder, region(), LOG10_EPS)
 
             n_check = 2 if quick else 5

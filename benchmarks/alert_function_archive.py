@@ -214,7 +214,7 @@ def load_summary(vessels: NDArray[np.int64], seconds: float, hours: float) -> di
     return out
 
 
-def figures(rows: list[dict[str, str]], windows: NDArray, vessels: NDArray, out: Path) -> None:
+def figures(rows: list[dict[str, str]], windows: NDArray[np.int64], vessels: NDArray[np.int64], out: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")

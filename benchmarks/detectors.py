@@ -83,7 +83,8 @@ def baselines(
     net = MLPRegressor(hidden_layer_sizes=NET, random_state=seed, max_iter=60, early_stopping=True).fit(x, x)
 
     def error(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.square(net.predict(values) - values).mean(1)
+        errors: NDArray[np.float64] = np.square(net.predict(values) - values).mean(1)
+        return errors
 
     usual = error(x)
     return {

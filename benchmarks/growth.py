@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +77,12 @@ def run(quick: bool = False) -> list[Result]:
     nan = float("nan")
 
     def told(
-        name: str, work: str, ratio: float, spread: tuple[float, float], notes: tuple[str, ...], figures: dict
+        name: str,
+        work: str,
+        ratio: float,
+        spread: tuple[float, float],
+        notes: tuple[str, ...],
+        figures: dict[str, Any],
     ) -> Result:
         return Result(name, work, "its own first size", "reports/s", nan, nan, ratio, *spread, 1, None, False, "", notes, figures)  # fmt: skip
 

@@ -140,7 +140,8 @@ def process_rate(module: str, settings: Settings, expected: int, engine: str, *h
         done = subprocess.run(command, env=at, capture_output=True, text=True, timeout=LIMIT_S)
         if lines := [x for x in done.stdout.splitlines() if "{" in x]:
             found = json.loads(lines[-1][lines[-1].index("{") :])  # a terminal's escape may stand before it
-            return found["records"] / max(found["seconds"], 1e-3)
+            rate: float = found["records"] / max(found["seconds"], 1e-3)
+            return rate
         time.sleep(2)
     raise RuntimeError(f"{module} ended with {done.returncode}: {(done.stdout + done.stderr)[-1000:]}")
 

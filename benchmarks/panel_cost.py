@@ -5,6 +5,7 @@ from __future__ import annotations
 import cProfile
 import pstats
 import statistics
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from multitaskais.detection.offline import lines_of
 from multitaskais.detection.panel import Panel
+from multitaskais.detection.protocol import Detector
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.folder import Model
 from multitaskais.model.samples import load_reports, samples_of
@@ -104,13 +106,14 @@ def measured(
     )
 
 
-def _state(detector, rows: NDArray[np.void]) -> NDArray[np.void]:
+def _state(detector: Detector, rows: NDArray[np.void]) -> NDArray[np.void]:
     if detector.state_dtype.itemsize:
         return rows[f"state_{detector.name}"].copy()
-    return detector.initial(len(rows))
+    first: NDArray[np.void] = detector.initial(len(rows))
+    return first
 
 
-def hot(work, n: int = 5) -> str:
+def hot(work: Callable[[], object], n: int = 5) -> str:
     """Where the time goes, in words."""
     profile = cProfile.Profile()
     profile.enable()

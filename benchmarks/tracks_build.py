@@ -31,7 +31,7 @@ LIMITS = {
 KEYS = ("track_id", "mmsi", "t", "lat", "lon")
 
 
-def rows_of(folder: Path) -> list[tuple]:
+def rows_of(folder: Path) -> list[tuple[str, int, float, float, float]]:
     """What both sides must agree on."""
     import pyarrow.dataset as ds
 

@@ -43,13 +43,13 @@ def run(quick: bool = False) -> list[Result]:
     reference = training_dense.make_step()
     one = tf.constant(1.0)
 
-    def ours() -> tuple:
-        out = train_step(arrays, zeros, zeros, bins, lengths, drawn, tf.constant(RATE), one, one)
+    def ours() -> tuple[tf.Tensor, ...]:
+        out: tuple[tf.Tensor, ...] = train_step(arrays, zeros, zeros, bins, lengths, drawn, tf.constant(RATE), one, one)
         out[3].numpy()
         return out
 
-    def theirs() -> tuple:
-        out = reference(arrays, zeros, zeros, dense, lengths, noise, tf.constant(RATE))
+    def theirs() -> tuple[tf.Tensor, ...]:
+        out: tuple[tf.Tensor, ...] = reference(arrays, zeros, zeros, dense, lengths, noise, tf.constant(RATE))
         out[3].numpy()
         return out
 

@@ -46,7 +46,9 @@ def random_bins(n: int, sizes: Sizes, seed: int) -> NDArray[np.int16]:
     return np.stack([rng.integers(0, b, n) for b in sizes.blocks], axis=1).astype(np.int16)
 
 
-def dense(weights: VrnnWeights, sizes: Sizes, n: int, samples: int) -> Callable[..., tuple[vrnn_dense.State, NDArray]]:
+def dense(
+    weights: VrnnWeights, sizes: Sizes, n: int, samples: int
+) -> Callable[..., tuple[vrnn_dense.State, NDArray[np.float32]]]:
     """The reference's step of n lines as one graph: (state, four-hot (n, D), noise (R, Z)) -> state, l_t (n,)."""
     w = weights.map(lambda a: tf.constant(a, tf.float32))
 
@@ -55,7 +57,9 @@ def dense(weights: VrnnWeights, sizes: Sizes, n: int, samples: int) -> Callable[
         state, log_w = vrnn_dense.step(w, state, tf.repeat(x, samples, axis=0), noise)
         return state, tf.reduce_mean(tf.reshape(log_w, (n, samples)), axis=1)
 
-    def run(state: vrnn_dense.State, x: NDArray, noise: NDArray) -> tuple[vrnn_dense.State, NDArray]:
+    def run(
+        state: vrnn_dense.State, x: NDArray[np.float32], noise: NDArray[np.float32]
+    ) -> tuple[vrnn_dense.State, NDArray[np.float32]]:
         state, log_w = step(state, tf.constant(x), tf.constant(noise))
         return state, log_w.numpy()
 
@@ -90,7 +94,9 @@ def run(quick: bool = False) -> list[Result]:
             bins = random_bins(n, sizes, 1)
             state = scorer.initial(n)
 
-            def ours(scorer=scorer, state=state, bins=bins) -> None:
+            def ours(
+                scorer: NumpyScorer = scorer, state: NDArray[np.void] = state, bins: NDArray[np.int16] = bins
+            ) -> None:
                 scorer.step(state, bins)
 
             if samples and (n == 1024 or quick):

@@ -9,6 +9,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,7 @@ def run(quick: bool = False) -> list[Result]:
         two = rate(broker, folder, 2, 4, reports)
     nan = float("nan")
 
-    def told(name: str, work: str, reference: str, ratio: float, note: str, figures: dict) -> Result:
+    def told(name: str, work: str, reference: str, ratio: float, note: str, figures: dict[str, Any]) -> Result:
         return Result(name, work, reference, "reports/s", nan, nan, ratio, ratio, ratio, 1, None, False, "", (note,), figures)  # fmt: skip
 
     what = f"{len(reports):,} reports, a report each minute, {model()[1]}"

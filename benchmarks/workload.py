@@ -103,7 +103,13 @@ def usual(vessels: int, hours: float, every_s: float, seed: int = 0, first_mmsi:
         start = rng.uniform(0, 2 * seconds[-1], (len(mine), 1))
         at = np.round(np.maximum(at, 0.0)).astype(np.float64)
 
-        def place(t: NDArray[np.float64], seconds=seconds, lat=lat, lon=lon, start=start) -> NDArray[np.float64]:
+        def place(
+            t: NDArray[np.float64],
+            seconds: NDArray[np.float64] = seconds,
+            lat: NDArray[np.float64] = lat,
+            lon: NDArray[np.float64] = lon,
+            start: NDArray[np.float64] = start,
+        ) -> NDArray[np.float64]:
             phase = np.mod(start + t, 2 * seconds[-1])
             phase = np.where(phase > seconds[-1], 2 * seconds[-1] - phase, phase)
             return np.stack([np.interp(phase, seconds, lat), np.interp(phase, seconds, lon)])

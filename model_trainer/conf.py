@@ -82,7 +82,7 @@ def checked(conf: Conf, roots: tuple[Path, ...]) -> dict[str, Any]:
         if pattern.startswith("-"):
             raise ConfigError(f"archive: {pattern!r} is no path")
         archive.append(str(path))
-    values = msgspec.to_builtins(conf)
+    values: dict[str, Any] = msgspec.to_builtins(conf)
     region = conf.region if not Path(conf.region).is_file() else str(Path(conf.region).absolute())
     values["calibrate"]["detectors"] = list(values["calibrate"]["detectors"])
     return values | {"archive": archive, "region": region}

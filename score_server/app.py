@@ -137,7 +137,7 @@ def make(settings: Settings, store: ModelStore | None) -> tuple[Any, Server]:
     guard = settings.access.guard()
 
     @post("/v1/score", guards=[guard], status_code=200)
-    async def score(body: bytes, request: Request) -> ScoreAnswer:
+    async def score(body: bytes, request: Request[Any, Any, Any]) -> ScoreAnswer:
         start, status = time.perf_counter(), 500
         try:
             answer = await server.score(decode(body, ScoreRequest), body)

@@ -127,7 +127,8 @@ class _Judge:
 
     def call(self, place: str, bodies: list[bytes]) -> list[tuple[str, bytes]]:
         self.connection.send((place, bodies))
-        return self.connection.recv()
+        answers: list[tuple[str, bytes]] = self.connection.recv()
+        return answers
 
     def end(self) -> None:
         self.process.kill()

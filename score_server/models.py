@@ -171,4 +171,5 @@ class Offered:
 
 
 def region_of(served: Served) -> dict[str, Any]:
-    return json.loads(json.dumps(served.manifest["region"]))
+    region: dict[str, Any] = json.loads(json.dumps(served.manifest["region"]))
+    return region

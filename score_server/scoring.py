@@ -16,7 +16,8 @@ import numpy as np
 from msgspec import UnsetType
 from numpy.typing import NDArray
 
-from multitaskais.ais.archives import CHUNK_LINES, Archive, Member
+from multitaskais.ais.archives import CHUNK_LINES, Archive
+from multitaskais.ais.containers import Member
 from multitaskais.ais.positions import StaticMemory
 from multitaskais.ais.sentinels import (
     NAV_STATUS_MAX,

@@ -105,7 +105,8 @@ def main(argv: list[str] | None = None, opener: Callable[[Settings], OpenEngine]
         if command not in MODULES:
             print(f"no command {command!r}; there are: worker, settings, {', '.join(MODULES)}", file=sys.stderr)
             return 2
-        return importlib.import_module(MODULES[command], __package__).main(rest)
+        code: int = importlib.import_module(MODULES[command], __package__).main(rest)
+        return code
     except (KeyboardInterrupt, BrokenPipeError):
         return 130
     except Exception as e:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
 from .errors import Failure
+
+Message = dict[str, Any]  # of ASGI
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 
 class SlowBody:
@@ -21,14 +26,14 @@ class SlowBody:
     def __init__(self, app: Any, seconds: float, drain_bytes: int) -> None:
         self.inner, self._seconds, self._drain_bytes = app, seconds, drain_bytes
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.inner(scope, receive, send)
             return
         until = time.monotonic() + self._seconds
         complete = started = cut = False
 
-        async def receive_in_time() -> dict[str, Any]:
+        async def receive_in_time() -> Message:
             nonlocal complete, cut
             if complete:
                 return await receive()
@@ -40,7 +45,7 @@ class SlowBody:
             complete = message["type"] == "http.disconnect" or not message.get("more_body", False)
             return message
 
-        async def send_unless_cut(message: dict[str, Any]) -> None:
+        async def send_unless_cut(message: Message) -> None:
             nonlocal started, cut
             if cut:  # whatever the application makes of it, the answer is ours
                 return

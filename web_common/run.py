@@ -36,7 +36,8 @@ def document(title: str, description: str, routes: Sequence[Any]) -> dict[str, A
         create_examples=False,
     )
     made = Litestar(list(routes), openapi_config=config, logging_config=None)
-    return msgspec.to_builtins(made.openapi_schema.to_schema())  # defaults may be Structs
+    builtins: dict[str, Any] = msgspec.to_builtins(made.openapi_schema.to_schema())  # defaults may be Structs
+    return builtins
 
 
 def make_app(

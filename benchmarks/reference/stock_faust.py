@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from typing import Any
 
 import faust
 
@@ -43,7 +44,7 @@ def main(expected: int, engine: str, take: bool) -> None:
     engines: defaultdict[int, PartitionEngine] = defaultdict(lambda: open_engine([], None))
     began, done = 0.0, 0
 
-    async def judge(batch: list) -> None:
+    async def judge(batch: list[Any]) -> None:
         nonlocal began, done
         began = began or time.monotonic()
         by_partition: dict[int, list[wire.ConsumerRecord]] = defaultdict(list)
@@ -64,7 +65,7 @@ def main(expected: int, engine: str, take: bool) -> None:
             os._exit(0)
 
     @app.agent(source)
-    async def agent(stream) -> None:
+    async def agent(stream: Any) -> None:
         if take:
             async for batch in stream.take_events(TAKE, WITHIN_S):
                 await judge(batch)

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multitaskais.command import CommandParser
 from multitaskais.errors import ConfigError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ EXIT_CODES = (
 )
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     p = subparsers.add_parser(
         "pipeline",
         help="archive -> published model, by steps that are done once",
@@ -40,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     actions = p.add_subparsers(dest="action", required=True, metavar="ACTION")
 
-    def action(name: str, help_: str, example: str) -> argparse.ArgumentParser:
+    def action(name: str, help_: str, example: str) -> CommandParser:
         a = actions.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".",
                                epilog=f"example: multitaskais pipeline {example}", exit_codes=EXIT_CODES)  # fmt: skip
         a.set_defaults(run=run)

@@ -164,7 +164,8 @@ def parse_json(text: str, where: str) -> dict[str, Any]:
         raise ValueError(f"{text} is no number of JSON")
 
     try:
-        return json.loads(text, object_pairs_hook=once, parse_constant=no_number)
+        found: dict[str, Any] = json.loads(text, object_pairs_hook=once, parse_constant=no_number)
+        return found
     except (ValueError, RecursionError) as e:
         raise ConfigError(f"{where}: not JSON ({e})") from None
 

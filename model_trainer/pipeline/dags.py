@@ -132,7 +132,8 @@ def params(pipeline: str) -> dict[str, dict[str, Any]]:
 
 
 def _properties(of: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
-    return _schema(of)["properties"]
+    properties: dict[str, dict[str, Any]] = _schema(of)["properties"]
+    return properties
 
 
 def _schema(of: type[msgspec.Struct]) -> dict[str, Any]:

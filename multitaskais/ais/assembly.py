@@ -27,6 +27,10 @@ class Part(NamedTuple):
     sentence: AISSentence
 
 
+# The key of a set of parts: channel, sequence id, number of parts and talker; of a tag block's group "g", its size, its id, number of parts.
+SetKey = tuple[str | bytes | int | None, ...]
+
+
 class Whole(NamedTuple):
     """All parts of one message, in the order of their fragment numbers."""
 
@@ -47,7 +51,7 @@ class _Set:
         self.last_t = float("nan")
 
 
-def _plain_key(part: Part) -> tuple:
+def _plain_key(part: Part) -> SetKey:
     s = part.sentence
     return (s.channel, s.seq_id, s.frag_cnt, s.talker_id)
 
@@ -56,22 +60,22 @@ class Assembler:
     """Open sets of parts; ``add`` gives the message that a part completes and the line numbers given up."""
 
     def __init__(self) -> None:
-        self._sets: dict[tuple, dict[bytes, _Set]] = {}  # by key, then by station ("" where none is named)
-        self._open: OrderedDict[tuple[tuple, bytes], None] = OrderedDict()  # the oldest first
-        self._alias: dict[tuple, tuple] = {}  # channel and sequence id -> the last set with a group that carries them
+        self._sets: dict[SetKey, dict[bytes, _Set]] = {}  # by key, then by station ("" where none is named)
+        self._open: OrderedDict[tuple[SetKey, bytes], None] = OrderedDict()  # the oldest first
+        self._alias: dict[SetKey, SetKey] = {}  # channel and sequence id -> the last set with a group that carries them
 
-    def free(self, key: tuple, more: int) -> bool:
+    def free(self, key: SetKey, more: int) -> bool:
         """No part of this key waits, and ``more`` sets could be opened without giving one up."""
         return key not in self._sets and self._alias.get(key) not in self._sets and len(self._open) + more < SETS_KEPT
 
     @staticmethod
-    def _key(part: Part) -> tuple:
+    def _key(part: Part) -> SetKey:
         s, group = part.sentence, part.frame.group
         if group is not None and group.total > 1:
             return ("g", group.total, group.group_id, s.frag_cnt)
         return _plain_key(part)
 
-    def _joined_key(self, part: Part) -> tuple:
+    def _joined_key(self, part: Part) -> SetKey:
         """The key of the set that the part goes to. Where a group is named on some of the parts only (receivers often name it on the
         first alone), channel and sequence id tell the set."""
         key, plain = self._key(part), _plain_key(part)
@@ -82,7 +86,7 @@ class Assembler:
                 return other
         return key
 
-    def _station_of_set(self, key: tuple, part: Part) -> bytes | None:
+    def _station_of_set(self, key: SetKey, part: Part) -> bytes | None:
         """The set that the part goes to: of its station, else one without a station; any, when it names none itself."""
         held, station = self._sets.get(key, {}), part.frame.station
         if station in held:
@@ -123,14 +127,14 @@ class Assembler:
         # both NaN comparisons are False: without times the lines alone decide
         return part.line - held.last_line > TIMEOUT_LINES or abs(part.frame.t - held.last_t) > TIMEOUT_S
 
-    def _take(self, key: tuple, station: bytes) -> _Set:
+    def _take(self, key: SetKey, station: bytes) -> _Set:
         held = self._sets[key].pop(station)
         del self._open[key, station]
         if not self._sets[key]:
             del self._sets[key]
         return held
 
-    def _drop(self, key: tuple, station: bytes) -> list[int]:
+    def _drop(self, key: SetKey, station: bytes) -> list[int]:
         return [p.line for p in self._take(key, station).parts.values()]
 
     def finish(self) -> list[int]:

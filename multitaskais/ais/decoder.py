@@ -20,7 +20,7 @@ from pyais.messages import AISSentence, NMEASentenceFactory
 
 from ..records import Counts, Reason
 from ..times import EARLIEST, LATEST, unix_time
-from .assembly import Assembler, Part, Whole
+from .assembly import Assembler, Part, SetKey, Whole
 from .framing import Frame, Framer
 
 # A sentence holds 82 characters by the standard; prefix, tag block and suffix a few hundred more. Longer is no AIS line.
@@ -115,7 +115,7 @@ class Decoder:
     def at(self, t: float) -> None:
         self._framer.at = t
 
-    def free(self, key: tuple, more: int) -> bool:
+    def free(self, key: SetKey, more: int) -> bool:
         """``Assembler.free``."""
         return self._assembler.free(key, more)
 

@@ -23,6 +23,8 @@ CLASS_B = 18
 _HEAD, _TAIL = b"!AIVDM,1,1,,A,", b",0*"
 _HEX = np.frombuffer(b"0123456789ABCDEF", dtype=np.uint8)
 _SIX_BIT = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_ !\"#$%&'()*+,-./0123456789:;<=>?")
+# (value, width in bits), from the first bit on
+Fields = list[tuple[NDArray[np.int64] | int, int]]
 
 
 def _raw(value: NDArray[np.float64], scale: float, missing: int) -> NDArray[np.int64]:
@@ -44,9 +46,9 @@ def _sextets(reports: NDArray[np.void]) -> NDArray[np.uint8]:
     status = np.where(reports["nav_status"] < 0, 15, reports["nav_status"].astype(np.int64)) & 15
     # (value, width) from the first bit on; the two layouts differ by where SOG begins and by their tails
     mmsi = reports["mmsi"].astype(np.int64)
-    a = [(out_type, 6), (0, 2), (mmsi, 30), (status, 4), (0x80, 8), (sog, 10), (0, 1), (lon, 28), (lat, 27), (cog, 12)]
-    a += [(heading, 9), (second, 6), (0, 2), (0, 3), (0, 1), (0, 19)]
-    b = [(out_type, 6), (0, 2), (mmsi, 30), (0, 8), (sog, 10), (0, 1), (lon, 28), (lat, 27), (cog, 12)]
+    a: Fields = [(out_type, 6), (0, 2), (mmsi, 30), (status, 4), (0x80, 8), (sog, 10), (0, 1), (lon, 28), (lat, 27)]
+    a += [(cog, 12), (heading, 9), (second, 6), (0, 2), (0, 3), (0, 1), (0, 19)]
+    b: Fields = [(out_type, 6), (0, 2), (mmsi, 30), (0, 8), (sog, 10), (0, 1), (lon, 28), (lat, 27), (cog, 12)]
     b += [(heading, 9), (second, 6), (0, 2), (1, 1), (0, 3), (1, 1), (0, 2), (0x60006, 20)]
     packed = _pack(a, len(reports))
     if class_b.any():
@@ -54,7 +56,7 @@ def _sextets(reports: NDArray[np.void]) -> NDArray[np.uint8]:
     return packed
 
 
-def _pack(fields: list, n: int) -> NDArray[np.uint8]:
+def _pack(fields: Fields, n: int) -> NDArray[np.uint8]:
     """Bit fields laid end to end -> (n, 28) sextets."""
     out = np.zeros((PAYLOAD_CHARS, n), dtype=np.int64)
     bit = 0

@@ -19,7 +19,7 @@ import re
 from collections import OrderedDict
 from functools import reduce
 from operator import xor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -180,7 +180,7 @@ _JSON_TIMES = (
 JSON_STATIONS = ("station", "station_id", "source", "receiver")
 
 
-def json_time(fields: dict) -> float:
+def json_time(fields: dict[str, Any]) -> float:
     """The moment that a receiver's JSON object gives, Unix s; NaN where it gives none."""
     for key in _JSON_TIMES:
         value = fields.get(key)

@@ -48,7 +48,8 @@ def main(argv: list[str] | None = None) -> int:
             subparsers.add_parser(name)
     args = parser.parse_args(argv)
     try:
-        return args.run(args)
+        code: int = args.run(args)
+        return code
     except MultitaskAISError as e:
         print(f"multitaskais {args.command}: {e}", file=sys.stderr)
         return 2

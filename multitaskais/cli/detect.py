@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..command import CommandParser
 from ..errors import ConfigError
 from ..records import Reason
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ..evaluation.months import Months
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     p = subparsers.add_parser(
         "detect",
         help="verdicts and alerts of tracks",

@@ -8,8 +8,10 @@ import math
 import time
 from pathlib import Path
 
+from ..command import CommandParser
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     p = subparsers.add_parser(
         "inject",
         help="put labelled anomalies into real tracks",

@@ -7,10 +7,12 @@ import json
 import shutil
 from pathlib import Path
 
+from ..command import CommandParser
+
 SEED = 1  # of the injected anomalies on the model card
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     p = subparsers.add_parser(
         "region", help="list regions; make a detector for a new one", epilog="example: multitaskais region list"
     )

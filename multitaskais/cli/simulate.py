@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..command import CommandParser
 from ..errors import ConfigError
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     p = subparsers.add_parser(
         "simulate",
         help="make an archive of simulated traffic with labelled abnormal ships",

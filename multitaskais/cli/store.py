@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ..command import CommandParser
 from ..errors import ConfigError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ AGAIN = 75
 EXIT_CODES = "exit codes: 0 done, 2 wrong use or wrong input (one line says what to do), 75 the store does not answer: try again, 130 interrupted"
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     p = subparsers.add_parser(
         "store",
         help="publish models, and take them back",
@@ -40,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     actions = p.add_subparsers(dest="action", required=True, metavar="ACTION")
 
-    def action(name: str, help_: str, example: str) -> argparse.ArgumentParser:
+    def action(name: str, help_: str, example: str) -> CommandParser:
         a = actions.add_parser(name, help=help_, description=help_, epilog=f"example: {example}", exit_codes=EXIT_CODES)
         a.add_argument(*(["--to", "--store"] if name == "push" else ["--store"]), dest="url", default="", metavar="URL", help="folder, or s3://BUCKET/PREFIX (default: STORE_URL)")  # fmt: skip
         a.set_defaults(run=run)

@@ -58,7 +58,8 @@ class Calibration:
 
     def score_of_region(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """The score behind z, where the whole region is one cell (``Traits.calibration`` is ``global``)."""
-        return z * self.sd[0, 0] + self.mean[0, 0]
+        score: NDArray[np.float64] = z * self.sd[0, 0] + self.mean[0, 0]
+        return score
 
     def save(self, file: Path) -> None:
         low = np.zeros(0) if self.low is None else self.low
@@ -157,15 +158,17 @@ def fit(
     return calibration, z
 
 
-def _sums(key: NDArray[np.int64], x: NDArray[np.float64], n_keys: int) -> tuple[NDArray, NDArray, NDArray]:
-    return (
-        np.bincount(key, minlength=n_keys).astype(np.float64),
-        np.bincount(key, x, n_keys),
-        np.bincount(key, x * x, n_keys),
-    )
+def _sums(
+    key: NDArray[np.int64], x: NDArray[np.float64], n_keys: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    s: NDArray[Any] = np.bincount(key, x, n_keys)  # with weights they are float64, which numpy's types do not tell
+    s2: NDArray[Any] = np.bincount(key, x * x, n_keys)
+    return np.bincount(key, minlength=n_keys).astype(np.float64), s, s2
 
 
-def _pull(n: Any, s: Any, s2: Any, mean: Any, sd: Any, weight: float) -> tuple[NDArray, NDArray]:
+def _pull(
+    n: Any, s: Any, s2: Any, mean: Any, sd: Any, weight: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and sd of n values (sum s, sum of squares s2) together with ``weight`` values of the larger cell's mean and sd."""
     m = (s + weight * mean) / (n + weight)
     variance = (s2 + weight * (sd**2 + mean**2)) / (n + weight) - m**2
@@ -181,8 +184,8 @@ class _OwnSums:
         self.n_vessels = int(self.vessel.max(initial=-1)) + 1
 
     def left_out(
-        self, key: NDArray[np.int64], n_keys: int, mean: NDArray, sd: NDArray, weight: float
-    ) -> tuple[NDArray, NDArray]:
+        self, key: NDArray[np.int64], n_keys: int, mean: NDArray[np.float64], sd: NDArray[np.float64], weight: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         pair = np.unique(key * self.n_vessels + self.vessel, return_inverse=True)[1]
         all_, own = _sums(key, self.x, n_keys), _sums(pair, self.x, int(pair.max(initial=-1)) + 1)
         n, s, s2 = (a[key] - o[pair] for a, o in zip(all_, own, strict=True))

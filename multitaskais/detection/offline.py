@@ -6,6 +6,7 @@ The same ``step`` as live; used to calibrate, to set thresholds and in tests.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,7 @@ def run_detector(
 def run_panel(panel: Panel, samples: NDArray[np.void]) -> StepResult:
     """(m,) samples sorted by line -> what the panel says of each."""
     rows = panel.initial(len(lines_of(samples)[0]))
-    out: list[NDArray] | None = None
+    out: list[NDArray[Any]] | None = None
     for lines, at in batches(samples):
         rows[lines], result = panel.step(rows[lines], samples[at])
         if out is None:

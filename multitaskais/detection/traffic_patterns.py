@@ -91,7 +91,7 @@ class CellStatistics:
         east = (lon - (self.grid.lon_min + (c + 0.5) * step)) * M_PER_DEG * scalars.cos(lat)
         return scalars.hypot(north, east), scalars.atan2(east, north) % 360.0
 
-    def _fine(self, lat: NDArray, lon: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _fine(self, lat: NDArray[np.float64], lon: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         step = self.grid.cell_deg / FINE
         return (
             np.floor((lat - self.grid.lat_min) / step).astype(np.int64),
@@ -205,6 +205,7 @@ def _nearest(passes: NDArray[np.uint8], cell_deg: float, lat_min: float) -> NDAr
     if not usual.any():
         return np.zeros((2, *passes.shape), np.int32)
     middle = lat_min + passes.shape[0] * cell_deg / FINE / 2
-    return distance_transform_edt(
+    nearest: NDArray[np.int32] = distance_transform_edt(
         ~usual, sampling=(1.0, max(0.1, scalars.cos(middle))), return_distances=False, return_indices=True
     ).astype(np.int32)
+    return nearest

@@ -133,7 +133,7 @@ class CellsDetector(LeaveOneVesselOut):
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         r = self.region
-        arrays: dict[str, NDArray] = {
+        arrays: dict[str, NDArray[np.generic]] = {
             "format": np.array(FORMAT_VERSION),
             "box": np.array([r.lat_min, r.lat_max, r.lon_min, r.lon_max, r.cell_deg]),
         }

@@ -116,7 +116,8 @@ class PlaceDetector(LeaveOneVesselOut):
     def _far(self, xy: NDArray[np.float64], uv: NDArray[np.float64], own: NDArray[np.int32]) -> NDArray[np.float64]:
         far = _log(nearest_other(self._tree, self.traffic.vessel, _scaled(xy, uv), own))
         if not self.own_excluded:
-            return far - self._context[self._around.query(xy)[1]]
+            further: NDArray[np.float64] = far - self._context[self._around.query(xy)[1]]
+            return further
         context, number = self._around_of(xy, own)
         return np.where(number > 0, far - context, np.nan)
 

@@ -42,7 +42,8 @@ def watched(
 ) -> NDArray[np.bool_]:
     """(n,) whether a ship's silence after such a report is a matter: under way, and not at a place where ships stop."""
     under_way = (sog > UNDER_WAY_KNOTS) & (nav_status != MOORED_STATUS[0]) & (nav_status != MOORED_STATUS[1])
-    return under_way & ~stops.near(lat, lon)
+    matters: NDArray[np.bool_] = under_way & ~stops.near(lat, lon)
+    return matters
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from ..tracks.quality import REASONS, screen
 from ..tracks.resample import TARGET_DTYPE
 from ..tracks.sampler import SlotSampler
 from ..tracks.station_clock import StationWatch
-from ..tracks.tracker import Accepted, Jump, Rejected, TrackEnded, TrackEvent, VesselTracker
+from ..tracks.tracker import Accepted, Jump, Rejected, Report, TrackEnded, TrackEvent, VesselTracker
 from ..tracks.watermark import WatermarkGenerator
 from .events import Events, TargetState, VesselState
 from .judging import Judging, Step
@@ -243,7 +243,7 @@ class PartitionEngine:
         self._rollout.settle(watermark, self.model.track_rules, owners)
         self.model = self._rollout.first.model
 
-    def _watch_station(self, tracker: VesselTracker, report: tuple, rules: TrackRules, events: Events) -> None:
+    def _watch_station(self, tracker: VesselTracker, report: Report, rules: TrackRules, events: Events) -> None:
         """Note a report that cannot follow the one of its vessel that arrived before it."""
         if tracker.buffered:
             before = tracker.buffered[-1]

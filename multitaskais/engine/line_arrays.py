@@ -9,7 +9,7 @@ once. All other vessels are told apart and left to the engine, report by report.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -257,8 +257,8 @@ def _tally(
 
 
 def _last_known(
-    values: NDArray, known: NDArray[np.bool_], line_start: NDArray[np.int64], missing: int | bytes
-) -> NDArray:
+    values: NDArray[Any], known: NDArray[np.bool_], line_start: NDArray[np.int64], missing: int | bytes
+) -> NDArray[Any]:
     """At each report the last value of its line that was known, or ``missing``."""
     source = np.maximum.accumulate(np.where(known, np.arange(len(values)), -1))
     return np.where(source >= line_start, values[np.maximum(source, 0)], missing)

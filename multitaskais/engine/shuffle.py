@@ -163,7 +163,9 @@ class Shuffle:
 
     # ---------------------------------------------------------------- out
 
-    def runs(self, bins: Sequence[int] | None = None, period: tuple[float, float] | None = None) -> Iterator[NDArray]:
+    def runs(
+        self, bins: Sequence[int] | None = None, period: tuple[float, float] | None = None
+    ) -> Iterator[NDArray[np.void]]:
         """The reports of some bins (None: of all) in order of time, then MMSI; an array a day or, of full days, an hour.
 
         ``period``: Unix s (from, to), both included: days without any of it are passed over; the rest of its days is given too.

@@ -146,7 +146,8 @@ def read_row(stored: StoredRow, dtype: np.dtype, what: str) -> np.void:
         raise StateError(
             f"the stored state of {what} was written by another version of its detectors: run the program that wrote it, or replay the log under another APP_ID"
         )
-    return np.frombuffer(stored.row, dtype)[0]
+    row: np.void = np.frombuffer(stored.row, dtype)[0]
+    return row
 
 
 def write_vessel(tracker: VesselTracker, targets: list[StoredTarget]) -> bytes:

@@ -173,7 +173,8 @@ def _of_ships(reports: NDArray[np.void], model: Model, rules: TrackRules, counts
     why = screen(reports[out], model.region, model.track_rules)
     for code, n in zip(*np.unique(why, return_counts=True), strict=True):
         counts.reject(REASONS[int(code)], int(n))
-    return reports[~out]
+    of_ships: NDArray[np.void] = reports[~out]
+    return of_ships
 
 
 def _write(work: Path, about: str, archive: Archive) -> None:

@@ -62,9 +62,10 @@ def read_labelled(path: Path) -> Labelled:
         raise InputError(f"{path}: the table is empty")
 
     def floats(name: str) -> NDArray[np.float64]:
-        return table[name].cast(pa.float64()).to_numpy()
+        column: NDArray[np.float64] = table[name].cast(pa.float64()).to_numpy()
+        return column
 
-    columns: dict[str, NDArray] = {
+    columns: dict[str, NDArray[np.generic]] = {
         "t": floats("t"),
         "lat": floats("lat"),
         "lon": floats("lon"),
@@ -83,7 +84,10 @@ def read_labelled(path: Path) -> Labelled:
 
 
 def labelled(
-    track_ids: NDArray[np.str_], kinds: NDArray[np.str_], abnormal: NDArray[np.bool_], columns: dict[str, NDArray]
+    track_ids: NDArray[np.str_],
+    kinds: NDArray[np.str_],
+    abnormal: NDArray[np.bool_],
+    columns: dict[str, NDArray[np.generic]],
 ) -> Labelled:
     """From (n,) arrays in any order; ``columns`` by the names of ``REPORT_DTYPE``. AIS sentinels become missing values."""
     n = len(track_ids)

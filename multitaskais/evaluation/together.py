@@ -225,7 +225,9 @@ def _meeting(
 
 
 def figures(
-    scenes: Scenes, alerts: Sequence[Alert], limit_s: Callable[[NDArray, NDArray], NDArray[np.float64]] | None = None
+    scenes: Scenes,
+    alerts: Sequence[Alert],
+    limit_s: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]] | None = None,
 ) -> dict[str, Any]:
     """Per kind the scenes and those found; per look-alike the ships and those of which something was told; what was told of nobody's label.
 
@@ -277,7 +279,8 @@ def figures(
 
 def _last_before(reports: NDArray[np.void], label: SceneLabel) -> NDArray[np.void]:
     mine = reports[(reports["mmsi"] == label.mmsi) & (reports["t"] <= label.t_start + 600.0)]
-    return mine[np.argsort(mine["t"])][-1:]
+    last: NDArray[np.void] = mine[np.argsort(mine["t"])][-1:]
+    return last
 
 
 def _vessel_days(reports: NDArray[np.void]) -> float:

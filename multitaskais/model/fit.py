@@ -179,7 +179,8 @@ def _detector(
     """Ready, or learnt from the train tracks; from all there is when it can leave a vessel out while it is calibrated."""
     cls = detector_class(name)
     if ready is None:
-        return cls.fit(memory if leave_out(cls) else train, region, rules)
+        fitted: Detector = cls.fit(memory if leave_out(cls) else train, region, rules)
+        return fitted
     return cls.load(ready, region, rules) if isinstance(ready, Path) else ready
 
 

@@ -199,7 +199,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The checked manifest; raises ``ModelCorrupt`` when any file of the folder is missing or differs."""
     again = "copy the whole model folder again, or make it again with `multitaskais calibrate`"
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
         version, files, format_ = manifest["version"], dict(manifest["files"]), manifest["format"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
         raise ModelCorrupt(f"{folder / 'manifest.json'} cannot be read ({e}): {again}") from None
@@ -276,7 +276,8 @@ def load(name_or_folder: str | Path, region: Region | None = None, scorer: str =
 def _load_detector(name: str, folder: Path, region: Region, rules: DetectionRules, scorer: str) -> Detector:
     cls = detector_class(name)
     more: dict[str, Any] = {"scorer": scorer} if traits_of(cls).scorers else {}
-    return cls.load(folder, region, rules, **more)
+    loaded: Detector = cls.load(folder, region, rules, **more)
+    return loaded
 
 
 def _box(r: Region) -> str:

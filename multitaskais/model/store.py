@@ -274,7 +274,7 @@ def _files_of(raw: bytes, name: str, version: str) -> dict[str, str]:
     """The files of a manifest of the store, every name checked before the first byte is read."""
     try:
         manifest = json.loads(raw)
-        files = manifest["files"]
+        files: dict[str, str] = manifest["files"]
         if (manifest["name"], manifest["version"]) != (name, version):
             raise StoreError(f"{version}: its manifest is of {manifest['name']!r}, {manifest['version']!r}")
         for file, digest in files.items():

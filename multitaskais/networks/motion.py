@@ -286,7 +286,8 @@ class ResidualScorer:
         """(4, n) motion in the order of COMPONENTS, in its own units: the place of the heaviest part of each mixture."""
         logit, loc, _ = self._mixtures(h, found)
         best = np.take_along_axis(loc, logit.argmax(axis=1)[:, None], axis=1)[:, 0]
-        return functions.sinh(best) * SCALE[:, None]
+        motion: Doubles = functions.sinh(best) * SCALE[:, None]
+        return motion
 
     def _mixtures(self, h: Doubles, found: Moved) -> tuple[Doubles, Doubles, Doubles]:
         """Logits, places and log scales of the parts, (4, MIXTURE, n) each."""

@@ -206,7 +206,12 @@ def nll_of(w: ResidualWeights, h: Any, u: Any, extras: Any) -> Any:
 
 
 def _write(
-    out: Path, rows: Sequence[tuple], trained: ResidualTrained, settings: ResidualSettings, n: int, n_held_out: int
+    out: Path,
+    rows: Sequence[tuple[float, ...]],
+    trained: ResidualTrained,
+    settings: ResidualSettings,
+    n: int,
+    n_held_out: int,
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     head = "step,train_nll,val_nll,seconds\n"

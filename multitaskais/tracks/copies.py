@@ -48,7 +48,7 @@ def late_copies(reports: NDArray[np.void], rules: TrackRules) -> NDArray[np.bool
     return late
 
 
-def _bits(column: NDArray) -> NDArray[np.uint64]:
+def _bits(column: NDArray[np.number]) -> NDArray[np.uint64]:
     if column.dtype.kind == "f":
         return np.ascontiguousarray(column + 0.0, np.float64).view(np.uint64)
     return column.astype(np.int64).view(np.uint64)

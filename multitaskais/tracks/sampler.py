@@ -28,8 +28,8 @@ class Due(NamedTuple):
 
     t: float  # grid time, Unix s
     n: int  # of its line
-    before: tuple
-    after: tuple
+    before: Report
+    after: Report
     mismatch: float  # knots, median of the slot's pairs; NaN when it has none
 
 
@@ -58,7 +58,7 @@ class SlotSampler(msgspec.Struct, array_like=True):
     stride: int = 1  # each stride-th of them is kept
     kept: list[float] = []
 
-    def feed(self, report: tuple, new_track: bool) -> list[Due]:
+    def feed(self, report: Report, new_track: bool) -> list[Due]:
         """Take the line's next accepted report; return the samples that it completes, in order.
 
         Args:
@@ -120,7 +120,7 @@ class SlotSampler(msgspec.Struct, array_like=True):
         self.last = report
         return dues
 
-    def _due(self, report: tuple) -> list[Due]:
+    def _due(self, report: Report) -> list[Due]:
         """The samples before ``report``."""
         dues: list[Due] = []
         last: Any = self.last

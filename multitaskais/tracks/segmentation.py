@@ -116,7 +116,7 @@ def _order(reports: NDArray[np.void]) -> NDArray[np.int64] | None:
             tied = np.concatenate([[False], equal]) | np.concatenate([equal, [False]])
             part = ordered[tied]
             rows = reports[part]
-            keys: list[NDArray] = []
+            keys: list[NDArray[np.generic]] = []
             for name in _TIES:
                 x = rows[name]
                 if x.dtype.kind == "f":

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from .displacement import along_course_s
+from .tracker import Report
 
 SHIPS_MIN = 5
 SHIPS_SHARE = 0.05
@@ -70,7 +71,7 @@ class StationWatch(msgspec.Struct, array_like=True):
     minutes: dict[int, dict[int, Displaced]] = {}  # minute -> mmsi
     faults: list[Fault] = []
 
-    def note(self, report: tuple, before: tuple, station: bytes, observed: Callable[[], int]) -> StationClock | None:
+    def note(self, report: Report, before: Report, station: bytes, observed: Callable[[], int]) -> StationClock | None:
         """``report`` cannot follow ``before``. ``observed``: how many ships have an open track; asked for only when it matters."""
         mmsi, t = report[0], report[1]
         minute = math.floor(t / MINUTE_S)

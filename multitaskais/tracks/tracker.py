@@ -59,20 +59,20 @@ class Accepted(NamedTuple):
     target: int
     new_target: bool
     track_id: str
-    report: tuple
+    report: Report
 
 
 class Rejected(NamedTuple):
     reason: Reason  # late (on arrival), duplicate or displaced (once that is certain)
-    report: tuple
+    report: Report
 
 
 class Jump(NamedTuple):
     """``after`` needs ``excess_knots`` more than it says from ``before``, the line's last report."""
 
     target: int
-    before: tuple
-    after: tuple
+    before: Report
+    after: Report
     excess_knots: float
 
 
@@ -82,7 +82,7 @@ class IdentityConflict(NamedTuple):
     main_target: int
     new_target: int
     since_t: float
-    report: tuple
+    report: Report
 
 
 class TrackEnded(NamedTuple):
@@ -123,7 +123,7 @@ class TentativeTrack(msgspec.Struct, array_like=True):
 _new: Any = tuple.__new__  # an event without the detour of its own constructor; for the one of nearly every report
 
 
-def same_content(a: tuple, b: tuple) -> bool:
+def same_content(a: Report, b: Report) -> bool:
     """Equal position, sog, cog, heading, nav_status and msg_type; NaN equals NaN."""
     for i in range(2, 9):
         x = a[i]
@@ -133,15 +133,16 @@ def same_content(a: tuple, b: tuple) -> bool:
     return True
 
 
-def content_key(report: tuple) -> tuple:
+def content_key(report: Report) -> tuple[tuple[bool, float], ...]:
     """Total order of reports: time, then content; NaN first. How a report came is not asked."""
     return tuple((x == x, x if x == x else 0.0) for x in report[1:CONTENT_FIELDS])
 
 
-def needed_knots(before: tuple, after: tuple, min_dt_s: float) -> float:
+def needed_knots(before: Report, after: Report, min_dt_s: float) -> float:
     """Speed made good from one report to the next, times closer than ``min_dt_s`` taken as that."""
     distance = great_circle_m(before[2], before[3], after[2], after[3])
-    return distance / max(after[1] - before[1], min_dt_s) / KNOT_MPS
+    knots: float = distance / max(after[1] - before[1], min_dt_s) / KNOT_MPS
+    return knots
 
 
 def track_name(mmsi: int, start: float, suffix: int = 1) -> str:
@@ -163,7 +164,7 @@ class VesselTracker(msgspec.Struct, array_like=True):
 
     # ------------------------------------------------------------------ the fold
 
-    def offer(self, report: tuple, rules: TrackRules) -> list[TrackEvent]:
+    def offer(self, report: Report, rules: TrackRules) -> list[TrackEvent]:
         """Take one report that passed the screen (its time, position and speed are numbers)."""
         t = report[1]
         buffered: list[Any] = self.buffered

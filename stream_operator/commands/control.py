@@ -16,6 +16,7 @@ import sys
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from multitaskais.command import CommandParser
 from multitaskais.errors import ConfigError
@@ -29,14 +30,14 @@ from ..worker.checkpoint import Decision, restore
 from .replay import moment
 
 
-def rows(settings: Settings, watermarks: bool) -> list[dict]:
+def rows(settings: Settings, watermarks: bool) -> list[dict[str, Any]]:
     """One record a row, oldest first. Of the watermarks only the last, unless all are asked for."""
     decisions = decided(settings)
-    found: list[dict] = []
+    found: list[dict[str, Any]] = []
     withdrawn: dict[int, int] = {}
     for number, value in read(settings):
         record = control.decode(value)
-        row: dict = {"number": number, "sent": None, "by": "", "kind": "unknown", "holds": False}
+        row: dict[str, Any] = {"number": number, "sent": None, "by": "", "kind": "unknown", "holds": False}
         if isinstance(record, str):
             row |= {"says": f"refused: {record}"} if value is not None else {"says": "taken away (tombstone)"}
         else:
@@ -68,7 +69,7 @@ def decided(settings: Settings) -> dict[int, dict[int, Decision]]:
     return out
 
 
-def line(row: dict) -> str:
+def line(row: dict[str, Any]) -> str:
     when = datetime.fromtimestamp(row["sent"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if row["sent"] else "-"
     state = f"withdrawn by {row['withdrawn_by']}" if "withdrawn_by" in row else "holds" if row["holds"] else "-"
     done = (

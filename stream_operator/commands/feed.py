@@ -36,6 +36,7 @@ from multitaskais.ais.zero import notes_of, nothing_read
 from multitaskais.command import CommandParser
 from multitaskais.errors import ConfigError, OperatorError
 from multitaskais.records import Counts
+from multitaskais.tracks.tracker import Report
 
 from .. import exit_codes, pages
 from ..kafka import client as kafka
@@ -55,15 +56,13 @@ FLUSH_TURN_S = 0.2
 LEAVE_S = 4.0  # SIGTERM: what is queued is sent for so long
 REMEMBER_EVERY = 50_000  # reports between two notes in the resume file
 
-Row = tuple  # one report in the field order of REPORT_DTYPE
-
 
 # ---------------------------------------------------------------- where reports come from
 
 
 def archive_rows(
     paths: Iterable[str], archive_format: str | None, counts: Counts, columns: Mapping[str, str] | None = None
-) -> Iterator[Row]:
+) -> Iterator[Report]:
     """Reports of all files, merged by time; each file is opened when its first report is due."""
     memory = StaticMemory()
     listed = list_files(paths)
@@ -73,7 +72,7 @@ def archive_rows(
     if len(files) == 1:
         yield from _file_rows(files[0], archive_format, memory, counts, columns)
         return
-    heap: list[tuple[float, int, Row | None, Iterator[Row]]] = []
+    heap: list[tuple[float, int, Report | None, Iterator[Report]]] = []
     for i, path in enumerate(files):
         if (first := _first_time(path, archive_format, columns)) is not None:
             heap.append((first, i, None, _file_rows(path, archive_format, memory, counts, columns)))
@@ -104,7 +103,7 @@ def _is_table(path: str, archive_format: str | None, columns: Mapping[str, str] 
 
 def _file_rows(
     path: str, archive_format: str | None, memory: StaticMemory, counts: Counts, columns: Mapping[str, str] | None
-) -> Iterator[Row]:
+) -> Iterator[Report]:
     def batches() -> Iterator[np.ndarray]:
         for batch in read_reports(path, archive_format, memory=memory, columns=columns):
             counts.add(batch.counts)
@@ -117,7 +116,7 @@ def _file_rows(
         yield from iter_rows(reports)
 
 
-def iter_rows(reports: np.ndarray, block: int = 10_000) -> Iterator[Row]:
+def iter_rows(reports: np.ndarray, block: int = 10_000) -> Iterator[Report]:
     for i in range(0, len(reports), block):
         yield from reports[i : i + block].tolist()
 
@@ -128,7 +127,7 @@ def live_rows(
     counts: Counts,
     clock: Callable[[], float] = time.time,
     tell: Callable[[Counts], None] | None = None,
-) -> Iterator[Row]:
+) -> Iterator[Report]:
     """Reports of lines as they arrive; a sentence that has no time of its own gets that of its arrival.
 
     tell: called after each block, also after the empty ones of a silence.
@@ -186,7 +185,7 @@ class Feeder:
         self.beat: Callable[[], None] = lambda: None  # called while the queue is full
         self.t_max = 0.0
 
-    def send(self, row: Row) -> None:
+    def send(self, row: Report) -> None:
         key, value = wire.encode_report(row)
         self._produce(value, key, -1)
         self.t_max = max(self.t_max, row[1])
@@ -274,7 +273,9 @@ def _on_sigterm(*_: object) -> None:
 class Pace:
     """``max``, ``realtime``, or so many times as fast as the reports' own time."""
 
-    def __init__(self, speed: str, clock=time.monotonic, sleep=time.sleep) -> None:
+    def __init__(
+        self, speed: str, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         try:
             self._factor = {"max": 0.0, "realtime": 1.0}.get(speed) if speed in ("max", "realtime") else float(speed)
         except ValueError:
@@ -392,7 +393,12 @@ def _live(args: argparse.Namespace, settings: Settings, pace: Pace) -> int:
 
 
 def _send(
-    args: argparse.Namespace, rows: Iterator[Row], feeder: Feeder, pace: Pace, skip: int, sent: Callable[[Row], None]
+    args: argparse.Namespace,
+    rows: Iterator[Report],
+    feeder: Feeder,
+    pace: Pace,
+    skip: int,
+    sent: Callable[[Report], None],
 ) -> int:
     """All rows but the first ``skip``, until SIGTERM or Ctrl-C; the exit code."""
     bar = tqdm(rows, unit=" reports", unit_scale=True, disable=args.quiet, mininterval=0.5)

@@ -63,7 +63,8 @@ class FleetMetrics:
             self._open.labels(kind).set(n)
 
     def text(self) -> bytes:
-        return generate_latest(self.registry)
+        page: bytes = generate_latest(self.registry)
+        return page
 
 
 class MeetingsStatus:

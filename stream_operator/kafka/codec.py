@@ -30,6 +30,7 @@ from multitaskais.detection.ship_classes import CLASSES, vessel_class
 from multitaskais.engine.events import JudgedSamples
 from multitaskais.records import REPORT_DTYPE, Alert, Reason, Verdict, six_digits
 from multitaskais.times import LATEST
+from multitaskais.tracks.tracker import Report
 
 # Keys of control records until they got a topic of their own (kafka/control.py). Who may write reports may not command:
 # here they are refused and counted.
@@ -141,7 +142,7 @@ def _array(rows: list[_Report]) -> NDArray[np.void]:
     return out
 
 
-def encode_report(row: tuple) -> tuple[bytes, bytes]:
+def encode_report(row: Report) -> tuple[bytes, bytes]:
     """(key, value) of one report in the field order of ``REPORT_DTYPE``; what is missing is left out."""
     mmsi, t, lat, lon, sog, cog, heading, nav_status, msg_type, ship_type, name, *how = row
     second, station = how or (-1, b"")  # who makes reports of his own need not say how they came
@@ -204,6 +205,6 @@ def encode_samples(samples: Sequence[JudgedSamples]) -> list[tuple[bytes, bytes]
     return [(key, value) for _, key, value in found]
 
 
-def _dumps(value: dict) -> bytes:
+def _dumps(value: dict[str, Any]) -> bytes:
     # allow_nan=False: a number that JSON does not have must end the process here, not a reader somewhere else.
     return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode()

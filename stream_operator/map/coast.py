@@ -40,4 +40,5 @@ def _steps(ring: NDArray[np.float64], per_deg: int) -> list[int]:
     moved = np.concatenate([[True], (np.diff(points, axis=0) != 0).any(axis=1)])
     steps = points[moved]
     steps[1:] -= steps[:-1].copy()
-    return steps.ravel().tolist()
+    flat: list[int] = steps.ravel().tolist()
+    return flat

@@ -133,7 +133,7 @@ class TopicFollower(threading.Thread):
                 timed.append(TopicPartition(name, p, int((time.time() - 3600.0 * hours) * 1000)))
         return begin + (consumer.offsets_for_times(timed, timeout=CALL_S) if timed else [])
 
-    def _take(self, messages: list) -> None:
+    def _take(self, messages: list[Message]) -> None:
         s, picture = self._settings, self._picture
         runs: dict[int, list[ConsumerRecord]] = defaultdict(list)
         for m in messages:

@@ -26,7 +26,7 @@ from ..plain_text import plain
 from . import ship_classes
 from .coast import coast
 from .feedback import Answers
-from .guard import HEADERS, Guard, is_loopback
+from .guard import HEADERS, Guard, Handler, is_loopback
 from .rate import Rate
 from .state import MapState
 from .untrusted import NAME_CHARS, Answer, AnswerText, Id
@@ -218,7 +218,7 @@ class Server:
 
     # ---------------------------------------------------------------- files
 
-    def _page(self, name: str) -> Callable:
+    def _page(self, name: str) -> Handler:
         async def serve(request: web.Request) -> web.StreamResponse:
             return self._serve(request, name)
 

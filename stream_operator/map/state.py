@@ -13,7 +13,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -30,10 +30,13 @@ from multitaskais.zones.zone import read_feature
 from ..kafka import codec as wire
 from ..kafka import control
 from ..kafka.control import Zone
+from ..plain_text import plain
 from . import history as replay
 from . import untrusted as incoming
 from .alert_store import AlertBook, Entry
 from .ships import Limits, Ship, Ships
+
+Record = TypeVar("Record")  # what is read of a topic
 
 TAIL_S = 1800.0  # the wake that is drawn behind a ship
 AROUND_S = 6 * 3600.0  # of the track before and after an alert's segment
@@ -128,7 +131,7 @@ class MapState:
         said, shape = feature["properties"], feature["geometry"]
         polygons = shape["coordinates"] if shape["type"] == "MultiPolygon" else [shape["coordinates"]]
         rings = [[[round(x, 5), round(y, 5)] for x, y in ring] for polygon in polygons for ring in polygon]
-        name = incoming.plain(record.name, incoming.ZONE_CHARS)
+        name = plain(record.name, incoming.ZONE_CHARS)
         self._zones[record.name] = {
             "name": name, "rule": said["rule"], "severity": said["severity"], "from": record.since, "to": None, "rings": rings,
         }  # fmt: skip
@@ -155,7 +158,7 @@ class MapState:
     def answer(self, value: bytes | None) -> None:
         self._one(value, incoming.answer, self._book.answer)
 
-    def _one(self, value: bytes | None, decode: Callable, take: Callable) -> None:
+    def _one(self, value: bytes | None, decode: Callable[[bytes], Record], take: Callable[[Record], object]) -> None:
         with self._lock:
             self._arrived(1)
             if value is None:  # a tombstone of a compacted topic

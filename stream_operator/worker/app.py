@@ -13,6 +13,7 @@ import logging
 import socket
 import tempfile
 import time
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def build(settings: Settings, open_engine: OpenEngine, listener: socket.socket) 
         source.on_durable = _copy_alerts(settings)
 
     @app.agent(runs)
-    async def judge(stream) -> None:
+    async def judge(stream: AsyncIterator[RecordBatch]) -> None:
         async for run in stream:
             try:
                 await asyncio.get_running_loop().run_in_executor(fold_thread, run.partition.fold, run)
@@ -126,7 +127,7 @@ def listen(settings: Settings) -> socket.socket:
     return pages.listen(settings.health_bind, settings.health_port, "HEALTH_BIND, HEALTH_PORT")
 
 
-def _copy_alerts(settings: Settings):
+def _copy_alerts(settings: Settings) -> Callable[[CheckpointPayload], None]:
     """Append durable alerts to a file; trouble with the disk is told once and stops nothing."""
     path = Path(settings.output_dir) / "alerts.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)

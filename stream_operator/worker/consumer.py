@@ -29,7 +29,7 @@ from ..kafka import client as kafka
 from ..kafka.codec import ConsumerRecord
 from ..kafka.errors import explain, is_access_denied
 from ..settings import Settings
-from .checkpoint import InDoubt, Stopped
+from .checkpoint import CheckpointPayload, InDoubt, Stopped
 from .control_log import ControlLog
 from .engines import OpenEngine
 from .metrics import Metrics
@@ -63,7 +63,7 @@ class KafkaSource:
         self.partitions: dict[int, Partition] = {}
         self.last_heartbeat = time.monotonic()
         self.opening: dict[int, float] = {}  # partitions that are being fenced and restored, since when
-        self.on_durable: Callable = lambda cut: None
+        self.on_durable: Callable[[CheckpointPayload], None] = lambda cut: None
         self.controls = ControlLog(settings, self._control_is_none)
         self._lookup = TopicLookup(settings)
         self.watch = TopicWatch(
@@ -401,7 +401,8 @@ class KafkaSource:
         give_up_at = time.monotonic() + self._settings.outage_max_s
         while True:
             try:
-                return self._consumer.get_watermark_offsets(source, timeout=ENDS_S)
+                ends: tuple[int, int] = self._consumer.get_watermark_offsets(source, timeout=ENDS_S)
+                return ends
             except KafkaException as e:
                 if time.monotonic() > give_up_at:
                     raise InDoubt(f"{source.topic}, partition {source.partition}: {e.args[0].str()}") from None

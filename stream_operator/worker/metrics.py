@@ -181,4 +181,5 @@ class Metrics:
     def text(self) -> bytes:
         self._memory.set(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())
         self._peak.set(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-        return generate_latest(self.registry)
+        page: bytes = generate_latest(self.registry)
+        return page

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from multitaskais import __version__
-from multitaskais.model.store import is_reference
+from multitaskais.model.reference import is_reference
 
 from ..kafka import client as kafka
 from ..plain_text import plain

@@ -54,7 +54,8 @@ class Publish(Step):
         return Given(parameters, inputs)
 
     def run(self, work: Work) -> None:
-        from multitaskais.model.store import ModelStore, StoreSettings, cache_folder
+        from multitaskais.model.objects import StoreSettings
+        from multitaskais.model.store import ModelStore, cache_folder
 
         p, model = work.parameters, work.path("model")
         store = ModelStore(StoreSettings.of(os.environ, p["store"]), cache_folder(os.environ))

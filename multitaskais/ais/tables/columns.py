@@ -204,7 +204,8 @@ def _mapped(column: pa.Array, texts: dict[str, int], default: int, numbers: bool
 
     encoded = pc.dictionary_encode(column)
     table = np.array([code(v) for v in encoded.dictionary.to_pylist()] + [default], dtype=np.float64)
-    return table[pc.fill_null(encoded.indices, len(table) - 1).to_numpy(zero_copy_only=False)]
+    codes: NDArray[np.float64] = table[pc.fill_null(encoded.indices, len(table) - 1).to_numpy(zero_copy_only=False)]
+    return codes
 
 
 def _text(column: pa.Array) -> pa.Array:

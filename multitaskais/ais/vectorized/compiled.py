@@ -28,7 +28,8 @@ _DATE = np.frombuffer(b"0000/00/00 00:00:00 ", dtype=np.uint8)
 
 @jit
 def _two(buf: U8, at: int) -> int:
-    return (buf[at] - 48) * 10 + (buf[at + 1] - 48)
+    number: int = (buf[at] - 48) * 10 + (buf[at + 1] - 48)
+    return number
 
 
 @jit
@@ -50,7 +51,8 @@ def _midnight(buf: U8, at: int) -> float:
         y -= 1
         m += 12
     days = 365 * y + y // 4 - y // 100 + y // 400 + (153 * (m - 3) + 2) // 5 + d - 1
-    return (days - 719468) * 86400.0
+    seconds: float = (days - 719468) * 86400.0
+    return seconds
 
 
 @jit

@@ -238,7 +238,8 @@ def _number(six: I64, start: int, width: int) -> I64:
     value = six[first] & ((1 << (6 * (first + 1) - start)) - 1)
     for k in range(first + 1, last + 1):
         value = (value << 6) | six[k]
-    return value >> (6 * (last + 1) - start - width)
+    number: I64 = value >> (6 * (last + 1) - start - width)
+    return number
 
 
 def _text(six: I64, start: int, chars: int) -> list[bytes | None]:
