@@ -63,4 +63,6 @@ def require_apart(folder: str, output: str) -> None:
 
 def tasks_for(spark: SparkSession, reports: DataFrame) -> int:
     """How many tasks share the vessels out: one a core at least, and none with much more than ``ROWS_PER_TASK``."""
-    return max(spark.sparkContext.defaultParallelism, -(-reports.count() // ROWS_PER_TASK))
+    cores: int = spark.sparkContext.defaultParallelism
+    rows: int = reports.count()
+    return max(cores, -(-rows // ROWS_PER_TASK))

@@ -205,4 +205,5 @@ def _partitions(spark: SparkSession, size: int) -> int:
     """By the size of the input, and never fewer than the cores."""
     needed = math.ceil(size / BYTES_PER_PARTITION)
     low, high = PARTITIONS
-    return min(high, max(low, needed, spark.sparkContext.defaultParallelism))
+    cores: int = spark.sparkContext.defaultParallelism
+    return min(high, max(low, needed, cores))

@@ -64,7 +64,7 @@ def in_order(reports: NDArray[np.void]) -> NDArray[np.void]:
     tied = np.flatnonzero(np.concatenate([[False], equal]) | np.concatenate([equal, [False]]))
     if len(tied):
         rows = reports[tied]
-        keys: list[NDArray] = []
+        keys: list[NDArray[np.generic]] = []
         for name in _ORDER:
             column = rows[name]
             keys += [np.nan_to_num(column), ~np.isnan(column)] if column.dtype.kind == "f" else [column]

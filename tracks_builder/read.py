@@ -137,7 +137,8 @@ def _first_file(spark: SparkSession, paths: list[str]) -> str:
     row = files.filter("length > 0").select("path").limit(1).first()
     if row is None:
         raise InputError(f"{', '.join(paths[:3])}: no file with anything in it")
-    return row["path"]
+    path: str = row["path"]
+    return path
 
 
 def _read(

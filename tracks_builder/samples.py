@@ -115,7 +115,8 @@ def _in_vessel(mmsi: NDArray[np.int64], line: NDArray[np.int64]) -> NDArray[np.i
         return np.zeros(0, np.int32)
     first = np.concatenate([[True], mmsi[1:] != mmsi[:-1]])
     of_vessel = line[np.flatnonzero(first)][np.cumsum(first) - 1]
-    return (line - of_vessel).astype(np.int32)
+    number: NDArray[np.int32] = (line - of_vessel).astype(np.int32)
+    return number
 
 
 def sample_task(

@@ -24,6 +24,7 @@ from multitaskais.tracks.tracker import Accepted, Rejected, TrackEvent, VesselTr
 DISPLACED = CODE[Reason.DISPLACED]
 DUPLICATE = CODE[Reason.DUPLICATE]
 _INDEX = len(REPORT_DTYPE.names or ())  # a report's number in its vessel stands behind the fields of the report
+LabelFields = tuple[float, ...]  # one row of LABEL_DTYPE; of a report in no track only its first field
 
 
 class Labels(NamedTuple):
@@ -59,9 +60,9 @@ class _Fold:
         self._tracker = VesselTracker(next_target=target)
         self._next_track = track
         self._offered = self._done = 0
-        self._labels: dict[int, tuple[tuple, bool]] = {}  # by number: fields of LABEL_DTYPE, first of its track
-        self._open: dict[int, tuple[str, tuple]] = {}  # by line: id of its present track, its label
-        self._last: tuple = (0, target, track, math.nan, 1)
+        self._labels: dict[int, tuple[LabelFields, bool]] = {}  # by number: whether it is the first of its track too
+        self._open: dict[int, tuple[str, LabelFields]] = {}  # by line: id of its present track, its label
+        self._last: LabelFields = (0, target, track, math.nan, 1)
 
     def offer(self, reports: NDArray[np.void]) -> None:
         """Take those of the vessel's waiting ``reports`` that were not seen before."""

@@ -214,7 +214,8 @@ class Feeder:
     def _flushed(self, within_s: float) -> int:
         """Reports still on their way; a producer that has given up raises here or calls ``error_cb``, as it happens."""
         with self._writing():
-            return self._producer.flush(within_s)
+            left: int = self._producer.flush(within_s)
+            return left
 
     def _writing(self) -> AbstractContextManager[None]:
         return explained_write(self._settings, self._producer, self._refusal, f"topic {self._topic}")
