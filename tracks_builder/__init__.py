@@ -1,2 +1,2 @@
 """The Spark job: archives of months and years to tracks and samples (docs/tracks.md). ``main.py`` runs it, ``years.py`` year after year;
-``samples.py`` goes on from its tracks."""
+``samples.py`` and ``detect.py`` go on from its tracks."""

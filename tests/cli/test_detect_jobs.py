@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapely
@@ -23,11 +24,12 @@ from multitaskais.evaluation.alert_files import order_of
 from multitaskais.export import to_geojson
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.samples import load_reports
-from multitaskais.records import REPORT_DTYPE
+from multitaskais.records import REPORT_DTYPE, Reason
 from multitaskais.simulate import SimulationSettings, simulate
 from multitaskais.simulate.archive import write_parquet
 from multitaskais.zones.zone import read_zones_file
 from tests.cli.test_detect_zones import zones
+from tests.support.builders import merged, sail
 
 FIRST_DAY = datetime(2025, 12, 30, tzinfo=UTC).timestamp()  # midnights, and the end of a year
 
@@ -180,6 +182,58 @@ def test_a_shuffle_gives_back_every_report_in_order_however_full_it_is(rows, wai
         within = (in_order["t"] >= FIRST_DAY) & (in_order["t"] <= FIRST_DAY + 3600)
         some = np.concatenate([*empty, *held.runs(None, (FIRST_DAY, FIRST_DAY + 3600))])
         assert set(in_order[within]["lon"]) <= set(some["lon"])
+
+
+@settings(max_examples=40, deadline=None)
+@given(ROWS, st.integers(1, 20), st.integers(1, 5), st.integers(1, 4))
+def test_what_is_taken_out_of_a_shuffle_is_chosen_among_all_of_a_vessels_reports_and_the_rest_stays(
+    rows, waiting, bins, every
+):
+    reports = reports_of(rows)
+
+    def repeats(mine):
+        """All but the first of each vessel, of those that ``every`` chooses."""
+        order = np.lexsort((mine["t"], mine["mmsi"]))
+        later = np.zeros(len(mine), bool)
+        later[order[1:]] = mine["mmsi"][order[1:]] == mine["mmsi"][order[:-1]]
+        return later & (mine["lon"] % every == 0)
+
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shuffle, "BUFFERED_ROWS", waiting)
+        made = Shuffle.create(Path(folder) / "s", bins)
+        made.add(reports)
+        made.finish()
+        in_order = reports[np.lexsort((reports["mmsi"], reports["t"]))]
+        out = repeats(in_order)
+        assert made.drop(repeats) == out.sum()
+        left = in_order[~out]
+        for held in (made, Shuffle.open(Path(folder) / "s")):
+            assert np.concatenate([reports[:0], *held.runs()]).tobytes() == left.tobytes()
+            assert len(held) == len(left)
+            assert made.drop(lambda mine: np.zeros(len(mine), bool)) == 0
+
+
+def test_a_transmission_that_comes_again_hours_later_counts_once_however_the_archive_is_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(shuffle, "BUFFERED_ROWS", 50)
+    ships = [sail(200, 60.0, mmsi=227_000_001 + i, t=FIRST_DAY + 80_000.0 + i) for i in range(3)]  # over midnight
+    reports = merged(*ships)
+    reports["second"] = reports["t"] % 60
+    copies = reports[::7].copy()
+    copies["t"] += 3 * 3600.0
+    table = merged(reports, copies)
+    pq.write_table(
+        pa.table({name: table[name] for name in REPORT_DTYPE.names if table[name].dtype.kind != "S"}),
+        tmp_path / "a.parquet",
+    )
+    model = modelfolder.load("brittany")
+    read = archive_input.read(
+        [str(tmp_path / "a.parquet")], None, None, model, tmp_path / "w", "x", 4, 1, lambda n: None
+    )
+    assert read.counts.rejected == {Reason.DUPLICATE: len(copies)}
+    assert read.counts.received == len(table) == read.counts.accepted + len(copies)
+    held = np.concatenate(list(Shuffle.open(tmp_path / "w" / archive_input.SHUFFLE).runs()))
+    want, _ = load_reports(str(tmp_path / "a.parquet"), None)
+    assert held.tobytes() == want[np.lexsort((want["mmsi"], want["t"]))].tobytes()
 
 
 def test_another_input_is_not_gone_on_with_and_a_folder_of_others_is_not_removed(archive, tmp_path, capsys):

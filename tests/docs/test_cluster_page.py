@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tracks_builder import samples
+from tracks_builder import detect, samples
 from tracks_builder.main import parser
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +51,12 @@ def test_the_command_for_samples_has_words_that_the_job_takes():
     (words,) = commands("samples.py")
     job = samples.parser().parse_args(words[words.index("tracks_builder/samples.py") + 1 :])
     assert (job.tracks, job.profile, job.output) == ("/srv/tracks", "brittany", "/srv/samples")
+
+
+def test_the_command_for_alerts_has_words_that_the_job_takes():
+    (words,) = commands("detect.py")
+    job = detect.parser().parse_args(words[words.index("tracks_builder/detect.py") + 1 :])
+    assert (job.tracks, job.model, job.output) == ("/srv/tracks", "brittany", "/srv/found")
 
 
 @pytest.mark.parametrize("words", commands(), ids=lambda w: w[w.index("--master") + 1])
