@@ -15,6 +15,7 @@ from .engine.batch import BatchResult
 from .model import folder
 from .model import samples as archives
 from .model.folder import Model
+from .types import Reports
 
 
 def load_model(name_or_folder: str | Path, region: Region | None = None) -> Model:
@@ -55,7 +56,7 @@ def load_reports(
     return reports
 
 
-def detect(model: Model, reports: NDArray[np.void]) -> BatchResult:
+def detect(model: Model, reports: Reports) -> BatchResult:
     """What the model finds in (n,) reports in any order: ``alerts`` (each revision), ``verdicts``, ``counts``.
 
     The same as the live operator finds in the same reports; nothing comes after the last one, so all tracks are closed.

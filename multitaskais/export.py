@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .types import Reports
+
 WireAlert = Mapping[str, Any]
 
 
@@ -27,7 +29,7 @@ def latest_revisions(alerts: Iterable[WireAlert], *, challengers: bool = False) 
 
 def to_geojson(
     alerts: Iterable[WireAlert],
-    reports: NDArray[np.void] | None = None,
+    reports: Reports | None = None,
     kinds: Mapping[int, str] | None = None,
     *,
     challengers: bool = False,
@@ -58,14 +60,14 @@ def feature(alert: WireAlert, way: list[tuple[float, float]]) -> dict[str, Any]:
     return {"type": "Feature", "id": alert["alert_id"], "geometry": geometry, "properties": {**alert}}
 
 
-def of_ships(reports: NDArray[np.void]) -> dict[int, NDArray[np.void]]:
+def of_ships(reports: Reports) -> dict[int, NDArray[np.void]]:
     """Reports (n,) by MMSI, each sorted by time."""
     reports = reports[np.lexsort((reports["t"], reports["mmsi"]))]
     ships, first = np.unique(reports["mmsi"], return_index=True)
     return dict(zip(ships.tolist(), np.split(reports, first[1:]), strict=True)) if len(ships) else {}
 
 
-def stretch(reports: NDArray[np.void] | None, alert: WireAlert) -> list[tuple[float, float]]:
+def stretch(reports: Reports | None, alert: WireAlert) -> list[tuple[float, float]]:
     """(lon, lat) of the reports within the alert's segment."""
     if reports is None:
         return []

@@ -18,11 +18,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..errors import FormatError, InputError
 from ..records import Counts
+from ..types import Reports
 from . import containers
 from .containers import HEAD_BYTES, Forward, Member, readable
 from .decoder import LINE_MAX
@@ -78,7 +76,7 @@ _OTHER_SUFFIXES |= {".tmp", ".part", ".swp", ".lock"}
 class Batch(NamedTuple):
     """Some lines' or rows' worth of an archive."""
 
-    reports: NDArray[np.void]  # (m,) of REPORT_DTYPE
+    reports: Reports  # (m,) of REPORT_DTYPE
     counts: Counts
 
 

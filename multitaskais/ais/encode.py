@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..types import Reports
 from .framing import checksum
 from .positions import NAN, StaticData
 
@@ -32,7 +33,7 @@ def _raw(value: NDArray[np.float64], scale: float, missing: int) -> NDArray[np.i
     return np.rint(np.where(np.isnan(value), missing / scale, value) * scale).astype(np.int64)
 
 
-def _sextets(reports: NDArray[np.void]) -> NDArray[np.uint8]:
+def _sextets(reports: Reports) -> NDArray[np.uint8]:
     """(n, 28) six-bit values of messages 1, 2, 3 or 18."""
     msg_type = reports["msg_type"].astype(np.int64)
     class_b = (msg_type == 18) | (msg_type == 19)
@@ -70,7 +71,7 @@ def _pack(fields: Fields, n: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(out.T).astype(np.uint8)
 
 
-def encode_reports(reports: NDArray[np.void]) -> NDArray[np.bytes_]:
+def encode_reports(reports: Reports) -> NDArray[np.bytes_]:
     """(n,) of ``S47``: one sentence a report, type 18 for class B (types 18, 19), else its type or 1."""
     n = len(reports)
     rows = np.empty((n, SENTENCE_CHARS), dtype=np.uint8)
@@ -93,7 +94,7 @@ def _cdv_prefix(t: NDArray[np.float64]) -> NDArray[np.uint8]:
     return rows
 
 
-def cdv_lines(reports: NDArray[np.void]) -> NDArray[np.bytes_]:
+def cdv_lines(reports: Reports) -> NDArray[np.bytes_]:
     """(n,) of ``S68``: ``.cdv`` lines with their ends."""
     width = CDV_PREFIX_CHARS + SENTENCE_CHARS + 1
     rows = np.full((len(reports), width), ord("\n"), dtype=np.uint8)
@@ -146,7 +147,7 @@ def encode_static(data: StaticData, sequence_id: int = 0) -> list[bytes]:
     return _sentences([*head, *callsign, *name, ship_type, *size, *voyage], sequence_id)
 
 
-def statics_of(reports: NDArray[np.void], every_s: float = 3600.0) -> list[StaticData]:
+def statics_of(reports: Reports, every_s: float = 3600.0) -> list[StaticData]:
     """What the vessels of these reports say about themselves: at their first report, then every ``every_s`` of their time."""
     order = np.lexsort((reports["t"], reports["mmsi"]))
     out: list[StaticData] = []
@@ -162,7 +163,7 @@ def statics_of(reports: NDArray[np.void], every_s: float = 3600.0) -> list[Stati
     return out
 
 
-def write_cdv(folder: str | Path, reports: NDArray[np.void], statics: Iterable[StaticData] = ()) -> list[Path]:
+def write_cdv(folder: str | Path, reports: Reports, statics: Iterable[StaticData] = ()) -> list[Path]:
     """Write ``YYYY/MM/YYYYMMDD.cdv`` (UTC days), lines in order of time, static data before reports of the same second.
 
     Files that are there already are replaced. Returns the paths written.

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from ..records import REPORT_DTYPE, Counts, Reason
+from ..types import Reports
 from .framing import JSON_STATIONS, json_time
 from .positions import POSITION_TYPES
 from .tables.columns import to_reports
@@ -41,7 +41,7 @@ _RAW_DEGREES = 600_000.0  # gpsd's numbers without ``scaled`` are those of the a
 
 def json_reports(
     blocks: Iterable[bytes], path: str, columns: Mapping[str, str] | None = None, at: float | None = None
-) -> Iterator[tuple[NDArray[np.void], Counts]]:
+) -> Iterator[tuple[Reports, Counts]]:
     """Reports of whole lines; each line counts once. at: Unix s, of messages without a time."""
     clock = float("nan")  # of a log of gpsd: the time of the last fix, for messages without one
     for block in blocks:

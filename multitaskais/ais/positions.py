@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import REPORT_DTYPE, PositionReport, Reason
+from ..types import Reports
 from .sentinels import ANGLE_END_DEG, LAT_MAX, LON_MAX, MMSI_MAX, SOG_NOT_AVAILABLE, SOG_NOT_AVAILABLE_27, clean_name
 
 NAN = float("nan")
@@ -152,7 +153,7 @@ class StaticMemory:
         self._sorted = None
         return True
 
-    def attach(self, reports: NDArray[np.void]) -> None:
+    def attach(self, reports: Reports) -> None:
         """Fill ``ship_type`` and ``ship_name`` of reports, in place, with what is known now."""
         if not self._heard or not len(reports):
             return
@@ -170,6 +171,6 @@ class StaticMemory:
         reports["ship_name"][hit] = rows["name"][at[hit]]
 
 
-def rows_to_array(rows: list[PositionReport]) -> NDArray[np.void]:
+def rows_to_array(rows: list[PositionReport]) -> Reports:
     """(n,) of ``REPORT_DTYPE``."""
     return np.array(rows, dtype=REPORT_DTYPE) if rows else np.zeros(0, dtype=REPORT_DTYPE)

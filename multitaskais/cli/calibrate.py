@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..ais.tables.layout import parse_columns
 from ..config import DetectionRules, Region, TrackRules
@@ -33,6 +32,7 @@ from ..model.samples import Split, load_reports, load_samples, sample_files, spl
 from ..records import REPORT_DTYPE
 from ..tracks.quality import screen
 from ..tracks.segmentation import rule_events
+from ..types import Reports
 
 
 def add_parser(subparsers: Any) -> None:
@@ -84,9 +84,7 @@ def add_parser(subparsers: Any) -> None:
     p.set_defaults(run=run)
 
 
-def learn_together(
-    reports: NDArray[np.void], region: Region, rules: TrackRules, say: Callable[[str], None]
-) -> Patterns:
+def learn_together(reports: Reports, region: Region, rules: TrackRules, say: Callable[[str], None]) -> Patterns:
     """What is usual among ships, from all reports of the tracks."""
     known = patterns.learn(reports[screen(reports, region, rules) == 0])
     say(

@@ -34,6 +34,7 @@ from ..model.samples import (
 from ..networks.dataset import Dataset
 from ..networks.settings import BOUNDS, TrainSettings
 from ..tracks import fourhot
+from ..types import Reports
 
 PHASES = 4  # grids of different phase that training draws from (docs/method.md#dead-latent: random phase)
 
@@ -157,7 +158,7 @@ def _residual(args: argparse.Namespace, given: dict[str, Any], region: Region, r
 
 
 def dataset_of(
-    reports: NDArray[np.void],
+    reports: Reports,
     region: Region,
     track_rules: TrackRules,
     rules: DetectionRules,

@@ -18,6 +18,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from ..errors import ConfigError
+from ..types import Samples
 from .grid import LEVELS, CellGrid, distinct_vessels
 from .ship_classes import CLASSES, vessel_class
 
@@ -94,7 +95,7 @@ class Calibration:
 
 def fit(
     score: NDArray[np.float64],
-    samples: NDArray[np.void],
+    samples: Samples,
     grid: CellGrid,
     *,
     cell_calibrated: bool = True,

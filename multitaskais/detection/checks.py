@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
 from ..records import NotJudged
+from ..types import Samples
 from . import offline as replay
 from .protocol import Detector, Scores, traits_of
 
@@ -24,7 +25,7 @@ Line = NDArray[np.void]
 _PARTS = ("name", "state_dtype", "initial", "step", "fit", "save", "load")
 
 
-def check(detector: Detector, samples: NDArray[np.void], region: Region, rules: DetectionRules) -> None:
+def check(detector: Detector, samples: Samples, region: Region, rules: DetectionRules) -> None:
     """All checks."""
     lines = np.split(samples, replay.lines_of(samples)[0][1:])
     if len(lines) < 3:
@@ -111,7 +112,7 @@ def check_missing_values(detector: Detector, line: Line) -> None:
 
 
 def check_save_and_load(
-    detector: Detector, samples: NDArray[np.void], lines: list[Line], region: Region, rules: DetectionRules
+    detector: Detector, samples: Samples, lines: list[Line], region: Region, rules: DetectionRules
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / detector.name

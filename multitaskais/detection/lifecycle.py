@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..config import TrackRules
 from ..exact import scalars
 from ..records import Alert, AlertType, Cause, NotJudged, Place, Shares, Status, Verdict, alert_id
+from ..types import Rows, Samples
 from . import explain
 from .panel import Panel, StepResult
 from .suppression import NO_SUPPRESSIONS, Suppressions
@@ -80,8 +81,8 @@ class AlertLife:
 
     def judge(
         self,
-        rows: NDArray[np.void],
-        samples: NDArray[np.void],
+        rows: Rows,
+        samples: Samples,
         result: StepResult,
         infos: Sequence[TargetInfo],
         suppressions: Suppressions = NO_SUPPRESSIONS,
@@ -106,9 +107,7 @@ class AlertLife:
                 told.append((i, alert))
         return told
 
-    def verdicts(
-        self, rows: NDArray[np.void], samples: NDArray[np.void], result: StepResult, infos: Sequence[TargetInfo]
-    ) -> list[Verdict]:
+    def verdicts(self, rows: Rows, samples: Samples, result: StepResult, infos: Sequence[TargetInfo]) -> list[Verdict]:
         """The verdict of each line after ``judge``: abnormal while an alert stands."""
         abnormal: list[bool] = np.any(rows["alert"]["open"], axis=1).tolist()
         columns = zip(
@@ -136,8 +135,8 @@ class AlertLife:
     def _suppress(
         self,
         hot: NDArray[np.bool_],
-        rows: NDArray[np.void],
-        samples: NDArray[np.void],
+        rows: Rows,
+        samples: Samples,
         result: StepResult,
         infos: Sequence[TargetInfo],
         suppressions: Suppressions,

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..types import Samples
 from .panel import Panel, StepResult
 from .protocol import Detector
 
 Progress = Callable[[int, int], None]  # (samples done, of all)
 
 
-def lines_of(samples: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def lines_of(samples: Samples) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Of (m,) samples sorted by line: start of each line, and (m,) each sample's line.
 
     A line is a run of one vessel's samples whose ``n`` goes up by one from its first.
@@ -29,7 +30,7 @@ def lines_of(samples: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.i
     return np.flatnonzero(fresh), np.cumsum(fresh) - 1
 
 
-def batches(samples: NDArray[np.void]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def batches(samples: Samples) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """(lines, samples) indices of each step: the k-th sample of every line that has one."""
     start, _ = lines_of(samples)
     length = np.diff(np.append(start, len(samples)))
@@ -39,7 +40,7 @@ def batches(samples: NDArray[np.void]) -> Iterator[tuple[NDArray[np.int64], NDAr
 
 
 def run_detector(
-    detector: Detector, samples: NDArray[np.void], progress: Progress | None = None
+    detector: Detector, samples: Samples, progress: Progress | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     """(m,) samples sorted by line -> (m,) scores and reasons."""
     score, reason = np.full(len(samples), np.nan), np.zeros(len(samples), np.uint8)
@@ -54,7 +55,7 @@ def run_detector(
     return score, reason
 
 
-def run_panel(panel: Panel, samples: NDArray[np.void]) -> StepResult:
+def run_panel(panel: Panel, samples: Samples) -> StepResult:
     """(m,) samples sorted by line -> what the panel says of each."""
     rows = panel.initial(len(lines_of(samples)[0]))
     out: list[NDArray[Any]] | None = None

@@ -19,6 +19,7 @@ from ..config import STEP_S, DetectionRules
 from ..errors import ConfigError
 from ..exact import functions
 from ..records import AlertType, NotJudged
+from ..types import Rows, Samples
 from . import acontrario
 from . import rings as windows
 from .calibration import Calibration
@@ -147,7 +148,7 @@ class Panel:
         ]
         return np.logical_and.reduce(known) if known else None
 
-    def initial(self, n: int) -> NDArray[np.void]:
+    def initial(self, n: int) -> Rows:
         """(n,) rows of lines that have seen nothing."""
         rows = np.zeros(n, self.row_dtype)
         for d in self.detectors:
@@ -157,7 +158,7 @@ class Panel:
             rows[name] = np.nan
         return rows
 
-    def step(self, rows: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], StepResult]:
+    def step(self, rows: Rows, samples: Samples) -> tuple[Rows, StepResult]:
         """(n,) rows and each line's next sample (n,) of ``SAMPLE_DTYPE`` -> new rows, and what is to be said of the samples."""
         n, n_detectors = len(rows), len(self.detectors)
         new = rows.copy()
@@ -228,7 +229,7 @@ class Panel:
         return max(0, int(length[0]) - 1)
 
     def _run(
-        self, detector: Detector, rows: NDArray[np.void], new: NDArray[np.void], samples: NDArray[np.void]
+        self, detector: Detector, rows: Rows, new: NDArray[np.void], samples: Samples
     ) -> tuple[NDArray[np.float64], NDArray[np.uint8], NDArray[np.float64] | None]:
         if detector.state_dtype.itemsize:
             name = f"state_{detector.name}"

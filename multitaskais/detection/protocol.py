@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..config import DetectionRules, Region
 from ..errors import ConfigError
 from ..records import AlertType, Cause, NotJudged
+from ..types import Rows, Samples
 from .rings import RING_STEPS
 
 
@@ -122,14 +123,14 @@ class Detector(Protocol):
     traits: Traits
     state_dtype: np.dtype[Any]
 
-    def initial(self, n: int) -> NDArray[np.void]:
+    def initial(self, n: int) -> Rows:
         """(n,) rows of a line that has seen nothing."""
 
-    def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
+    def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
         """state (n,) of ``state_dtype``, samples (n,) of ``SAMPLE_DTYPE`` -> the new state and the scores."""
 
     @classmethod
-    def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules) -> Self:
+    def fit(cls, samples: Samples, region: Region, rules: DetectionRules) -> Self:
         """Learn from the samples of normal tracks, sorted by line (``mmsi``, ``n``)."""
 
     def save(self, folder: Path) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from ..exact import scalars
+from ..types import Samples
 from ..units import M_PER_DEG
 from .grid import LEVELS, CellGrid
 
@@ -129,7 +130,7 @@ class CellStatistics:
             )
 
     @classmethod
-    def fit(cls, samples: NDArray[np.void], grid: CellGrid) -> CellStatistics:
+    def fit(cls, samples: Samples, grid: CellGrid) -> CellStatistics:
         """From (m,) samples of normal tracks, sorted by line."""
         cell = grid.index(samples["lat"], samples["lon"])
         use = (cell >= 0) & ~samples["moored"] & np.isfinite(samples["sog"])
@@ -175,7 +176,7 @@ def _peaks(share: NDArray[np.float64]) -> tuple[float, ...]:
     return tuple((k + 0.5) * SECTOR_DEG for k in order)
 
 
-def _passes(samples: NDArray[np.void], grid: CellGrid) -> NDArray[np.uint8]:
+def _passes(samples: Samples, grid: CellGrid) -> NDArray[np.uint8]:
     """(rows, cols) number of vessels (up to 255) that passed each fine cell, along straight lines between samples."""
     step = grid.cell_deg / FINE
     shape = (grid.n_lat * FINE, grid.n_lon * FINE)

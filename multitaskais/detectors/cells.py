@@ -20,6 +20,7 @@ from ..detection.protocol import Scores, Traits
 from ..errors import ModelCorrupt, WrongRegion
 from ..exact import functions
 from ..records import AlertType, NotJudged
+from ..types import Rows, Samples
 from .reference import NOBODY, LeaveOneVesselOut, ReferenceSet, velocity
 
 FILE = "cells.npz"
@@ -69,10 +70,10 @@ class CellsDetector(LeaveOneVesselOut):
         self._traffic: ReferenceSet | None = None
         self._own: list[Level] = []  # keys with the vessel's number, only in the process that learned
 
-    def initial(self, n: int) -> NDArray[np.void]:
+    def initial(self, n: int) -> Rows:
         return np.zeros(n, self.state_dtype)
 
-    def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
+    def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
         new = state.copy()
         new["seen"] = True
         uv = velocity(samples["sog"], samples["cog"])
@@ -112,7 +113,7 @@ class CellsDetector(LeaveOneVesselOut):
         return -functions.log(p)
 
     @classmethod
-    def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules, seed: int = 0) -> Self:
+    def fit(cls, samples: Samples, region: Region, rules: DetectionRules, seed: int = 0) -> Self:
         traffic = ReferenceSet.of(samples, region, np.random.default_rng(seed))
         lat = region.lat_min + traffic.xy[:, 1] / traffic.plane.km_north
         lon = region.lon_min + traffic.xy[:, 0] / traffic.plane.km_east

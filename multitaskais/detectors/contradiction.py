@@ -9,11 +9,11 @@ Slots without report pairs count as no contradiction.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..detection.protocol import Scores, Traits
 from ..detection.rings import push
 from ..records import AlertType, NotJudged
+from ..types import Rows, Samples
 from .stateless import NothingLearnt
 
 SLOTS = 6
@@ -35,10 +35,10 @@ class ContradictionDetector(NothingLearnt):
     )
     state_dtype = np.dtype([("seen", "i4"), ("mismatch", "f8", (SLOTS,))])
 
-    def initial(self, n: int) -> NDArray[np.void]:
+    def initial(self, n: int) -> Rows:
         return np.zeros(n, self.state_dtype)
 
-    def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
+    def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
         new = state.copy()
         new["mismatch"] = push(state["mismatch"], np.nan_to_num(samples["mismatch"]))
         new["seen"] = np.minimum(state["seen"] + 1, SLOTS)

@@ -13,12 +13,12 @@ scores apart that would else all reach the greatest share. A ship at anchor swin
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..detection.protocol import Scores, Traits
 from ..detection.rings import push
 from ..exact import functions
 from ..records import AlertType, NotJudged
+from ..types import Rows, Samples
 from ..units import KM_PER_DEG_TRAINED
 from .stateless import NothingLearnt
 
@@ -50,10 +50,10 @@ class DriftDetector(NothingLearnt):
         ]
     )
 
-    def initial(self, n: int) -> NDArray[np.void]:
+    def initial(self, n: int) -> Rows:
         return np.zeros(n, self.state_dtype)
 
-    def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
+    def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
         sog = samples["sog"]
         slow = (sog > SLOW_MIN_KNOTS) & (sog < SLOW_MAX_KNOTS) & ~samples["moored"]
         new = state.copy()

@@ -12,12 +12,12 @@ Windows with a moored sample are not judged.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..detection.protocol import Scores, Traits
 from ..detection.rings import push
 from ..exact import functions
 from ..records import AlertType, NotJudged
+from ..types import Rows, Samples
 from ..units import KM_PER_DEG_TRAINED
 from .stateless import NothingLearnt
 
@@ -45,10 +45,10 @@ class LoiteringDetector(NothingLearnt):
         ]
     )
 
-    def initial(self, n: int) -> NDArray[np.void]:
+    def initial(self, n: int) -> Rows:
         return np.zeros(n, self.state_dtype)
 
-    def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
+    def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
         new = state.copy()
         for name in ("lat", "lon", "sog", "moored"):
             new[name] = push(state[name], samples[name])

@@ -25,6 +25,7 @@ from ..detection.protocol import Scores, Traits
 from ..detection.rings import push
 from ..exact import functions
 from ..records import AlertType, NotJudged
+from ..types import Rows, Samples
 from .lanes import Lanes, course_of
 from .reference import (
     NOBODY,
@@ -76,12 +77,12 @@ class PlaceDetector(LeaveOneVesselOut):
         self.context = context
         self._context = context.astype(np.float64) * UNIT
 
-    def initial(self, n: int) -> NDArray[np.void]:
+    def initial(self, n: int) -> Rows:
         state = np.zeros(n, self.state_dtype)
         state["recent"] = np.nan
         return state
 
-    def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
+    def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
         raw = self.raw(samples)
         new = state.copy()
         old = state["recent"][:, 0]
@@ -92,14 +93,14 @@ class PlaceDetector(LeaveOneVesselOut):
         score = raw - new["sum"] / (new["count"] + HABIT_PRIOR_STEPS)
         return new, Scores.where(score, {NotJudged.NO_DATA: np.isnan(raw), NotJudged.MOORED: samples["moored"]})
 
-    def raw(self, samples: NDArray[np.void]) -> NDArray[np.float64]:
+    def raw(self, samples: Samples) -> NDArray[np.float64]:
         """(n,) ``raw`` of the module's text; NaN for moored samples and where position or velocity is missing."""
         far, way = self._terms(samples)
         far = far - self.typical
         way = way - self.typical_way
         return np.where(np.isfinite(way), (far + WAY_WEIGHT * way) / (1.0 + WAY_WEIGHT), far)
 
-    def _terms(self, samples: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _terms(self, samples: Samples) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(n,) ``far`` and ``way``, NaN where there is none."""
         xy = self.traffic.plane.xy(samples["lat"], samples["lon"])
         uv = velocity(samples["sog"], samples["cog"])
@@ -129,7 +130,7 @@ class PlaceDetector(LeaveOneVesselOut):
         return mean_of(self._usual[at], counts)
 
     @classmethod
-    def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules, seed: int = 0) -> Self:
+    def fit(cls, samples: Samples, region: Region, rules: DetectionRules, seed: int = 0) -> Self:
         traffic = ReferenceSet.of(samples, region, np.random.default_rng(seed))
         points = _scaled(traffic.xy, traffic.uv)
         far = _log(nearest_other(tree_of(points), traffic.vessel, points, traffic.vessel))

@@ -20,6 +20,7 @@ from scipy.spatial import cKDTree
 from ..config import Region
 from ..errors import InputError, ModelCorrupt, WrongRegion
 from ..exact import functions, scalars
+from ..types import Samples
 from ..units import KM_PER_DEG_TRAINED
 
 NOBODY = -1  # vessel number of a line that no part of the memory is of
@@ -87,7 +88,7 @@ class ReferenceSet:
 
     @classmethod
     def of(
-        cls, samples: NDArray[np.void], region: Region, rng: np.random.Generator, fill: int = 4, sog_min: float = 0.0
+        cls, samples: Samples, region: Region, rng: np.random.Generator, fill: int = 4, sog_min: float = 0.0
     ) -> ReferenceSet:
         """Remember samples sorted by line (``mmsi``, ``n``); moored ones and those without velocity are left out.
 

@@ -25,6 +25,7 @@ from ..detection.ship_classes import vessel_class
 from ..errors import ConfigError
 from ..networks.motion import EXPECTED_DTYPE, ResidualScorer, ResidualWeights
 from ..records import AlertType, NotJudged
+from ..types import Rows, Samples
 
 if TYPE_CHECKING:
     from ..networks.motion_train import ResidualTrained
@@ -56,10 +57,10 @@ class ResidualDetector:
         """A net this small knows no vessel by heart: 2.81 nats on vessels of the training, 2.74 on others (Gulf). Both may calibrate it."""
         return nullcontext()
 
-    def initial(self, n: int) -> NDArray[np.void]:
+    def initial(self, n: int) -> Rows:
         return self._scorer.initial(n)
 
-    def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
+    def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
         new, score = self._scorer.step(state, samples, vessel_class(samples["ship_type"]))
         return new, Scores.where(
             score,
@@ -70,7 +71,7 @@ class ResidualDetector:
             },
         )
 
-    def expected(self, samples: NDArray[np.void]) -> NDArray[np.void]:
+    def expected(self, samples: Samples) -> NDArray[np.void]:
         """(m,) samples sorted by track and time -> (m,) ``lat``, ``lon``, ``sog``, ``cog`` that were expected of each from those
         before it in its line; NaN where nothing could be: the first samples, moored ones, and after missing values."""
         out = np.full(len(samples), np.nan, EXPECTED_DTYPE)
@@ -83,7 +84,7 @@ class ResidualDetector:
         return out
 
     @classmethod
-    def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules) -> Self:
+    def fit(cls, samples: Samples, region: Region, rules: DetectionRules) -> Self:
         """The shipped weights: what they know of motion holds everywhere."""
         return cls(ResidualWeights.load(SHIPPED))
 

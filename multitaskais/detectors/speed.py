@@ -24,6 +24,7 @@ from ..detection.protocol import Scores, Traits
 from ..detection.rings import push
 from ..exact import functions, scalars
 from ..records import AlertType, NotJudged
+from ..types import Rows, Samples
 from .reference import NOBODY, LeaveOneVesselOut, ReferenceSet, mean_of, nearest_others, tree_of, velocity
 
 FILE = "speed.npz"
@@ -82,13 +83,13 @@ class SpeedDetector(LeaveOneVesselOut):
         self._log = functions.log(speed + 1.0)
         self._around = around or self._others(self._tree.data, np.full(len(traffic), NOBODY, np.int32)).rounded()
 
-    def initial(self, n: int) -> NDArray[np.void]:
+    def initial(self, n: int) -> Rows:
         state = np.zeros(n, self.state_dtype)
         state["recent"] = np.nan
         state["signed"] = np.nan
         return state
 
-    def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
+    def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
         sog = np.ascontiguousarray(samples["sog"])
         under_way = (sog > JUDGED_MIN_KNOTS) & ~samples["moored"]
         log = np.where(under_way, functions.log(np.maximum(sog, 0.0) + 1.0), np.nan)
@@ -126,7 +127,7 @@ class SpeedDetector(LeaveOneVesselOut):
             },
         )
 
-    def _against_neighbours(self, samples: NDArray[np.void], log: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _against_neighbours(self, samples: Samples, log: NDArray[np.float64]) -> NDArray[np.float64]:
         xy = self.traffic.plane.xy(samples["lat"], samples["lon"])
         uv = velocity(samples["sog"], samples["cog"])
         use = np.flatnonzero(np.isfinite(log) & np.isfinite(uv).all(axis=1) & np.isfinite(xy).all(axis=1))
@@ -153,7 +154,7 @@ class SpeedDetector(LeaveOneVesselOut):
         return Around(mean, np.sqrt(np.maximum(square - mean * mean, 0.0)), n)
 
     @classmethod
-    def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules, seed: int = 0) -> Self:
+    def fit(cls, samples: Samples, region: Region, rules: DetectionRules, seed: int = 0) -> Self:
         return cls(ReferenceSet.of(samples, region, np.random.default_rng(seed), fill=1, sog_min=JUDGED_MIN_KNOTS))
 
     def save(self, folder: Path) -> None:

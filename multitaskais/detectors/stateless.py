@@ -6,10 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..config import DetectionRules, Region
+from ..types import Samples
 
 
 class NothingLearnt:
@@ -20,7 +18,7 @@ class NothingLearnt:
         return nullcontext()
 
     @classmethod
-    def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules) -> Self:
+    def fit(cls, samples: Samples, region: Region, rules: DetectionRules) -> Self:
         return cls()
 
     def save(self, folder: Path) -> None:

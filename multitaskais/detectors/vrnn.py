@@ -26,6 +26,7 @@ from ..networks.settings import TrainSettings
 from ..networks.weights import Sizes, VrnnWeights
 from ..records import AlertType, NotJudged
 from ..tracks import fourhot
+from ..types import Rows, Samples
 
 if TYPE_CHECKING:
     from ..networks.train import Trained
@@ -77,10 +78,10 @@ class VrnnDetector:
         self._scorer = _scorer(scorer, weights, self.sizes, samples, seed)
         self.state_dtype: np.dtype = self._scorer.state_dtype
 
-    def initial(self, n: int) -> NDArray[np.void]:
+    def initial(self, n: int) -> Rows:
         return self._scorer.initial(n)
 
-    def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
+    def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
         if state.dtype != self.state_dtype:
             raise StateError(
                 "the state is of another scorer or another number of latent samples: start from an empty state"
@@ -107,7 +108,7 @@ class VrnnDetector:
     @classmethod
     def fit(
         cls,
-        samples: NDArray[np.void],
+        samples: Samples,
         region: Region,
         rules: DetectionRules,
         settings: TrainSettings | None = None,
@@ -207,7 +208,7 @@ class VrnnDetector:
         return cls(weights, region, rules, **numbers, scorer=scorer, score=score)
 
 
-def lines_of(samples: NDArray[np.void]) -> list[NDArray[np.void]]:
+def lines_of(samples: Samples) -> list[NDArray[np.void]]:
     """Samples sorted by line -> one array a line: a new one begins with another vessel, or where n does not go up by one."""
     if not len(samples):
         return []

@@ -21,6 +21,7 @@ from ..config import DetectionRules, Region
 from ..detection.protocol import Scores, Traits
 from ..exact import functions
 from ..records import AlertType, Cause, NotJudged
+from ..types import Rows, Samples
 from .lanes import COURSE_MIN_KNOTS, Lanes, course_of
 from .reference import NOBODY, LeaveOneVesselOut, ReferenceSet, velocity
 
@@ -44,10 +45,10 @@ class WrongwayDetector(LeaveOneVesselOut):
         self.traffic = traffic
         self._lanes = Lanes(traffic.xy, traffic.uv, traffic.vessel)
 
-    def initial(self, n: int) -> NDArray[np.void]:
+    def initial(self, n: int) -> Rows:
         return np.zeros(n, self.state_dtype)
 
-    def step(self, state: NDArray[np.void], samples: NDArray[np.void]) -> tuple[NDArray[np.void], Scores]:
+    def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
         new = state.copy()
         new["seen"] = True
         course = course_of(velocity(samples["sog"], samples["cog"]))
@@ -75,7 +76,7 @@ class WrongwayDetector(LeaveOneVesselOut):
         return total / VESSELS
 
     @classmethod
-    def fit(cls, samples: NDArray[np.void], region: Region, rules: DetectionRules, seed: int = 0) -> Self:
+    def fit(cls, samples: Samples, region: Region, rules: DetectionRules, seed: int = 0) -> Self:
         return cls(ReferenceSet.of(samples, region, np.random.default_rng(seed), sog_min=COURSE_MIN_KNOTS))
 
     def save(self, folder: Path) -> None:

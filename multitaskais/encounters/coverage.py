@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ais.sentinels import MOORED_STATUS
+from ..types import Reports
 from .fleet import UNDER_WAY_KNOTS
 from .stops import StoppingPlaces
 
@@ -122,7 +123,7 @@ def _limit(rate: NDArray[np.float64], allowed: float) -> NDArray[np.float64]:
 
 
 def learn(
-    reports: NDArray[np.void], stops: StoppingPlaces, silences_per_vessel_day: float = SILENCES_PER_VESSEL_DAY
+    reports: Reports, stops: StoppingPlaces, silences_per_vessel_day: float = SILENCES_PER_VESSEL_DAY
 ) -> Coverage:
     """The coverage of (n,) reports of ``REPORT_DTYPE``, by MMSI and time, each vessel's times ascending.
 

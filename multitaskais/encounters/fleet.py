@@ -11,6 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from ..types import Reports
 from ..units import KNOT_MPS, M_PER_DEG_CM
 from .metric import cos_latitude, distance_m, east_degrees
 
@@ -58,7 +59,7 @@ class FleetTable:
         at = np.minimum(at, max(len(self.rows) - 1, 0))
         return np.where(self.rows["mmsi"][at] == mmsi, at, -1) if len(self.rows) else np.full(len(mmsi), -1)
 
-    def absorb(self, reports: NDArray[np.void]) -> NDArray[np.void]:
+    def absorb(self, reports: Reports) -> NDArray[np.void]:
         """Take the reports of a span that is later than all before; return those that were accepted, by MMSI and time.
 
         A vessel's equal times count once; a report that needs more than 60 kn over more than 1 km is left out until a second one
@@ -92,7 +93,7 @@ class FleetTable:
         self._update(reports)
         return reports
 
-    def _open(self, reports: NDArray[np.void]) -> None:
+    def _open(self, reports: Reports) -> None:
         fresh = np.unique(reports["mmsi"][self.find(reports["mmsi"]) < 0])
         if not len(fresh):
             return
@@ -108,7 +109,7 @@ class FleetTable:
         self.rows = rows[np.argsort(rows["mmsi"], kind="stable")]
 
     def _before(
-        self, reports: NDArray[np.void], row: NDArray[np.int64], first: NDArray[np.bool_]
+        self, reports: Reports, row: NDArray[np.int64], first: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Time and place of what came before each report of the same vessel; of its own where it is the vessel's first."""
         out = []
@@ -121,7 +122,7 @@ class FleetTable:
         return out[0], out[1], out[2]
 
     @staticmethod
-    def _one_by_one(vessel: np.void, reports: NDArray[np.void]) -> NDArray[np.bool_]:
+    def _one_by_one(vessel: np.void, reports: Reports) -> NDArray[np.bool_]:
         """Which reports of one vessel are accepted; ``vessel`` keeps the odd one that waits for a second."""
         accepted = np.zeros(len(reports), bool)
         last = (float(vessel["t"]), float(vessel["lat"]), float(vessel["lon"])) if vessel["t"] > -math.inf else None
@@ -137,7 +138,7 @@ class FleetTable:
         vessel["odd_t"], vessel["odd_lat"], vessel["odd_lon"] = odd or (np.nan, 0.0, 0.0)
         return accepted
 
-    def _update(self, reports: NDArray[np.void]) -> None:
+    def _update(self, reports: Reports) -> None:
         if not len(reports):
             return
         mmsi = reports["mmsi"]
@@ -212,7 +213,7 @@ def _possible(last: tuple[float, float, float], t: float, lat: float, lon: float
 def _last_known(
     held: NDArray[np.void],
     name: str,
-    reports: NDArray[np.void],
+    reports: Reports,
     known: NDArray[np.bool_],
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],

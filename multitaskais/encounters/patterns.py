@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..detection.ship_classes import CLASSES, vessel_class
 from ..errors import ModelCorrupt
+from ..types import Reports
 from ..units import M_PER_NM
 from . import coverage, stops
 from .coverage import Coverage
@@ -133,7 +134,7 @@ class Patterns:
 
 
 def learn(
-    reports: NDArray[np.void],
+    reports: Reports,
     *,
     meetings_per_vessel_day: float = MEETINGS_PER_VESSEL_DAY,
     silences_per_vessel_day: float = coverage.SILENCES_PER_VESSEL_DAY,

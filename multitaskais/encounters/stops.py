@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..types import Reports
 from ..units import M_PER_DEG_CM
 from .metric import cos_latitude, distance_m, east_degrees
 
@@ -106,7 +107,7 @@ class StoppingPlaces:
         return cls(arrays["stop_keys"], arrays["stop_vessels"], float(arrays["stop_days"]))
 
 
-def learn(reports: NDArray[np.void]) -> StoppingPlaces:
+def learn(reports: Reports) -> StoppingPlaces:
     """Stopping places of (n,) reports of ``REPORT_DTYPE`` in any order: where ``MIN_VESSELS`` lay for ``LAY_MIN_S`` each."""
     if not len(reports):
         return StoppingPlaces()

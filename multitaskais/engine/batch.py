@@ -14,6 +14,7 @@ from ..detection.threshold import TYPES
 from ..model.folder import Model
 from ..records import Alert, Counts, NotJudged, Reason, Verdict
 from ..tracks.station_clock import StationClock
+from ..types import Reports
 from ..zones.zone import Zone
 from .engine import PartitionEngine
 from .events import Events, StepTrace
@@ -75,7 +76,7 @@ class BatchResult:
 
 def run(
     model: Model,
-    reports: NDArray[np.void],
+    reports: Reports,
     *,
     trace: bool = False,
     by_vessel: bool = False,
@@ -106,7 +107,7 @@ def run(
     last: dict[str, Verdict] = {}
     traces: list[StepTrace] = []
 
-    def take(events: Events, reports: NDArray[np.void]) -> None:
+    def take(events: Events, reports: Reports) -> None:
         if by_vessel:
             of = [(int(reports["mmsi"][i]), reason) for i, reason in events.rejected if reason is not Reason.LATE]
             for mmsi, reason in (*of, *events.dropped):
@@ -131,7 +132,7 @@ def run(
 
 
 def run_fleet(
-    model: Model, reports: NDArray[np.void], zones: Sequence[Zone] = (), *, complete_until: float = math.inf
+    model: Model, reports: Reports, zones: Sequence[Zone] = (), *, complete_until: float = math.inf
 ) -> FleetEvents:
     """(n,) reports in any order -> alerts of meetings, silences (when the model has ``patterns``) and zones, in order of decision.
 
@@ -142,7 +143,7 @@ def run_fleet(
 
 
 def fold_fleet(
-    model: Model, runs: Iterable[NDArray[np.void]], zones: Sequence[Zone] = (), *, complete_until: float = math.inf
+    model: Model, runs: Iterable[Reports], zones: Sequence[Zone] = (), *, complete_until: float = math.inf
 ) -> FleetEvents:
     """``run_fleet`` over runs of reports in order of time, of which one is held at a time."""
     fleet = FleetEngine(
@@ -180,7 +181,7 @@ class VesselFold:
         self._waiting = 0
         self._long: int | None = None  # the vessel that says more than can be held
 
-    def add(self, reports: NDArray[np.void]) -> None:
+    def add(self, reports: Reports) -> None:
         """The next (n,) reports of ``REPORT_DTYPE``, by vessel and time."""
         if self._long is not None and len(reports):
             end = int(np.searchsorted(reports["mmsi"], self._long, side="right"))
@@ -221,7 +222,7 @@ class VesselFold:
         self.station_clocks += others.station_clocks
         return sorted([*verdicts, *others.verdicts])
 
-    def _whole(self, reports: NDArray[np.void]) -> None:
+    def _whole(self, reports: Reports) -> None:
         alerts: list[Alert] = []
         special = judge_whole(self.model, reports, self._tally, self.counts, alerts, self.observed)
         self._tally.add_alerts(alerts)
@@ -242,7 +243,7 @@ class Judged:
 
 def fold_special(
     model: Model,
-    runs: Iterable[NDArray[np.void]],
+    runs: Iterable[Reports],
     observed: Observed,
     progress: Callable[[int], None] | None = None,
 ) -> Judged:
@@ -268,7 +269,7 @@ def fold_special(
     return judged
 
 
-def _cut(runs: Iterable[NDArray[np.void]]) -> Iterable[NDArray[np.void]]:
+def _cut(runs: Iterable[Reports]) -> Iterable[Reports]:
     for run in runs:
         for start in range(0, len(run), RUN_REPORTS):
             yield run[start : start + RUN_REPORTS]

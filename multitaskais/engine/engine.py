@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable, Iterable, Sized
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..config import TrackRules
 from ..detection.lifecycle import TargetInfo
@@ -28,6 +27,7 @@ from ..tracks.sampler import SlotSampler
 from ..tracks.station_clock import StationWatch
 from ..tracks.tracker import Accepted, Jump, Rejected, Report, TrackEnded, TrackEvent, VesselTracker
 from ..tracks.watermark import WatermarkGenerator
+from ..types import Reports
 from .events import Events, TargetState, VesselState
 from .judging import Judging, Step
 from .rollout import FindModel, ModelRollout
@@ -114,7 +114,7 @@ class PartitionEngine:
 
     # ---------------------------------------------------------------- the fold
 
-    def process(self, reports: NDArray[np.void]) -> Events:
+    def process(self, reports: Reports) -> Events:
         """Move the state over (n,) reports of ``REPORT_DTYPE`` in log order; return what follows from them."""
         rules = self.model.track_rules
         events = Events()

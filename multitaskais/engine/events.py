@@ -14,6 +14,7 @@ from ..records import Alert, Counts, NotJudged, Reason, Verdict
 from ..tracks.sampler import SlotSampler
 from ..tracks.station_clock import StationClock
 from ..tracks.tracker import VesselTracker
+from ..types import Samples
 
 
 @dataclass(slots=True)
@@ -36,7 +37,7 @@ class JudgedSamples(NamedTuple):
 
     numbers: list[int]  # place of each among all samples of its run: the order of the log
     verdicts: list[Verdict]
-    samples: NDArray[np.void]  # (n,) SAMPLE_DTYPE
+    samples: Samples  # (n,) SAMPLE_DTYPE
     z: NDArray[np.float64]  # (n, D) what each detector says, NaN for nothing
     detector_names: tuple[str, ...]  # (D,)
 
@@ -45,7 +46,7 @@ class StepTrace(NamedTuple):
     """What the first model saw in one step of n lines; for evaluation and pictures."""
 
     track_ids: list[str]
-    samples: NDArray[np.void]
+    samples: Samples
     result: StepResult
 
 

@@ -33,6 +33,7 @@ from ..errors import StateError
 from ..records import REPORT_DTYPE, Alert, Counts, Reason
 from ..tracks.quality import CODE, REASONS, screen
 from ..tracks.watermark import WatermarkGenerator
+from ..types import Reports
 from ..zones.fold import UNHEARD_S, Stay, Watch, ZoneFold
 from ..zones.zone import Zone, read_feature
 from .fleet_alerts import FleetAlerts, Ship, ship_in
@@ -135,7 +136,7 @@ class FleetEngine:
 
     # ---------------------------------------------------------------- the logs
 
-    def process(self, reports: NDArray[np.void], partition: int = 0, token: int = 0) -> None:
+    def process(self, reports: Reports, partition: int = 0, token: int = 0) -> None:
         """Take (n,) reports of ``REPORT_DTYPE`` in the order of the partition's log; ``token`` is the place in the log where they begin."""
         clock = self._clocks[partition]
         before = msgspec.msgpack.encode(clock)
@@ -159,7 +160,7 @@ class FleetEngine:
             heapq.heappush(self._pending, (end, self._arrived, accepted[ends == end]))
             self._arrived += 1
 
-    def _admit(self, clock: _Clock, reports: NDArray[np.void], codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _admit(self, clock: _Clock, reports: Reports, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The clock's own codes, and ``late`` for what is older than its partition was said to be complete to."""
         out = codes.copy()
         fine = np.flatnonzero(codes == 0)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..detection.lifecycle import TargetInfo
 from ..detection.suppression import Suppressions
@@ -18,6 +17,7 @@ from ..records import Alert, Verdict
 from ..tracks.resample import complete, interpolate
 from ..tracks.sampler import Due
 from ..tracks.tracker import IdentityConflict, Jump, TrackEnded
+from ..types import Samples
 from .events import Events, JudgedSamples, ModelStep, StepTrace, TargetState
 from .rollout import ModelRollout
 from .rows import RowTable
@@ -92,7 +92,7 @@ class Judging:
         self,
         steps: list[Step],
         numbers: list[int],
-        all_samples: NDArray[np.void],
+        all_samples: Samples,
         emitted: list[tuple[int, Alert]],
         verdicts: dict[int, tuple[int, Verdict]],
         events: Events,

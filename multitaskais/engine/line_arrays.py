@@ -22,6 +22,7 @@ from ..tracks.quality import REASONS, screen
 from ..tracks.resample import resample_line
 from ..tracks.segmentation import in_tracker_order, lines_and_tracks, look
 from ..tracks.tracker import track_name
+from ..types import Reports, Samples
 from ..units import KNOT_MPS
 from .track_tally import TrackTally
 
@@ -31,7 +32,7 @@ TOGETHER = 1024  # lines that step together: 7 MB of rows
 class _Line(NamedTuple):
     """One line of an ordinary vessel that has samples. Of its m samples: rows of the vessels' reports."""
 
-    samples: NDArray[np.void]  # (m,)
+    samples: Samples  # (m,)
     after: NDArray[np.int64]  # (m,) the report that completed each sample
     last: int  # the line's last report
 
@@ -58,7 +59,7 @@ class _Infos(Sequence[TargetInfo]):
 class _Told:
     """Of the accepted reports of ordinary vessels, by vessel and time: what is known of the vessel at each, and its track."""
 
-    def __init__(self, reports: NDArray[np.void], new_line: NDArray[np.bool_], new_track: NDArray[np.bool_]) -> None:
+    def __init__(self, reports: Reports, new_line: NDArray[np.bool_], new_track: NDArray[np.bool_]) -> None:
         n = len(reports)
         self.reports = reports
         line_start = np.maximum.accumulate(np.where(new_line, np.arange(n), 0))
@@ -130,7 +131,7 @@ def _odd_neighbours(offered: NDArray[np.void], model: Model) -> NDArray[np.bool_
 
 def judge_whole(
     model: Model,
-    reports: NDArray[np.void],
+    reports: Reports,
     tally: TrackTally,
     counts: Counts,
     alerts: list[Alert],
@@ -231,7 +232,7 @@ def _step(model: Model, told: _Told, lines: list[_Line], tally: TrackTally, aler
 
 def _tally(
     told: _Told,
-    samples: NDArray[np.void],
+    samples: Samples,
     after: NDArray[np.int64],
     judged: NDArray[np.bool_],
     reason: NDArray[np.uint8],

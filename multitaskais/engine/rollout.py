@@ -20,6 +20,7 @@ from ..config import STEP_S, TrackRules
 from ..detection.panel import Panel, StepResult
 from ..errors import ModelError, WrongRegion
 from ..model.folder import Model
+from ..types import Rows, Samples
 from .state import ModelActivation, StoredRow, StoredTarget, layout, read_row
 
 WARM_UP_S = 24 * STEP_S  # the longest of the panel's windows (docs/method.md#a-contrario-decision: 4 h)
@@ -46,7 +47,7 @@ class ModelRunner:
         rows[: len(self.rows)] = self.rows
         self.rows = rows
 
-    def step(self, slots: NDArray[np.intp], samples: NDArray[np.void]) -> tuple[NDArray[np.void], StepResult]:
+    def step(self, slots: NDArray[np.intp], samples: Samples) -> tuple[Rows, StepResult]:
         """The panel's step. A row that began in the midst of its line counts its samples from there until its ring is full."""
         rows = self.rows[slots]
         began_later = np.isnan(rows["t"][:, 0]) & (samples["n"] >= rows["t"].shape[1])

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..records import REPORT_DTYPE
+from ..types import Reports
 
 BINS = 32
 BUFFERED_ROWS = 1_000_000  # 80 MB wait for being written
@@ -53,7 +54,7 @@ class Shuffle:
         self.bins = bins
         self.rows: dict[tuple[int, int], int] = rows or {}
         self._codec = pa.Codec("zstd", compression_level=1)
-        self._buffered: list[NDArray[np.void]] = []
+        self._buffered: list[Reports] = []
         self._n_buffered = 0
 
     @classmethod
@@ -90,7 +91,7 @@ class Shuffle:
 
     # ---------------------------------------------------------------- in
 
-    def add(self, reports: NDArray[np.void]) -> None:
+    def add(self, reports: Reports) -> None:
         """Take (n,) reports of ``REPORT_DTYPE`` whose times are numbers."""
         if len(reports):
             self._buffered.append(reports)
@@ -106,7 +107,7 @@ class Shuffle:
         unfinished.write_text(json.dumps(index))
         unfinished.replace(self.folder / _INDEX)
 
-    def drop(self, which: Callable[[NDArray[np.void]], NDArray[np.bool_]]) -> int:
+    def drop(self, which: Callable[[Reports], NDArray[np.bool_]]) -> int:
         """Take out the reports that ``which`` marks among all of a vessel's, after ``finish``; returns how many. One bin is held at a time."""
         n = 0
         for number in range(self.bins):
@@ -144,7 +145,7 @@ class Shuffle:
             self._append(place, reports[order[a:b]])
             self.rows[place] = self.rows.get(place, 0) + b - a
 
-    def _append(self, place: tuple[int, int], reports: NDArray[np.void]) -> None:
+    def _append(self, place: tuple[int, int], reports: Reports) -> None:
         path = self._path(*place)
         try:
             with path.open("ab") if path.parent.is_dir() else _made(path).open("ab") as f:
@@ -163,9 +164,7 @@ class Shuffle:
 
     # ---------------------------------------------------------------- out
 
-    def runs(
-        self, bins: Sequence[int] | None = None, period: tuple[float, float] | None = None
-    ) -> Iterator[NDArray[np.void]]:
+    def runs(self, bins: Sequence[int] | None = None, period: tuple[float, float] | None = None) -> Iterator[Reports]:
         """The reports of some bins (None: of all) in order of time, then MMSI; an array a day or, of full days, an hour.
 
         ``period``: Unix s (from, to), both included: days without any of it are passed over; the rest of its days is given too.
@@ -189,7 +188,7 @@ class Shuffle:
                 if parts:
                     yield _in_order(parts)
 
-    def _frames(self, place: tuple[int, int]) -> Iterator[NDArray[np.void]]:
+    def _frames(self, place: tuple[int, int]) -> Iterator[Reports]:
         path = self._path(*place)
         size = REPORT_DTYPE.itemsize
         try:
@@ -214,7 +213,7 @@ class Shuffle:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def in_time(shuffles: Sequence[Shuffle]) -> Iterator[NDArray[np.void]]:
+def in_time(shuffles: Sequence[Shuffle]) -> Iterator[Reports]:
     """The reports of several shuffles together in order of time, then MMSI, of which each has its own vessels; a day at a time."""
     for day in sorted({day for s in shuffles for _, day in s.rows}):
         begin, end = day * DAY_S, (day + 1) * DAY_S - 1e-3
@@ -227,6 +226,6 @@ def _made(path: Path) -> Path:
     return path
 
 
-def _in_order(parts: list[NDArray[np.void]]) -> NDArray[np.void]:
+def _in_order(parts: list[Reports]) -> Reports:
     reports = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return reports[np.lexsort((reports["mmsi"], reports["t"]))]

@@ -19,13 +19,14 @@ from ..tracks.quality import CODE
 from ..tracks.segmentation import segment
 from ..tracks.selection import Selection, choose
 from ..tracks.tracker import track_name
+from ..types import Reports
 from .inject import KINDS, InjectionSource, alter
 
 CLEAN = "clean"
 LABELLED_DTYPE = np.dtype([*REPORT_DTYPE.descr, ("track_id", "U48"), ("kind", "U16"), ("abnormal", "?")])
 
 
-def clean_tracks(reports: NDArray[np.void], rules: TrackRules, region: Region | None) -> list[NDArray[np.void]]:
+def clean_tracks(reports: Reports, rules: TrackRules, region: Region | None) -> list[NDArray[np.void]]:
     """Reports of any vessels in any order -> rows of ``LABELLED_DTYPE`` of each chosen track, in time order; of a longer track, its 24 h cuts.
 
     ``abnormal`` is set on displaced reports for the time being: ``labelled`` keeps them in clean tracks and leaves them out of copies.

@@ -29,6 +29,7 @@ from ..records import Counts, Reason
 from ..stamps import Stamps, require_plausible_span
 from ..tracks.copies import late_copies
 from ..tracks.quality import CODE, REASONS, TIME_RANGE_S, screen
+from ..types import Reports
 from .archive_run import parts_of
 
 SHUFFLE = "multitaskais-shuffle"
@@ -164,7 +165,7 @@ def _read(
     return Archive(reports, first, last, counts, parts, rows, len(fast))
 
 
-def _of_ships(reports: NDArray[np.void], model: Model, rules: TrackRules, counts: Counts) -> NDArray[np.void]:
+def _of_ships(reports: Reports, model: Model, rules: TrackRules, counts: Counts) -> Reports:
     """Those that anyone judges; the others are counted under the reason that the judges of vessels would give."""
     codes = screen(reports, None, rules)
     out = (codes > 0) & (codes != CODE[Reason.SOG_NOT_AVAILABLE])
@@ -173,7 +174,7 @@ def _of_ships(reports: NDArray[np.void], model: Model, rules: TrackRules, counts
     why = screen(reports[out], model.region, model.track_rules)
     for code, n in zip(*np.unique(why, return_counts=True), strict=True):
         counts.reject(REASONS[int(code)], int(n))
-    of_ships: NDArray[np.void] = reports[~out]
+    of_ships: Reports = reports[~out]
     return of_ships
 
 

@@ -22,6 +22,7 @@ from scipy.spatial import cKDTree
 
 from ..config import Region
 from ..records import Alert, NotJudged, Status
+from ..types import Reports
 from ..units import EARTH_RADIUS_M
 from . import metrics
 from .kinds import right_causes, vessel_class
@@ -348,6 +349,6 @@ def _count(x: NDArray[np.str_]) -> dict[str, int]:
     return {str(k): int(n) for k, n in zip(*np.unique(x, return_counts=True), strict=True)}
 
 
-def outside_region(reports: NDArray[np.void], region: Region) -> NDArray[np.bool_]:
+def outside_region(reports: Reports, region: Region) -> NDArray[np.bool_]:
     """(n,) which reports lie outside the box."""
     return ~region.contains(reports["lat"], reports["lon"])

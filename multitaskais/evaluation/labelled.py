@@ -12,6 +12,7 @@ from ..ais.sentinels import known_angles, known_speeds
 from ..errors import InputError
 from ..records import REPORT_DTYPE
 from ..tracks.quality import SHIP_MMSI
+from ..types import Reports
 
 REQUIRED = ("track_id", "mmsi", "t", "lat", "lon", "sog", "cog", "kind", "abnormal")
 OPTIONAL = {"heading": np.nan, "nav_status": -1, "ship_type": -1, "msg_type": -1}
@@ -37,7 +38,7 @@ TRACK_DTYPE = np.dtype(
 class Labelled(NamedTuple):
     """``reports`` carry their track's surrogate as MMSI, so that rows of different tracks never mix, whatever ship they are of."""
 
-    reports: NDArray[np.void]  # (n,) REPORT_DTYPE sorted by t, then key
+    reports: Reports  # (n,) REPORT_DTYPE sorted by t, then key
     abnormal: NDArray[np.bool_]  # (n,)
     tracks: NDArray[np.void]  # (m,) TRACK_DTYPE sorted by key; key = FIRST_KEY + row
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..config import Region
 from ..export import latest_revisions, of_ships, stretch
+from ..types import Reports
 from . import plots
 
 TRACK_GAP_S = 7200.0  # a drawn line is cut where the ship was silent for longer
@@ -178,7 +179,7 @@ def _text(value: float | None, form: str) -> str:
 
 
 def picture(
-    reports: NDArray[np.void],
+    reports: Reports,
     alerts: Iterable[Mapping[str, Any]],
     labels: Sequence[Truth],
     region: Region,
@@ -240,7 +241,7 @@ def picture(
     return plots.png(figure)
 
 
-def _emptiest(reports: NDArray[np.void], region: Region) -> str:
+def _emptiest(reports: Reports, region: Region) -> str:
     """Where a legend hides the fewest reports."""
     x = (reports["lon"] - region.lon_min) / (region.lon_max - region.lon_min)
     y = (reports["lat"] - region.lat_min) / (region.lat_max - region.lat_min)

@@ -25,6 +25,7 @@ from ..encounters import stops
 from ..encounters.metric import cos_latitude
 from ..errors import InputError
 from ..records import REPORT_DTYPE, Alert, AlertType, Status
+from ..types import Reports
 from ..units import KNOT_MPS
 from ..units import M_PER_DEG_CM as M_PER_DEG
 from ..zones.zone import Zone, read_zones_file
@@ -52,7 +53,7 @@ class SceneLabel(NamedTuple):
 class Scenes:
     """An archive with its labels."""
 
-    reports: NDArray[np.void]
+    reports: Reports
     labels: list[SceneLabel] = field(default_factory=list)
     lookalikes: list[SceneLabel] = field(default_factory=list)
     zones: list[Zone] = field(default_factory=list)
@@ -101,7 +102,7 @@ def write(scenes: Scenes, folder: Path, write_reports: Callable[[NDArray[np.void
 # ---------------------------------------------------------------- into an archive
 
 
-def inject(reports: NDArray[np.void], n: int, rng: np.random.Generator, kinds: Sequence[str] = KINDS) -> Scenes:
+def inject(reports: Reports, n: int, rng: np.random.Generator, kinds: Sequence[str] = KINDS) -> Scenes:
     """(n,) screened reports in any order -> the same archive with ``n`` scenes of each kind, where vessels can carry them; no vessel carries two."""
     reports = reports[np.lexsort((reports["t"], reports["mmsi"]))]
     places = stops.learn(reports)
@@ -159,7 +160,7 @@ def _silence(
     return SceneLabel(int(track["mmsi"][0]), "silence", float(t[at]), float(min(until, t[-1])))
 
 
-def _zone(track: NDArray[np.void], at: int, reports: NDArray[np.void], out: Scenes, number: int) -> SceneLabel:
+def _zone(track: NDArray[np.void], at: int, reports: Reports, out: Scenes, number: int) -> SceneLabel:
     """An area around the vessel's place 20 min later, which every other vessel that was ever there may enter."""
     t = track["t"]
     middle = int(np.searchsorted(t, t[at] + 1200.0))
@@ -277,13 +278,13 @@ def figures(
     }
 
 
-def _last_before(reports: NDArray[np.void], label: SceneLabel) -> NDArray[np.void]:
+def _last_before(reports: Reports, label: SceneLabel) -> NDArray[np.void]:
     mine = reports[(reports["mmsi"] == label.mmsi) & (reports["t"] <= label.t_start + 600.0)]
     last: NDArray[np.void] = mine[np.argsort(mine["t"])][-1:]
     return last
 
 
-def _vessel_days(reports: NDArray[np.void]) -> float:
+def _vessel_days(reports: Reports) -> float:
     """Time between reports of one vessel that are less than 2 h apart, days."""
     r = reports[np.lexsort((reports["t"], reports["mmsi"]))]
     same = np.diff(r["mmsi"]) == 0

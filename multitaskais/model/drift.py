@@ -11,6 +11,7 @@ from ..detection import offline
 from ..detection.promise import CONFIDENCE, upper_share
 from ..detection.threshold import Budget
 from ..errors import ConfigError
+from ..types import Samples
 from .fit import MIN_DEV_VESSELS, tracks_of, with_budget
 from .folder import Model
 
@@ -47,7 +48,7 @@ class DriftCheck:
         return f"the model still fits: {what}" if self.fits else f"the model no longer fits: {what}"
 
 
-def check(model: Model, samples: NDArray[np.void]) -> DriftCheck:
+def check(model: Model, samples: Samples) -> DriftCheck:
     """Samples (m,) of normal tracks of later days, sorted by line, through the model as it is.
 
     Raises:
@@ -74,9 +75,7 @@ def check(model: Model, samples: NDArray[np.void]) -> DriftCheck:
     return DriftCheck(len(start), vessels, days, share, expected, at_least, quantiles)
 
 
-def recalibrated(
-    model: Model, samples: NDArray[np.void], budget: Budget, rule_events: NDArray[np.void] | None = None
-) -> Model:
+def recalibrated(model: Model, samples: Samples, budget: Budget, rule_events: NDArray[np.void] | None = None) -> Model:
     """The same detectors and cells under thresholds of later tracks; ``made_from`` says of which.
 
     The version is another, so it takes over by rollout.

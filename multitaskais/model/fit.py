@@ -33,6 +33,7 @@ from ..detection.threshold import N_TYPES, TYPE_INDEX, Budget, DevelopmentScores
 from ..detection.traffic_patterns import CellStatistics
 from ..errors import ConfigError
 from ..records import AlertType
+from ..types import Samples
 from .folder import ENTRY_POINTS, Model, detector_class
 
 MIN_DEV_VESSELS = 5  # fewer tell nothing of a share of 5 %
@@ -223,7 +224,7 @@ def _calibrate(
     return cal, z
 
 
-def day_blocks(samples: NDArray[np.void]) -> NDArray[np.int64]:
+def day_blocks(samples: Samples) -> NDArray[np.int64]:
     """(m,) block of days of each sample, 0 for all where there is one day; a line stands in the block of its first sample."""
     start, line = replay.lines_of(samples)
     day = np.floor(samples["t"][start] / DAY_S).astype(np.int64)
@@ -233,7 +234,7 @@ def day_blocks(samples: NDArray[np.void]) -> NDArray[np.int64]:
 
 def scores_of_other_days(
     detector: Detector,
-    samples: NDArray[np.void],
+    samples: Samples,
     memory: NDArray[np.void],
     fit: Callable[[NDArray[np.void]], Detector] | None,
 ) -> NDArray[np.float64]:
@@ -259,7 +260,7 @@ def scores_of_other_days(
 
 
 def _coverage(
-    received: NDArray[np.void], grid: CellGrid, samples: NDArray[np.void]
+    received: NDArray[np.void], grid: CellGrid, samples: Samples
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """(n_cells,) where anything was received around, and (m,) samples around which another vessel than their own was."""
     cell = grid.index(received["lat"], received["lon"])
@@ -273,13 +274,13 @@ def _coverage(
     return vessels > 0, (here >= 0) & (vessels[np.maximum(here, 0)] > own)
 
 
-def _around(samples: NDArray[np.void], grid: CellGrid) -> NDArray[np.int32]:
+def _around(samples: Samples, grid: CellGrid) -> NDArray[np.int32]:
     cell = grid.index(samples["lat"], samples["lon"])
     inside = cell >= 0
     return distinct_vessels(grid, len(LEVELS) - 1, cell[inside], samples["mmsi"][inside])
 
 
-def _windowed(panel: Panel, samples: NDArray[np.void], z: NDArray[np.float64]) -> NDArray[np.float64]:
+def _windowed(panel: Panel, samples: Samples, z: NDArray[np.float64]) -> NDArray[np.float64]:
     """(m, D) z of samples -> (m, D) windowed, by the panel's own rule."""
     out = np.full(z.shape, np.nan)
     rows = panel.initial(len(replay.lines_of(samples)[0]))["z"]
@@ -290,7 +291,7 @@ def _windowed(panel: Panel, samples: NDArray[np.void], z: NDArray[np.float64]) -
     return out
 
 
-def _nfa(panel: Panel, samples: NDArray[np.void]) -> NDArray[np.float64]:
+def _nfa(panel: Panel, samples: Samples) -> NDArray[np.float64]:
     """(m,) log10 NFA; NaN without a detector for it."""
     for detector, calibration_, traits in zip(panel.detectors, panel.calibrations, panel.traits, strict=True):
         if traits.a_contrario:
@@ -298,7 +299,7 @@ def _nfa(panel: Panel, samples: NDArray[np.void]) -> NDArray[np.float64]:
     return np.full(len(samples), np.nan)
 
 
-def tracks_of(samples: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def tracks_of(samples: Samples) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First sample of each track, and (m,) each sample's track: lines, cut at 24 h."""
     start, line = replay.lines_of(samples)
     piece = (samples["n"] - samples["n"][start][line]) // CUT_SAMPLES if len(samples) else np.zeros(0, np.int64)
@@ -308,7 +309,7 @@ def tracks_of(samples: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.
 
 def _choose(
     panel: Panel,
-    samples: NDArray[np.void],
+    samples: Samples,
     windowed: NDArray[np.float64],
     budget: Budget,
     first: Sequence[int],
@@ -369,7 +370,7 @@ def _choose(
 
 def _rule_knots(
     panel: Panel,
-    samples: NDArray[np.void],
+    samples: Samples,
     windowed: NDArray[np.float64],
     start: NDArray[np.int64],
     last: NDArray[np.int64],

@@ -25,6 +25,7 @@ from ..tracks.copies import late_copies
 from ..tracks.resample import resample_track
 from ..tracks.segmentation import segment
 from ..tracks.selection import Selection, choose
+from ..types import Reports, Samples
 from .samples_table import SAMPLES_ARROW, is_samples, samples_of_table
 from .subset import fair_lines
 
@@ -63,7 +64,7 @@ class Extent(NamedTuple):
     samples: int
 
     @classmethod
-    def of(cls, samples: NDArray[np.void]) -> Extent:
+    def of(cls, samples: Samples) -> Extent:
         days = np.unique(np.floor(samples["t"] / 86400.0))
         return cls(len(days), len(np.unique(samples["mmsi"])), len(samples))
 
@@ -71,7 +72,7 @@ class Extent(NamedTuple):
 class TrainingSamples(NamedTuple):
     """Samples of chosen tracks."""
 
-    samples: NDArray[np.void]  # (m,) of SAMPLE_DTYPE, sorted by vessel, line, n; n counts from 0 in each line
+    samples: Samples  # (m,) of SAMPLE_DTYPE, sorted by vessel, line, n; n counts from 0 in each line
     line: NDArray[np.int64]  # (m,) number of the line; a line is one vessel's chosen tracks without a break between
     tracks: dict[str, int]  # tracks by tracks.choose.Selection: chosen, too_few, too_short, moored, slow
     counts: Counts  # of the archive's lines or rows
@@ -122,7 +123,7 @@ def load_reports(
 
 
 def samples_of(
-    reports: NDArray[np.void],
+    reports: Reports,
     region: Region | None,
     track_rules: TrackRules | None = None,
     rules: DetectionRules | None = None,

@@ -12,13 +12,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..records import SAMPLE_DTYPE
+from ..types import Samples
 
 _KINDS = {"i8": pa.int64(), "i4": pa.int32(), "i2": pa.int16(), "i1": pa.int8(), "f8": pa.float64(), "b1": pa.bool_()}
 _FIELDS: tuple[str, ...] = SAMPLE_DTYPE.names or ()
 SAMPLES_ARROW = pa.schema([*((name, _KINDS[SAMPLE_DTYPE[name].str[1:]]) for name in _FIELDS), ("line", pa.int32())])
 
 
-def sample_columns(samples: NDArray[np.void], line: NDArray[np.integer]) -> list[pa.Array]:
+def sample_columns(samples: Samples, line: NDArray[np.integer]) -> list[pa.Array]:
     """(m,) samples and the numbers of their lines -> columns of ``SAMPLES_ARROW``."""
     columns = [pa.array(np.ascontiguousarray(samples[name]), from_pandas=True) for name in _FIELDS]
     return [*columns, pa.array(line.astype(np.int32))]

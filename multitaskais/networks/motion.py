@@ -31,6 +31,7 @@ from ..errors import ModelCorrupt
 from ..exact import functions
 from ..exact.products import Grid, on_grid
 from ..exact.tables import Table
+from ..types import Rows, Samples
 from ..units import KM_PER_DEG_TRAINED, KNOT_KMPS
 from .threads import OneThread
 from .weights import save_npz
@@ -207,15 +208,13 @@ class ResidualScorer:
         self._speed, self._speed_b = on_grid(w["speed_w"], INPUT), w["speed_b"]
         self._one_thread = OneThread()
 
-    def initial(self, n: int) -> NDArray[np.void]:
+    def initial(self, n: int) -> Rows:
         state = np.zeros(n, self.state_dtype)
         for name in ("t", "lat", "lon", "sog", "cog"):
             state[name] = np.nan
         return state
 
-    def step(
-        self, state: NDArray[np.void], samples: NDArray[np.void], ship_class: NDArray[np.int64]
-    ) -> tuple[NDArray[np.void], Doubles]:
+    def step(self, state: Rows, samples: Samples, ship_class: NDArray[np.int64]) -> tuple[Rows, Doubles]:
         """(n,) rows, samples of ``SAMPLE_DTYPE`` and classes (-1 unknown) -> new rows, (n,) score in nats; NaN where not known."""
         names = ("t", "lat", "lon", "sog", "cog", "mismatch", "made_30min")
         now = {f: np.ascontiguousarray(samples[f], np.float64) for f in names}
@@ -239,7 +238,7 @@ class ResidualScorer:
         new["h"], new["c"] = o, c
         return new, np.where(found.known, score, np.nan)
 
-    def expected(self, state: NDArray[np.void], t: NDArray[np.float64]) -> NDArray[np.void]:
+    def expected(self, state: Rows, t: NDArray[np.float64]) -> NDArray[np.void]:
         """(n,) rows and the times of the next samples -> (n,) of ``EXPECTED_DTYPE``, the likeliest part of each mixture; NaN where the
         last sample lacks a value or is not ``STEP_S`` before ``t``.
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from ..exact import functions
 from ..exact.products import Grid, on_grid
 from ..exact.tables import Table
+from ..types import Rows
 from .noise import NOISE_STEPS, noise_table
 from .threads import OneThread
 from .weights import Sizes, VrnnWeights
@@ -65,9 +66,9 @@ class Scorer(Protocol):
 
     state_dtype: np.dtype
 
-    def initial(self, n: int) -> NDArray[np.void]: ...
+    def initial(self, n: int) -> Rows: ...
 
-    def step(self, state: NDArray[np.void], bins: NDArray[np.integer]) -> tuple[NDArray[np.void], StepScores]: ...
+    def step(self, state: Rows, bins: NDArray[np.integer]) -> tuple[Rows, StepScores]: ...
 
 
 def state_dtype(sizes: Sizes, samples: int) -> np.dtype:
@@ -170,13 +171,13 @@ class NumpyScorer:
         _lstm(gates, c, o)
         return o.astype(np.float32), c.astype(np.float32)
 
-    def initial(self, n: int) -> NDArray[np.void]:
+    def initial(self, n: int) -> Rows:
         """(n,) rows of lines that have seen nothing."""
         state = np.zeros(n, self.state_dtype)
         state["h"], state["c"] = self._first
         return state
 
-    def step(self, state: NDArray[np.void], bins: NDArray[np.integer]) -> tuple[NDArray[np.void], StepScores]:
+    def step(self, state: Rows, bins: NDArray[np.integer]) -> tuple[Rows, StepScores]:
         """state (n,) of ``state_dtype``, bins (n, 4) of lat, lon, sog, cog, -1 where missing -> new state, scores."""
         n, s, hidden = len(state), max(self.samples, 1), self.sizes.hidden
         lines = max(1, min(n, BLOCK_ROWS // s))

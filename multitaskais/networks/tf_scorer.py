@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from ..types import Rows
 from . import vrnn
 from .noise import NOISE_STEPS, noise_table
 from .scorer import StepScores
@@ -39,12 +40,12 @@ class TensorFlowScorer:
         self._weights = weights.map(lambda a: tf.constant(a, tf.float32))
         self._run = tf.function(self._graph, reduce_retracing=False)
 
-    def initial(self, n: int) -> NDArray[np.void]:
+    def initial(self, n: int) -> Rows:
         state = np.zeros(n, self.state_dtype)
         state["x"] = -1
         return state
 
-    def step(self, state: NDArray[np.void], bins: NDArray[np.integer]) -> tuple[NDArray[np.void], StepScores]:
+    def step(self, state: Rows, bins: NDArray[np.integer]) -> tuple[Rows, StepScores]:
         n = len(state)
         padded = -(-max(n, 1) // BLOCK_LINES) * BLOCK_LINES
         rows = self.initial(padded)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from ..types import Reports
 from ..units import KNOT_MPS, M_PER_DEG_SEEDED
 from .brittany import Complex
 from .motion import DT_S, Motion, wander
@@ -80,9 +81,7 @@ def alter(motion: Motion, kind: str, start_s: float, rng: np.random.Generator) -
     raise ValueError(f"{kind} does not change the motion")
 
 
-def misreport(
-    reports: NDArray[np.void], kind: str, window: Window, rng: np.random.Generator
-) -> tuple[NDArray[np.void], Window]:
+def misreport(reports: Reports, kind: str, window: Window, rng: np.random.Generator) -> tuple[NDArray[np.void], Window]:
     """The reports (sorted by ``t``) with ``spoof`` or ``jump``; ``window`` in Unix seconds, narrowed to what was changed."""
     out = reports.copy()
     inside = np.flatnonzero((out["t"] >= window.start) & (out["t"] <= window.end))

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..ais.encode import write_cdv
 from ..ais.positions import StaticData
+from ..types import Reports
 from .traffic import SimulatedTraffic
 
 STATIC_EVERY_S = 1800.0  # ships send every 6 min; an archive need not hold each
@@ -63,7 +63,7 @@ def write_together(traffic: SimulatedTraffic, folder: Path) -> tuple[Path, Path]
     return zones, lookalikes
 
 
-def write_parquet(reports: NDArray[np.void], path: Path) -> Path:
+def write_parquet(reports: Reports, path: Path) -> Path:
     """Columns named as in ``REPORT_DTYPE``; NaN as null, names as text."""
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from ..records import REPORT_DTYPE
+from ..types import Reports
 from ..units import EARTH_RADIUS_M, KNOT_MPS, M_PER_DEG
 from . import brittany as sea
 from .motion import AT_ANCHOR, DT_S, MOORED, UNDER_WAY, UNKNOWN, wander
@@ -91,7 +92,7 @@ def listen(voyage: Voyage, who: np.void, rng: np.random.Generator) -> NDArray[np
     return out
 
 
-def heard_twice(reports: NDArray[np.void], rng: np.random.Generator) -> NDArray[np.void]:
+def heard_twice(reports: Reports, rng: np.random.Generator) -> NDArray[np.void]:
     """Some reports once more, word for word, from a second station 0 to 3 s later; sorted by ``t``."""
     again = reports[rng.random(len(reports)) < SECOND_STATION_SHARE].copy()
     again["t"] += rng.integers(0, 4, len(again))

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..types import Reports
 from ..units import KNOT_MPS, M_PER_NM
 from . import brittany as sea
 from .anomalies import HOUR
@@ -59,7 +60,7 @@ class Scene(NamedTuple):
 
 
 class Together(NamedTuple):
-    reports: NDArray[np.void]  # REPORT_DTYPE, by t
+    reports: Reports  # REPORT_DTYPE, by t
     statics: NDArray[np.void]
     labels: list[tuple[int, str, float, float, int]]  # mmsi, kind, first and last abnormal report, partner's MMSI or -1
     lookalikes: list[tuple[int, str, float, float, int]]
@@ -105,7 +106,7 @@ def scenes(lanes: Lanes, day: float, n: int, rng: np.random.Generator) -> Togeth
 
 
 def without_station(
-    reports: NDArray[np.void], station: tuple[float, float], start: float, end: float, reach_m: float = 120_000.0
+    reports: Reports, station: tuple[float, float], start: float, end: float, reach_m: float = 120_000.0
 ) -> NDArray[np.void]:
     """The reports that are left when one station (lat, lon) hears nothing between two times (Unix s) within ``reach_m`` of it."""
     here = sea.to_plane(reports["lat"], reports["lon"])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..config import Region
 from ..errors import ConfigError
 from ..records import REPORT_DTYPE
+from ..types import Reports
 from . import together
 from .anomalies import Window, misreport
 from .fleet import identities
@@ -32,7 +33,7 @@ class Label(NamedTuple):
 
 
 class SimulatedTraffic(NamedTuple):
-    reports: NDArray[np.void]  # (n,) REPORT_DTYPE, sorted by t, second receptions included
+    reports: Reports  # (n,) REPORT_DTYPE, sorted by t, second receptions included
     statics: NDArray[np.void]  # (ships,) fleet.STATIC_DTYPE
     labels: tuple[Label, ...]  # the abnormal ships; all others are clean
     lookalikes: tuple[Label, ...] = ()  # of which no meeting, silence or zone may be told

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import TrackRules
+from ..types import Reports
 from .displacement import COPY_GRID, COPY_KNOTS
 
 WITHIN_S = 86_400.0
@@ -18,7 +19,7 @@ _EQUAL = ("mmsi", "lat", "lon", "sog", "cog", "heading", "second", "nav_status",
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2**64 divided by the golden ratio: odd, its bits without a pattern
 
 
-def late_copies(reports: NDArray[np.void], rules: TrackRules) -> NDArray[np.bool_]:
+def late_copies(reports: Reports, rules: TrackRules) -> NDArray[np.bool_]:
     """(n,) whether a report of ``REPORT_DTYPE`` (any vessels, any order) repeats one that is more than ``rules.copy_s`` older.
 
     Only reports that carry their own second are looked at, so tables without it have no late copies.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import Region
+from ..types import Samples
 
 MISSING = -1
 
@@ -23,7 +24,7 @@ def offsets(region: Region) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(sizes(region))[:-1]])
 
 
-def bins(samples: NDArray[np.void], region: Region) -> NDArray[np.int16]:
+def bins(samples: Samples, region: Region) -> NDArray[np.int16]:
     """(n, 4) bin of lat, lon, sog, cog within its own block (add ``offsets`` for the vector's index); -1 = missing block.
 
     Values beyond the box, or above the greatest speed, fall into the outermost bin; samples of a region's tracks are never beyond it.

@@ -11,6 +11,7 @@ from ..ais.sentinels import LAT_MAX, LON_MAX
 from ..config import Region, TrackRules
 from ..records import Reason
 from ..times import LATEST
+from ..types import Reports
 
 # The code of a report is an index into this table; 0 = accepted so far. The order is part of stored tables: append only.
 REASONS: tuple[Reason, ...] = (
@@ -40,7 +41,7 @@ CRAFT_MMSI = (982_010_000, 987_759_999)
 TIME_RANGE_S = (631_152_000.0, LATEST)
 
 
-def screen(reports: NDArray[np.void], region: Region | None, rules: TrackRules) -> NDArray[np.uint8]:
+def screen(reports: Reports, region: Region | None, rules: TrackRules) -> NDArray[np.uint8]:
     """Codes (n,), indices into ``REASONS``, of (n,) reports of ``REPORT_DTYPE``; 0 where nothing is wrong.
 
     Args:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..ais.sentinels import MOORED_STATUS
 from ..config import STEP_S, DetectionRules
 from ..records import SAMPLE_DTYPE
+from ..types import Reports, Samples
 from ..units import KNOTS_PER_DEG_S
 from . import geodesic
 from .geodesic import SECOND_ECCENTRICITY_SQUARED
@@ -35,7 +36,7 @@ _ONE = np.ones(1)
 PAIRS_AT_ONCE = 16384  # their columns stay in the second-level cache
 
 
-def interpolate(dues: Sequence[Due]) -> NDArray[np.void]:
+def interpolate(dues: Sequence[Due]) -> Samples:
     """(n,) rows of ``SAMPLE_DTYPE`` of n due samples; ``made_30min`` and ``moored`` are left to ``complete``."""
     samples = np.zeros(len(dues), SAMPLE_DTYPE)
     if not dues:
@@ -53,7 +54,7 @@ def interpolate(dues: Sequence[Due]) -> NDArray[np.void]:
     return samples
 
 
-def _between(samples: NDArray[np.void], a: _Floats, b: _Floats) -> None:
+def _between(samples: Samples, a: _Floats, b: _Floats) -> None:
     """Fill position, speed and course; a, b (5, n) t, lat, lon, sog, cog. Element-wise: no row depends on another."""
     ta, lat_a, lon_a, sog_a, cog_a = a
     tb, lat_b, lon_b, sog_b, cog_b = b
@@ -103,7 +104,7 @@ def _to_compass(deg: _Floats) -> _Floats:
 
 
 def complete(
-    rows: NDArray[np.void], samples: NDArray[np.void], rules: DetectionRules
+    rows: NDArray[np.void], samples: Samples, rules: DetectionRules
 ) -> tuple[NDArray[np.void], NDArray[np.void]]:
     """What needs the line's last samples: distance made, moored, and a course still missing.
 
@@ -137,7 +138,7 @@ def complete(
 
 
 def _finish(
-    samples: NDArray[np.void],
+    samples: Samples,
     lat_old: _Floats,
     lon_old: _Floats,
     lat_last: _Floats,
@@ -157,7 +158,7 @@ def _finish(
 
 
 def resample_track(
-    reports: NDArray[np.void], rules: DetectionRules, new_track: NDArray[np.bool_] | None = None
+    reports: Reports, rules: DetectionRules, new_track: NDArray[np.bool_] | None = None
 ) -> NDArray[np.void]:
     """All samples (m,) of ``SAMPLE_DTYPE`` of one line; the same bits as feeding its reports one by one.
 
@@ -170,7 +171,7 @@ def resample_track(
 
 
 def resample_line(
-    reports: NDArray[np.void], rules: DetectionRules, new_track: NDArray[np.bool_] | None = None
+    reports: Reports, rules: DetectionRules, new_track: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.void], NDArray[np.int64]]:
     """``resample_track``, and (m,) the report before each sample; the one after it completes the sample."""
     if len(reports) < 2:
@@ -207,7 +208,7 @@ def resample_line(
     return samples, i
 
 
-def _columns(reports: NDArray[np.void]) -> _Floats:
+def _columns(reports: Reports) -> _Floats:
     """(5, n) t, lat, lon, sog, cog; some rows at a time, so that each row is fetched from memory once."""
     columns = np.empty((5, len(reports)))
     for lo in range(0, len(reports), PAIRS_AT_ONCE):

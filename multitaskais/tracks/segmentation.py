@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..config import Region, TrackRules
 from ..records import AlertType, Reason
+from ..types import Reports
 from ..units import KNOT_MPS
 from .displacement import COPY_GRID, COPY_KNOTS
 from .geometry import great_circles_m
@@ -40,7 +41,7 @@ _CONTENT = ("lat", "lon", "sog", "cog", "heading", "nav_status", "msg_type")
 _TIES = ("ship_name", "ship_type", "msg_type", "nav_status", "heading", "cog", "sog", "lon", "lat")
 
 
-def segment(reports: NDArray[np.void], rules: TrackRules, region: Region | None = None) -> NDArray[np.void]:
+def segment(reports: Reports, rules: TrackRules, region: Region | None = None) -> NDArray[np.void]:
     """(n,) labels of ``LABEL_DTYPE`` of (n,) reports of ``REPORT_DTYPE``; of any number of vessels, in any order.
 
     Equal to ``VesselTracker`` fed with the same reports in time order; there is no late report in a whole archive. The reports
@@ -68,7 +69,7 @@ def segment(reports: NDArray[np.void], rules: TrackRules, region: Region | None 
     return labels
 
 
-def rule_events(reports: NDArray[np.void], rules: TrackRules, region: Region | None = None) -> NDArray[np.void]:
+def rule_events(reports: Reports, rules: TrackRules, region: Region | None = None) -> NDArray[np.void]:
     """(e,) of ``RULE_EVENT_DTYPE``: what the tracker's fixed rules find in (n,) reports, in order of vessel and time."""
     use = np.flatnonzero(screen(reports, region, rules) == 0)
     found: list[tuple[int, float, str, float]] = []
@@ -103,7 +104,7 @@ def track_ids(mmsi: NDArray[np.int64], labels: NDArray[np.void]) -> list[str]:
     return ids
 
 
-def _order(reports: NDArray[np.void]) -> NDArray[np.int64] | None:
+def _order(reports: Reports) -> NDArray[np.int64] | None:
     """By vessel and time, equal times by content as in the tracker; None for an archive that is so sorted already."""
     mmsi, t = reports["mmsi"], reports["t"]
     step, dt = np.diff(mmsi), np.diff(t)
@@ -128,7 +129,7 @@ def _order(reports: NDArray[np.void]) -> NDArray[np.int64] | None:
     return None
 
 
-def in_tracker_order(reports: NDArray[np.void]) -> NDArray[np.void]:
+def in_tracker_order(reports: Reports) -> Reports:
     """(n,) reports by vessel and time, equal times by content: the order in which the tracker releases them."""
     order = _order(reports) if len(reports) else None
     return reports if order is None else reports[order]

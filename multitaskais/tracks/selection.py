@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..ais.sentinels import MOORED_STATUS
 from ..config import TrackRules
+from ..types import Reports
 
 MOVING_KNOTS = 1.0  # docs/method.md#tracks: SOG never reaches it -> moored
 
@@ -42,9 +43,7 @@ TRACK_DTYPE = np.dtype(
 )
 
 
-def choose(
-    reports: NDArray[np.void], labels: NDArray[np.void], rules: TrackRules
-) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+def choose(reports: Reports, labels: NDArray[np.void], rules: TrackRules) -> tuple[NDArray[np.void], NDArray[np.int64]]:
     """Tracks of labelled reports (``segment``), and what the whole-track rules say of each.
 
     Returns:

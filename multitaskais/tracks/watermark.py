@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from ..config import TrackRules
 from ..records import Reason
+from ..types import Reports
 from .quality import CODE
 
 VOTES_MAX = 64  # vessels remembered ahead of the clock, or while it is open; also of those that oppose
@@ -58,7 +59,7 @@ class WatermarkGenerator(msgspec.Struct, array_like=True):
     accepted: int = 0  # reports accepted at the old time while there were claims
 
     def admit(
-        self, reports: NDArray[np.void], codes: NDArray[np.uint8], rules: TrackRules
+        self, reports: Reports, codes: NDArray[np.uint8], rules: TrackRules
     ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
         """Take (n,) reports in log order; those with a code (already rejected) are passed over.
 

@@ -13,6 +13,7 @@ from ... import times
 from ...errors import FormatError
 from ...records import REPORT_DTYPE, Counts, Reason
 from ...stamps import ahead_of_second
+from ...types import Reports
 from ..sentinels import (
     ANGLE_END_DEG,
     LAT_MAX,
@@ -88,7 +89,7 @@ _VESSELS = {"class a", "class b"}  # other mobiles of the Danish archive are sta
 
 def to_reports(
     columns: dict[str, pa.Array], archive_format: str, day_first: bool | None = None, path: str = ""
-) -> tuple[NDArray[np.void], Counts]:
+) -> tuple[Reports, Counts]:
     """Columns of n rows -> the accepted reports and the counts of all rows.
 
     Raises ``FormatError`` where day and month of its dates could be either.
@@ -141,7 +142,7 @@ def to_reports(
     return out, counts
 
 
-def _compare(reports: NDArray[np.void], counts: Counts) -> None:
+def _compare(reports: Reports, counts: Counts) -> None:
     counts.stamps.compare(ahead_of_second(reports["t"], reports["second"]))
     counts.stamps.see(reports["t"])
 

@@ -7,15 +7,14 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from ... import times
 from ...errors import FormatError, InputError
 from ...records import Counts, Reason
+from ...types import Reports
 from .columns import INNER, to_reports
 from .layout import Layout, parquet_layout, split_row
 
@@ -23,9 +22,7 @@ UNSETTLED_BYTES = 256 << 20  # of a table are kept while no row has told whether
 _ASCII = bytes(c if c < 128 else ord("?") for c in range(256))  # the CSV reader's row handler cannot be given others
 
 
-def csv_reports(
-    blocks: Iterable[bytes], layout: Layout, path: str, chunk: int
-) -> Iterator[tuple[NDArray[np.void], Counts]]:
+def csv_reports(blocks: Iterable[bytes], layout: Layout, path: str, chunk: int) -> Iterator[tuple[Reports, Counts]]:
     """Reports of the rows in ``blocks`` (whole lines, the header among the first). One row a line end, whatever stands in it."""
     before = layout.lines_before
     if layout.day_first is None:
@@ -124,7 +121,7 @@ def parquet_reports(
     path: str = "",
     columns: Mapping[str, str] | None = None,
     row_groups: Sequence[int] | None = None,
-) -> Iterator[tuple[NDArray[np.void], Counts]]:
+) -> Iterator[tuple[Reports, Counts]]:
     """Stream a Parquet archive: MarineCadastre's columns, our own tracks, or any table of reports; of GeoParquet its points."""
     path = path or str(source)
     try:

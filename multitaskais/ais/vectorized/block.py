@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from ...records import Counts, PositionReport, Reason
 from ...stamps import Stamps, ahead_of_second, are_coarse, is_redated, require_plausible_span
+from ...types import Reports
 from ..decoder import Context, Decoder, Message, Rejected
 from ..positions import Heard, StaticData, StaticMemory, report_of, rows_to_array, static_of
 from ..sentinels import clean_station
@@ -57,7 +58,7 @@ WAITING = 255
 class Block(NamedTuple):
     """What n lines gave."""
 
-    reports: NDArray[np.void]  # (m,) of REPORT_DTYPE, in the order of lines
+    reports: Reports  # (m,) of REPORT_DTYPE, in the order of lines
     line: NDArray[np.int64]  # (m,) line of each report, from 0 in this block
     codes: NDArray[np.uint8]  # (n,) outcome of each line: ACCEPTED, a code of CODES, or WAITING
     statics: list[StaticData]  # heard in this block, in the order of lines
@@ -278,7 +279,7 @@ class BlockDecoder:
         work.row_lines.append(i)
         work.codes[i] = ACCEPTED
 
-    def _date(self, reports: NDArray[np.void], stamps: Stamps, named: bool) -> None:
+    def _date(self, reports: Reports, stamps: Stamps, named: bool) -> None:
         """Compare the stamps with the ships' own seconds; in place, date by them where that was asked for. What has no stamp of its own
         (``at``) is left out."""
         t = reports["t"].copy()
@@ -314,7 +315,7 @@ def has_coarse_stamps(head: bytes, line_format: str | None = None, where: str = 
     return are_coarse(ahead_of_second(reports["t"], reports["second"]))
 
 
-def _hear_later(reports: NDArray[np.void], lines: NDArray[np.int64], heard: list[tuple[int, int, Heard]]) -> None:
+def _hear_later(reports: Reports, lines: NDArray[np.int64], heard: list[tuple[int, int, Heard]]) -> None:
     """Names heard within the block reach the reports of later lines, in place."""
     if not heard:
         return

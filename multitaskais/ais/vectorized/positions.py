@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...records import REPORT_DTYPE
+from ...types import Reports
 from ..sentinels import LAT_MAX, LON_MAX, MMSI_MAX
 from .timestamps import (
     DIGIT,
@@ -61,7 +62,7 @@ class Scan(NamedTuple):
     """Of n lines."""
 
     codes: U8  # (n,) outcome
-    reports: NDArray[np.void]  # (m,) of REPORT_DTYPE: the lines with code REPORT, in order
+    reports: Reports  # (m,) of REPORT_DTYPE: the lines with code REPORT, in order
 
 
 class LineKernel(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ...types import Reports
 from ..sentinels import STATION_BYTES, clean_station
 from .timestamps import I64, U8
 
@@ -14,7 +15,7 @@ _SUFFIX_STATION = 10
 _INSIDE = np.where(np.arange(STATION_BYTES) < np.arange(STATION_BYTES + 1)[:, None], 255, 0).astype(np.uint8)
 
 
-def name_stations(reports: NDArray[np.void], buf: U8, starts: I64, ends: I64) -> bool:
+def name_stations(reports: Reports, buf: U8, starts: I64, ends: I64) -> bool:
     """Fill ``station`` of (n,) reports, in place, from the lines that they come from, which the kernel has recognised; whether any has one."""
     if not len(reports):
         return False
@@ -60,7 +61,7 @@ def _windows(buf: U8, begin: I64, width: int) -> U8:
     return window[begin].view(np.uint8).reshape(len(begin), width)
 
 
-def _name(reports: NDArray[np.void], at: NDArray[np.int64], buf: U8, begin: I64) -> None:
+def _name(reports: Reports, at: NDArray[np.int64], buf: U8, begin: I64) -> None:
     """What stands at ``begin`` up to the end of the field; names with anything but printable ASCII are cleaned one by one."""
     if not len(at):
         return

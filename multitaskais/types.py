@@ -1,0 +1,13 @@
+"""Names of the structured arrays that pass between the steps; what each row holds is in ``records``.
+
+NumPy's types do not tell the fields of a structured array: to the type checker each of these is ``NDArray[np.void]``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Reports = NDArray[np.void]  # (n,) position reports, ``records.REPORT_DTYPE``
+Samples = NDArray[np.void]  # (m,) samples of tracks on the 10 min grid, ``records.SAMPLE_DTYPE``
+Rows = NDArray[np.void]  # (n,) states, one a track: the ``state_dtype`` of a detector, the ``dtype`` of a panel
