@@ -40,6 +40,11 @@ def log():
     return found[np.argsort(found["t"], kind="stable")]
 
 
+def under_its_name(model, frozen):
+    """Since then the model has been given what is usual among ships (encounters.npz), and so another version; what judges a track is the same."""
+    return replace(model, version=frozen["model"])
+
+
 def in_version_1(blob: bytes) -> bytes:
     """The same vessel as the program of version 1 would have written it."""
     _, tracker, targets = msgspec.msgpack.decode(blob)
@@ -82,8 +87,7 @@ def test_bytes_that_version_1_wrote_are_read(model):
 def test_a_state_of_before_the_present_arithmetic_goes_on_with_the_same_alerts(model, log):
     """Written in the middle of the log by the program before; its alerts of the rest were written down then, too."""
     mmsi = FROZEN_3["mmsi"]
-    # Since then the model has been given what is usual among ships (encounters.npz), and so another version; what judges a track is the same.
-    engine = PartitionEngine(replace(model, version=FROZEN_3["model"]))
+    engine = PartitionEngine(under_its_name(model, FROZEN_3))
     engine.restore([(mmsi, base64.b64decode(FROZEN_3["vessel"]))], base64.b64decode(FROZEN_3["partition"]))
     found = [a for a in rest_of(engine, log[len(log) // 2 :]) if a["mmsi"] == f"{mmsi:09d}"]
     assert len(found) == len(FROZEN_3["alerts"]) > 2
@@ -94,7 +98,7 @@ def test_a_state_of_before_the_present_arithmetic_goes_on_with_the_same_alerts(m
 
 def test_a_state_of_before_stations_were_watched_goes_on_with_equal_alerts(model, log):
     mmsi = FROZEN_4["mmsi"]
-    engine = PartitionEngine(model)
+    engine = PartitionEngine(under_its_name(model, FROZEN_4))
     engine.restore([(mmsi, base64.b64decode(FROZEN_4["vessel"]))], base64.b64decode(FROZEN_4["partition"]))
     found = [a for a in rest_of(engine, log[len(log) // 2 :]) if a["mmsi"] == f"{mmsi:09d}"]
     assert found == FROZEN_4["alerts"]
