@@ -32,7 +32,7 @@ from ..detection.threshold import Budget, Thresholds
 from ..detection.traffic_patterns import CellStatistics
 from ..encounters.patterns import Patterns
 from ..errors import ConfigError, ModelCorrupt, ModelError, ModelNotFound, MultitaskAISError, WrongRegion
-from .untrusted import check_files
+from .untrusted import check_names, check_unpacked
 
 FORMAT_VERSION = 1
 ENTRY_POINTS = "multitaskais.detectors"
@@ -216,11 +216,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         read |= {p.relative_to(folder).as_posix() for p in (folder / part).rglob("*") if not p.is_dir()}
     if not_listed := read - files.keys():
         raise ModelCorrupt(f"{folder / 'manifest.json'} does not list {min(not_listed)[:200]!r}: {again}")
-    check_files(folder, files)
+    check_names(folder, files)
     for name, digest in files.items():
         file = folder / name
         if _sha256(file) != digest:
             raise ModelCorrupt(f"{file} differs from what was saved (checksum): {again}")
+    check_unpacked(folder, files)
     if _version(manifest) != version:
         raise ModelCorrupt(f"{folder / 'manifest.json'} was changed after it was saved: {again}")
     return manifest

@@ -20,8 +20,8 @@ FOLDER_MAX_BYTES = 1 << 30  # of all files of a folder, unpacked; the shipped mo
 HEADER_MAX_BYTES = 10_000  # of an array; NumPy's own bound
 
 
-def check_files(folder: Path, names: Iterable[str]) -> None:
-    """Raise ``ModelCorrupt`` unless each name is a file inside the folder, and all of them unpacked have a bounded size."""
+def check_names(folder: Path, names: Iterable[str]) -> None:
+    """Raise ``ModelCorrupt`` unless each name is a file inside the folder, and all of them together have a bounded size."""
     root = folder.resolve()
     total = 0
     for name in names:
@@ -38,11 +38,22 @@ def check_files(folder: Path, names: Iterable[str]) -> None:
             raise ModelCorrupt(
                 f"{file} is missing: copy the whole model folder again, or make it again with `multitaskais calibrate`"
             )
-        total += max(file.stat().st_size, unpacked_bytes(file) if file.suffix == ".npz" else 0)
-        if total > FOLDER_MAX_BYTES:
-            raise ModelCorrupt(
-                f"{file}: the folder has more than {FOLDER_MAX_BYTES >> 20:,} MB when it is unpacked: do not use this model"
-            )
+        total = _within_bound(file, total + file.stat().st_size)
+
+
+def check_unpacked(folder: Path, names: Iterable[str]) -> None:
+    """Raise ``ModelCorrupt`` unless all files together have a bounded size by what they declare; their checksums are right."""
+    total = 0
+    for file in (folder / name for name in names):
+        total = _within_bound(file, total + (unpacked_bytes(file) if file.suffix == ".npz" else file.stat().st_size))
+
+
+def _within_bound(file: Path, total: int) -> int:
+    if total > FOLDER_MAX_BYTES:
+        raise ModelCorrupt(
+            f"{file}: the folder has more than {FOLDER_MAX_BYTES >> 20:,} MB when it is unpacked: do not use this model"
+        )
+    return total
 
 
 def unpacked_bytes(file: Path) -> int:
