@@ -61,7 +61,8 @@ def lively():
     follow = sail(300, mmsi=227_000_102, lat=48.2)
     follow["lon"][150:] += 0.4
     two = merged(sail(300, 30.0, mmsi=227_000_103), moved(sail(300, 30.0, mmsi=227_000_103, t=T0 + 11), north_m=40_000))
-    gap = np.concatenate([sail(60, mmsi=227_000_104), sail(60, mmsi=227_000_104, t=T0 + 4 * 3600)])
+    # on another line after the gap: the same transmissions within a day would be copies
+    gap = np.concatenate([sail(60, mmsi=227_000_104), sail(60, mmsi=227_000_104, t=T0 + 4 * 3600, lat=48.05)])
     long = sail(700, 240.0, mmsi=227_000_105, lat=47.6, sog=1.0)
     doubled = np.repeat(sail(100, mmsi=227_000_106), 2)
     leaver = sail(300, 120.0, mmsi=227_000_107, lat=49.2, sog=20.0)
