@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multitaskais.errors import ConfigError
+from multitaskais.units import M_PER_DEG
 
 from ..step import LIBRARIES, Conf, Contents, Given, Step, Work
 from .inject import labelled
@@ -87,9 +88,9 @@ def features(samples: NDArray[np.void], region: Any) -> NDArray[np.float64]:
     """(n, 5): place in km from the corner of the region, speed in knots, velocity to the east and to the north; what is missing is 0."""
     import numpy as np
 
-    east = (samples["lon"] - region.lon_min) * np.cos(np.radians(samples["lat"])) * 111.2
+    east = (samples["lon"] - region.lon_min) * np.cos(np.radians(samples["lat"])) * M_PER_DEG / 1000.0
     sog, cog = np.nan_to_num(samples["sog"]), np.radians(np.nan_to_num(samples["cog"]))
-    return np.stack([east, (samples["lat"] - region.lat_min) * 111.2, sog, sog * np.sin(cog), sog * np.cos(cog)], 1)
+    return np.stack([east, (samples["lat"] - region.lat_min) * M_PER_DEG / 1000.0, sog, sog * np.sin(cog), sog * np.cos(cog)], 1)
 
 
 def fitted(method: str, train: NDArray[np.float64]) -> Any:
