@@ -90,7 +90,9 @@ def features(samples: NDArray[np.void], region: Any) -> NDArray[np.float64]:
 
     east = (samples["lon"] - region.lon_min) * np.cos(np.radians(samples["lat"])) * M_PER_DEG / 1000.0
     sog, cog = np.nan_to_num(samples["sog"]), np.radians(np.nan_to_num(samples["cog"]))
-    return np.stack([east, (samples["lat"] - region.lat_min) * M_PER_DEG / 1000.0, sog, sog * np.sin(cog), sog * np.cos(cog)], 1)
+    return np.stack(
+        [east, (samples["lat"] - region.lat_min) * M_PER_DEG / 1000.0, sog, sog * np.sin(cog), sog * np.cos(cog)], 1
+    )
 
 
 def fitted(method: str, train: NDArray[np.float64]) -> Any:
