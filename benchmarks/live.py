@@ -41,7 +41,8 @@ SAMPLES_A_DAY = 144
 LATENCY_RATE, LATENCY_S = 10_000.0, 60.0
 QUICK_LATENCY_RATE, QUICK_LATENCY_S = 1_000.0, 17.0
 LATENCY_EVERY_S = 10.0  # time of the ships between two reports of one, in which a second passes here
-JUMPS_A_SECOND = 20.0
+JUMPS_A_SECOND = 20.0  # at most
+JUMPED_SHARE = 0.01  # of the ships within three minutes: from 5 % on it would be a fault of the station, and no alert
 GOAL_LATENCY_S = 1.0  # p99, beyond the checkpoint interval
 LIMIT_S = 300.0
 READY_LIMIT_S = 120.0
@@ -240,7 +241,7 @@ def latency(broker: devbroker.DevBroker, folder: Path, rate: float, seconds: flo
     reports = usual(vessels, seconds * LATENCY_EVERY_S / 3600.0, LATENCY_EVERY_S, seed=12)
     # Now and then a ship says, for one report, that it is 30 km to the north (or south): an impossible displacement.
     rng = np.random.default_rng(0)
-    odd = np.flatnonzero(rng.random(len(reports)) < JUMPS_A_SECOND / rate)
+    odd = np.flatnonzero(rng.random(len(reports)) < min(JUMPS_A_SECOND / rate, JUMPED_SHARE * LATENCY_EVERY_S / 180.0))
     reports["lat"][odd] += np.where(reports["lat"][odd] > 48.5, -0.3, 0.3)
     rows = reports.tolist()
     records = [wire.encode_report(row) for row in rows]
