@@ -110,7 +110,7 @@ def list_files(paths: Iterable[str | Path]) -> Files:
             files.append(text)
             continue
         if os.path.isdir(text):
-            found = sorted(p for p in path.rglob("*") if os.path.isfile(p))
+            found = sorted(_files_below(path))
             # Spark and editors leave files and folders behind whose names begin so
             found = [p for p in found if not any(part[0] in "._" for part in p.relative_to(path).parts)]
             mine = [str(p) for p in found if _is_archive(p)]
@@ -120,6 +120,7 @@ def list_files(paths: Iterable[str | Path]) -> Files:
             mine = [p for p in there if _is_archive(Path(p), by_name=False)]
             passed_over += sorted(set(there) - set(mine))
         if not mine:
+            _refuse_what_may_not_be_read(text)
             raise InputError(f"{text}: no such file, and as a folder or pattern it matches nothing that is an archive")
         files += mine
     return Files(files, passed_over)
@@ -128,6 +129,29 @@ def list_files(paths: Iterable[str | Path]) -> Files:
 def expand(paths: Iterable[str | Path]) -> list[str]:
     """The files of ``list_files``."""
     return list_files(paths).paths
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files of a folder at any depth. Raises InputError for a folder that this user may not read: its files would be missed in silence."""
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename}: {error.strerror}; its files cannot be listed")
+
+    for parent, _, names in os.walk(folder, onerror=refuse):
+        yield from (path for name in names if os.path.isfile(path := Path(parent, name)))
+
+
+def _refuse_what_may_not_be_read(text: str) -> None:
+    """Raises InputError where a name or pattern matches nothing only because a folder on its way is closed to this user."""
+    path = Path(text)
+    try:
+        path.exists()
+        if glob.has_magic(text):
+            folder = next(p for p in (path, *path.parents) if not glob.has_magic(str(p)))
+            if folder.is_dir():
+                os.scandir(folder).close()
+    except PermissionError as error:
+        raise InputError(f"{text}: {error.strerror}") from None
 
 
 def _is_archive(path: Path, by_name: bool = True) -> bool:

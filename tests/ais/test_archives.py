@@ -6,8 +6,10 @@ import contextlib
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import zipfile
 from pathlib import Path
@@ -303,3 +305,27 @@ def test_decode_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text(DMA)
     done = run(str(tmp_path / "x.csv"))
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+@pytest.mark.skipif(
+    os.getuid() != 0 or shutil.which("setpriv") is None, reason="needs root, to become a user who may do less"
+)
+@pytest.mark.parametrize("asked", ["closed/a.cdv", "closed", "closed/*.cdv", "."])
+def test_what_this_user_may_not_list_is_refused_and_not_taken_for_absent(asked):
+    program = "import sys\nfrom multitaskais.ais.archives import expand\ntry: expand(sys.argv[1:])\nexcept Exception as e: print(type(e).__name__, e)"
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        closed = Path(folder, "closed")
+        closed.mkdir()
+        (closed / "a.cdv").write_bytes(LINE)
+        closed.chmod(0o700)
+        done = subprocess.run(
+            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", program, asked],
+            cwd=folder,
+            env={"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.stdout.startswith("InputError"), done.stderr
+    assert "Permission denied" in done.stdout
