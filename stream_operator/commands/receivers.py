@@ -11,7 +11,7 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from multitaskais.ais.decoder import LINE_MAX
 from multitaskais.errors import ConfigError, OperatorError
@@ -34,7 +34,7 @@ def address(text: str, option: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def stdin_blocks() -> Iterator[bytes]:
+def stdin_blocks() -> Generator[bytes, None, None]:
     """Standard input to its end."""
     source = sys.stdin.fileno()
     while True:
@@ -47,7 +47,7 @@ def stdin_blocks() -> Iterator[bytes]:
     yield b"\n"
 
 
-def tcp_blocks(host: str, port: int) -> Iterator[bytes]:
+def tcp_blocks(host: str, port: int) -> Generator[bytes, None, None]:
     """What a receiver or forwarder sends to us, its client; connects again when the line is cut."""
     wait = RECONNECT_S[0]
     while True:
@@ -91,7 +91,7 @@ def _bound(kind: int, host: str, port: int, option: str) -> socket.socket:
     return listener
 
 
-def udp_blocks(host: str, port: int) -> Iterator[bytes]:
+def udp_blocks(host: str, port: int) -> Generator[bytes, None, None]:
     """Datagrams of any senders (rtl-ais, AIS-catcher and most receivers send so); each is whole lines."""
     with _bound(socket.SOCK_DGRAM, host, port, "--udp") as inbox:
         inbox.setblocking(False)
@@ -108,7 +108,7 @@ def udp_blocks(host: str, port: int) -> Iterator[bytes]:
             yield b"".join(d if d.endswith(b"\n") else d + b"\n" for d in datagrams)
 
 
-def tcp_server_blocks(host: str, port: int) -> Iterator[bytes]:
+def tcp_server_blocks(host: str, port: int) -> Generator[bytes, None, None]:
     """What receivers send that connect to us; the lines of each stay whole."""
     with _bound(socket.SOCK_STREAM, host, port, "--tcp-listen") as listener:
         listener.listen()

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import __main__ as suite
-from benchmarks import alert_function_archive, report, workload
+from benchmarks import alert_function_archive, machine, report, workload
 from benchmarks.harness import Result, compare, figure
 from multitaskais.config import DetectionRules
 from multitaskais.detection import offline as replay
@@ -66,7 +66,7 @@ def test_a_result_survives_json_and_knows_whether_its_goal_is_met():
 
 def test_the_page_names_what_was_not_run_and_what_was_missed():
     missed = figure("memory/vessel", work="a vessel", unit="bytes", value=9000.0, goal=8000.0, notes=("why",)).to_dict()
-    run = {"when": "today", "seconds": 1.0, "results": [missed], "machine": suite.machine.describe()}
+    run = {"when": "today", "seconds": 1.0, "results": [missed], "machine": machine.describe()}
     page = report.page({"memory": run}, ("memory", "decode"))
     assert "**missed**" in page
     assert "why" in page

@@ -23,7 +23,10 @@ RESOURCES: list[dict[str, Any]] = [
 ]
 PODS = {r["metadata"]["name"]: r["spec"]["template"] for r in RESOURCES if r["kind"] == "Deployment"}
 STORE = {"STORE_URL", "STORE_ENDPOINT", "STORE_REGION", "STORE_CACHE", "STORE_TRUST"}
-PROGRAMS = {"multitaskais-score": ScoreSettings, "multitaskais-trainer": TrainerSettings}
+PROGRAMS: dict[str, type[ScoreSettings] | type[TrainerSettings]] = {
+    "multitaskais-score": ScoreSettings,
+    "multitaskais-trainer": TrainerSettings,
+}
 SECRET = ("TOKEN", "SECRET", "KEY", "DATABASE_URL")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from multitaskais.engine import batch, line_arrays
 from multitaskais.engine.batch import VesselFold
 from multitaskais.evaluation.alert_files import order_of
-from multitaskais.records import REPORT_DTYPE
+from multitaskais.records import REPORT_DTYPE, Counts
 from tests.support import small_model
 from tests.support.builders import NAN, T0, array, sail
 from tests.support.track_scenarios import lives
@@ -101,4 +101,4 @@ def test_ordinary_ships_with_alerts_never_reach_the_engine(touchy, monkeypatch):
 
 
 def test_no_report_is_no_alert(touchy):
-    assert by_arrays(touchy, np.zeros(0, REPORT_DTYPE), 10, 10) == ([], [], batch.Counts())
+    assert by_arrays(touchy, np.zeros(0, REPORT_DTYPE), 10, 10) == ([], [], Counts())

@@ -144,7 +144,7 @@ def test_fivo_is_the_particle_filter_of_the_paper(sizes):
     uniform = rng.random((t_max, 2, s_n)).astype(np.float32)
     lengths = np.array([t_max, 7])
     mask = bounds.mask_of(tf.constant(lengths, tf.int32), t_max)
-    found = bounds.fivo(weights, sizes, *map(tf.constant, (bins, noise, uniform)), mask)
+    found = bounds.fivo(weights, sizes, tf.constant(bins), tf.constant(noise), tf.constant(uniform), mask)
     drawn_anew = 0
     for b in range(2):
         # The noise each particle's ancestors saw; running a path again from the start needs no state.

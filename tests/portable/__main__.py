@@ -56,7 +56,7 @@ def table(ran: list[variants.Ran]) -> int:
         differ = variants.differing(first, one)
         said = "the first" if one is first else "differs: " + ", ".join(differ) if differ else "equal"
         count["differ" if differ else "equal"] += 1
-        if one.variant.kernel and variants.REPORTED.get(one.variant.kernel, one.variant.kernel) not in truth["kernel"]:
+        if one.variant.kernel and one.variant.kernel_reported not in truth["kernel"]:
             said += f" (asked for {one.variant.kernel})"
         print(f"{one.variant.name:<46}{under:<44}{truth['revisions']:>10,}{truth['states']:>8,}  {said}")
     detectors = first.truth()["detectors"]

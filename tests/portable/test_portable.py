@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from tests.conftest import shared_path
 
 from . import variants
+from .__main__ import table
 
 REAL_DAY = "data/noaa/ais_2020-01-01.parquet"
 
@@ -42,3 +45,18 @@ def test_there_is_something_to_compare(ran):
 def test_all_alerts_states_verdicts_samples_and_scores_have_the_same_bytes(ran):
     for other in ran[1:]:
         assert not variants.differing(ran[0], other), f"{other.variant.name} beside {ran[0].variant.name}"
+
+
+def test_the_table_has_every_variant_and_a_difference_is_the_answer_no(ran, tmp_path, capsys):
+    bytes_of_first = [variants.Ran(v, ran[0].out) for v in variants.ALL]
+    assert table(bytes_of_first) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(any(line.startswith(v.name) for line in lines) for v in variants.ALL)
+    other = shutil.copytree(ran[0].out, tmp_path / "other")
+    file = next(f for f in sorted(other.iterdir()) if f.name != "truth.json")
+    file.write_bytes(file.read_bytes() + b"x")
+    last = variants.ALL[-1]
+    assert table([*bytes_of_first, variants.Ran(last, other), variants.Ran(last, other, "no such processor")]) == 1
+    out = capsys.readouterr().out
+    assert f"differs: {file.name}" in out
+    assert "not run: no such processor" in out

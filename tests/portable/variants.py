@@ -33,6 +33,8 @@ KERNELS = {
     "Nehalem": ("sse4_2",),
     "Prescott": ("sse3", "pni"),
 }
+# What OpenBLAS calls a kernel that runs where that is not the name to ask for it.
+REPORTED = {"Prescott": "Katmai"}
 # Over the middle of the simulated traffic.
 _BOX = [[[-5.6, 47.9], [-4.9, 47.9], [-4.9, 48.9], [-5.6, 48.9], [-5.6, 47.9]]]
 ZONES = [
@@ -55,6 +57,10 @@ class Variant(NamedTuple):
         numba = "numba" if self.numba else "no numba"
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         return f"{self.kernel or 'kernel as set'}, {self.simd}, {threads}, {numba}"
+
+    @property
+    def kernel_reported(self) -> str:
+        return REPORTED.get(self.kernel, self.kernel)
 
     def processor(self) -> dict[str, str]:
         """The environment that makes a process run as on such a processor."""

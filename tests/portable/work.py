@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
 from multitaskais.ais.vectorized.block import compiled_kernel
+from multitaskais.ais.vectorized.positions import numpy_kernel
 from multitaskais.cli import main
 from multitaskais.detection import checks
 from multitaskais.encounters.patterns import Patterns
@@ -50,7 +51,7 @@ def truth() -> dict[str, Any]:
         "simd": simd[-1] if simd else "X86_V2" if platform.machine() == "x86_64" else platform.machine(),
         "kernel": " ".join(sorted({str(i.get("architecture")) for i in blas})),
         "threads": max(i["num_threads"] for i in blas),
-        "numba": compiled_kernel().__name__ == "numba_kernel",
+        "numba": compiled_kernel() is not numpy_kernel,
     }
 
 

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from multitaskais.ais.archives import read_reports
 from multitaskais.errors import ConfigError
 from multitaskais.model import folder as modelfolder
 from multitaskais.records import Counts
@@ -63,7 +64,7 @@ def test_a_table_too_large_for_memory_is_sorted_on_disk_and_nothing_is_left_ther
     whole = list(feed.archive_rows([path], None, Counts()))
     assert not capsys.readouterr().err
     monkeypatch.setattr(feed, "in_time_order", partial(timeorder.in_time_order, run_rows=64, block_rows=7))
-    monkeypatch.setattr(feed, "read_reports", partial(feed.read_reports, chunk=50))
+    monkeypatch.setattr(feed, "read_reports", partial(read_reports, chunk=50))
     rows = feed.archive_rows([path], None, Counts())
     first = next(rows)
     assert len(list((tmp_path / "spill").iterdir())) == 1

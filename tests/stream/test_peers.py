@@ -14,7 +14,7 @@ from tests.stream.conftest import wait_until
 from tests.stream.test_topic_identity import metric, ready
 
 SETTINGS = Settings()
-CHANGES = {
+CHANGES: dict[str, list[dict]] = {
     "model": [{"model": "gulf"}, {"challenger": "gulf"}, {"model": "store:a@1"}, {"model": "/no/such/folder"}],
     "rules": [{"speed_max": 40.0}, {"interval_max": 3600.0}, {"min_timespan": 1.0}, {"record_max_bytes": 500}],
     "topics": [{"alert_topic": "other"}, {"control_topic": "other"}, {"state_topic": "other"}, {"topic": "other"}],

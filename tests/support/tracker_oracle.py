@@ -170,9 +170,9 @@ def oracle(reports, rules):
         if possible:
             join(min(possible, key=lambda x: metres(x.reports[-1], r)), r)
             continue
-        possible = [s for s in tentative_tracks if not jumps(s.last, r, rules)]
-        if possible:
-            tentative = min(possible, key=lambda s: metres(s.last, r))
+        beside = [s for s in tentative_tracks if not jumps(s.last, r, rules)]
+        if beside:
+            tentative = min(beside, key=lambda s: metres(s.last, r))
         else:
             nearest = min(
                 targets, key=lambda x: metres(x.reports[-1], r) / max(r.t - x.reports[-1].t, rules.jump_min_dt_s)

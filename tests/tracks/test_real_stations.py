@@ -32,7 +32,7 @@ def told(reports):
         elif isinstance(e, Jump):
             jumped.add(track_of[mmsi, e.target])
         elif isinstance(e, IdentityConflict):
-            two.add(track_of[mmsi, e.main_line])
+            two.add(track_of[mmsi, e.main_target])
     return tracks, jumped, two
 
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from model_trainer.pipeline import conf
 from multitaskais.config import REGIONS
 from multitaskais.errors import MultitaskAISError
-from multitaskais.model.store import ModelStore, StoreSettings
+from multitaskais.model.objects import StoreSettings
+from multitaskais.model.store import ModelStore
 from multitaskais.simulate import SimulationSettings, simulate
 from multitaskais.simulate.archive import write_parquet
 
@@ -257,7 +258,7 @@ def test_the_example_step_is_found_by_its_entry_point_and_done_once(tmp_path, mo
     conf.own_steps.cache_clear()
     write_day(tmp_path / "archive")
 
-    def hours(**table: int) -> object:
+    def hours(**table: int):
         checked, steps = conf.of({"region": "brittany", "archive": [str(tmp_path / "archive")], "hours": table}, "conf")
         of = Runner(checked, steps, Results(Database(f"sqlite:///{tmp_path / 'db'}")), tmp_path / "out", FileDigests())
         of.step("tracks")

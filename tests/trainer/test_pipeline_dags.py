@@ -44,9 +44,8 @@ def loaded(tmp_path, monkeypatch):
     """Name of the DAG -> (its parameters, its tasks), from the files, with a stand-in for Airflow."""
     for name in ("airflow", "airflow.sdk", "airflow.providers", "airflow.providers.standard", "airflow.providers.standard.operators", "airflow.providers.standard.operators.bash"):  # fmt: skip
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    sys.modules["airflow.sdk"].DAG = type("DAG", (Recorded,), {})
-    sys.modules["airflow.sdk"].Param = type("Param", (Recorded,), {})
-    sys.modules["airflow.providers.standard.operators.bash"].BashOperator = type("BashOperator", (Recorded,), {})
+    for module, name in (("sdk", "DAG"), ("sdk", "Param"), ("providers.standard.operators.bash", "BashOperator")):
+        setattr(sys.modules[f"airflow.{module}"], name, type(name, (Recorded,), {}))
     found = {}
     for file in dags.write(tmp_path / "dags", tmp_path / "outputs"):
         Recorded.made.clear()
