@@ -15,7 +15,6 @@ from pathlib import Path
 
 from tests.conftest import shared_path
 from tests.portable import variants
-from tests.portable.test_portable import REAL_DAY
 
 
 def main() -> int:
@@ -31,7 +30,7 @@ def main() -> int:
     args = parser.parse_args()
     wanted = [v for v in variants.ALL if args.kernels is None or not v.kernel or v.kernel in args.kernels]
     shared = shared_path()
-    day = shared / REAL_DAY if shared is not None and (shared / REAL_DAY).is_file() else None
+    day = shared / variants.REAL_DAY if shared is not None and (shared / variants.REAL_DAY).is_file() else None
     with tempfile.TemporaryDirectory(prefix="portable-") as name:
         folder = Path(name)
         variants.make_logs(folder, args.vessels, args.vessels // 4, day, args.every)

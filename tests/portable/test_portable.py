@@ -11,14 +11,12 @@ from tests.conftest import shared_path
 from . import variants
 from .__main__ import table
 
-REAL_DAY = "data/noaa/ais_2020-01-01.parquet"
-
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     folder = tmp_path_factory.mktemp("portable")
     shared = shared_path()
-    day = shared / REAL_DAY if shared is not None and (shared / REAL_DAY).is_file() else None
+    day = shared / variants.REAL_DAY if shared is not None and (shared / variants.REAL_DAY).is_file() else None
     variants.make_logs(folder, vessels=40, abnormal=14, day=day, every=30)
     return variants.run(variants.IN_TESTS, folder, folder / "out")
 

@@ -22,6 +22,7 @@ from multitaskais.tracks.quality import screen
 
 ROOT = Path(__file__).resolve().parents[2]
 START = 1_767_225_600.0  # 2026-01-01
+REAL_DAY = "data/noaa/ais_2020-01-01.parquet"  # within ../shared
 TIMEOUT_S = 1200
 WITHOUT_512 = "X86_V4 AVX512_ICL AVX512_SPR"
 SIMD = {"all": "", "no AVX-512": WITHOUT_512, "baseline": f"X86_V3 {WITHOUT_512}"}
