@@ -196,6 +196,26 @@ def test_a_block_equals_pyais_line_by_line(lines: list[bytes], line_format: str 
     same(b"".join(lines), line_format, at)
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="\\*!,"), max_size=90),
+            st.sampled_from(["", "0", "1", "9", "x", "\x7f"]),
+            st.integers(0, 10**14).map(str),
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_stations_and_times_of_any_length_are_those_of_a_tag_block_that_is_read_by_itself(
+    found: list[tuple[str, str, str]],
+) -> None:
+    payload = "13JEhD7P1>w`ApbK`Q8K??w22@CD"
+    lines = [tag_block(f"s:{station},c:{t}{end}") + sentence(payload) for station, end, t in found]
+    lines += [sentence(payload) + f",r00366{int(t) % 10**4:04d}{end},{t}".encode() for _, end, t in found]
+    same(b"\n".join(lines))
+
+
 @given(st.binary(max_size=3000))
 def test_any_bytes_are_lines_that_are_counted(data: bytes) -> None:
     same(data)

@@ -164,36 +164,36 @@ def _measured(raw: U64, missing_from: int, scale: float) -> F64:
     return value
 
 
-def _positions(s: _Sentences, at: I64, t: F64, class_b: bool) -> tuple[U8, NDArray[np.void]]:
-    """Outcome and report of the sentences ``at``; the reports are meant where the outcome is REPORT."""
-    u0, u1, u2 = s.words[:, at] if len(at) < len(s.kind) else s.words
+def _positions(s: _Sentences, class_b: NDArray[np.bool_], t: F64, out: Reports) -> U8:
+    """Write n sentences as reports to ``out`` (n,), whose text is empty; their outcomes. A report is meant where the outcome is REPORT."""
+    u0, u1, u2 = s.words
+    kind = (u0 >> u64(42)).astype(np.int8)
+    status = ((u0 >> u64(6)) & u64(15)).astype(np.int8)
     mmsi = ((u0 >> u64(10)) & u64(0x3FFFFFFF)).astype(np.int64)
-    if class_b:  # message 18
-        sog = ((u0 & u64(3)) << u64(8)) | (u1 >> u64(40))
-        lon = (u1 >> u64(11)) & u64(0xFFFFFFF)
-        lat = ((u1 & u64(0x7FF)) << u64(16)) | (u2 >> u64(32))
-        cog, heading = (u2 >> u64(20)) & u64(0xFFF), (u2 >> u64(11)) & u64(0x1FF)
-        second = (u2 >> u64(5)) & u64(63)
-    else:  # messages 1, 2, 3
-        sog = (u1 >> u64(36)) & u64(0x3FF)
-        lon = (u1 >> u64(7)) & u64(0xFFFFFFF)
-        lat = ((u1 & u64(0x7F)) << u64(20)) | (u2 >> u64(28))
-        cog, heading = (u2 >> u64(16)) & u64(0xFFF), (u2 >> u64(7)) & u64(0x1FF)
-        second = (u2 >> u64(1)) & u64(63)
+    if class_b.any():
+        # From the speed on a message 18 is a message 1 four bits earlier.
+        status[class_b] = -1
+        four = class_b.astype(np.uint64) << u64(2)
+        keep = (u64(1) << four) - u64(1)
+        up = u64(48) - four
+        u2 = (u2 >> four) | ((u1 & keep) << up)
+        u1 = (u1 >> four) | ((u0 & keep) << up)
+    sog = (u1 >> u64(36)) & u64(0x3FF)
+    lon = (u1 >> u64(7)) & u64(0xFFFFFFF)
+    lat = ((u1 & u64(0x7F)) << u64(20)) | (u2 >> u64(28))
+    cog, heading = (u2 >> u64(16)) & u64(0xFFF), (u2 >> u64(7)) & u64(0x1FF)
+    second = (u2 >> u64(1)) & u64(63)
     lat_raw, lon_raw = _signed(lat, 27), _signed(lon, 28)
-    code = np.zeros(len(at), dtype=np.uint8)
+    code = np.zeros(len(t), dtype=np.uint8)
     code[(np.abs(lat_raw) > _LAT_RAW) | (np.abs(lon_raw) > _LON_RAW)] = NO_POSITION
     code[(mmsi < 1) | (mmsi > MMSI_MAX)] = BAD_MMSI
     code[np.isnan(t)] = NO_TIME
-    out = np.zeros(len(at), dtype=REPORT_DTYPE)
     out["mmsi"], out["t"], out["lat"], out["lon"] = mmsi, t, _degrees(lat_raw), _degrees(lon_raw)
     out["sog"], out["cog"] = _measured(sog, 1023, 10.0), _measured(cog, 3600, 10.0)
     out["heading"] = _measured(heading, 360, 1.0)
-    out["nav_status"] = -1 if class_b else ((u0 >> u64(6)) & u64(15)).astype(np.int8)
-    out["msg_type"] = 18 if class_b else (u0 >> u64(42)).astype(np.int8)
-    out["ship_type"] = -1
+    out["nav_status"], out["msg_type"], out["ship_type"] = status, kind, -1
     out["second"] = SECONDS[second]
-    return code, out
+    return code
 
 
 def _opaque(rows: NDArray[np.void]) -> NDArray[np.void]:
@@ -201,26 +201,27 @@ def _opaque(rows: NDArray[np.void]) -> NDArray[np.void]:
     return rows.view(f"V{rows.dtype.itemsize}")
 
 
-def _where(rows: NDArray[np.void], keep: NDArray[np.bool_]) -> NDArray[np.void]:
-    return rows if keep.all() else _opaque(rows)[keep].view(rows.dtype)
-
-
 def numpy_kernel(buf: U8, starts: I64, ends: I64, trust: Trust) -> Scan:
     """The kernel of this file; ``LineKernel``."""
     n = len(starts)
     codes = np.full(n, LEFT, dtype=np.uint8)
-    reports = np.empty(n, dtype=REPORT_DTYPE)
+    reports = np.zeros(n, dtype=REPORT_DTYPE)
     found = 0
     if sys.byteorder == "little":
         for lo in range(0, n, CHUNK):
-            scan = _chunk(buf, starts[lo : lo + CHUNK], ends[lo : lo + CHUNK], trust)
-            codes[lo : lo + CHUNK] = scan.codes
-            _opaque(reports)[found : found + len(scan.reports)] = _opaque(scan.reports)
-            found += len(scan.reports)
+            part = slice(lo, lo + CHUNK)
+            codes[part] = _chunk(buf, starts[part], ends[part], trust, reports[found : found + CHUNK])
+            is_report = codes[part] == REPORT
+            kept = int(np.count_nonzero(is_report))
+            if kept < len(is_report):
+                rows = _opaque(reports)
+                rows[found : found + kept] = rows[found : found + len(is_report)][is_report]
+            found += kept
     return Scan(codes, reports[:found])
 
 
-def _chunk(buf: U8, starts: I64, ends: I64, trust: Trust) -> Scan:
+def _chunk(buf: U8, starts: I64, ends: I64, trust: Trust, out: Reports) -> U8:
+    """Outcomes of n lines; the row of ``out`` (at least n,) of each that has the outcome REPORT."""
     n = len(starts)
     codes = np.full(n, LEFT, dtype=np.uint8)
     first = buf[starts]
@@ -250,15 +251,9 @@ def _chunk(buf: U8, starts: I64, ends: I64, trust: Trust) -> Scan:
             # Two times that differ: which of them is right is decided by the ships' own seconds, one line at a time.
             ok[suffixed] &= ~(timed[suffixed] & (np.abs(t[suffixed] - times) > 1.0))
             t[suffixed] = np.where(timed[suffixed], t[suffixed], times)
-    class_a = ok & (s.kind >= ord("1")) & (s.kind <= ord("3"))
-    class_b = ok & (s.kind == ord("B"))
     codes[ok & ((s.kind == ord("4")) | (s.kind == ord(";")))] = NOT_A_POSITION
-    if class_a.all():
-        codes, rows = _positions(s, np.arange(n), t, class_b=False)
-        return Scan(codes, _where(rows, codes == REPORT))
-    out = np.zeros(n, dtype=REPORT_DTYPE)
-    for at, is_b in ((np.flatnonzero(class_a), False), (np.flatnonzero(class_b), True)):
-        if len(at):
-            codes[at], rows = _positions(s, at, t[at], is_b)
-            _opaque(out)[at] = _opaque(rows)
-    return Scan(codes, _where(out, codes == REPORT))
+    class_b = s.kind == ord("B")
+    position = ok & (class_b | ((s.kind >= ord("1")) & (s.kind <= ord("3"))))
+    if position.any():
+        np.copyto(codes, _positions(s, class_b, t, out[:n]), where=position)
+    return codes

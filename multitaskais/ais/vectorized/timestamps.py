@@ -16,9 +16,12 @@ U8 = NDArray[np.uint8]
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
-_POWERS = np.array([float(10**k) for k in range(22, -1, -1)])  # of ten, all exact
 
 PADDING = 96  # bytes that must follow the last line in the buffer: loads may reach beyond it
+FIELDS_MAX = (
+    80  # of a tag block's characters between its slashes: NMEA 0183 allows no more; a longer one is read by itself
+)
+_FIRST_BYTES = np.array([(1 << (8 * k)) - 1 for k in range(9)], dtype=np.uint64)  # so many of a word
 SENTENCE_CHARS = 46  # the shortest sentence of 28 payload characters
 
 
@@ -58,7 +61,7 @@ def load(buf: U8, at: I64, width: int) -> U64:
 def cdv_times(buf: U8, starts: I64) -> F64:
     """Unix s of ``YYYY/MM/DD HH:MM:SS `` at ``starts``; NaN where that is not what stands there."""
     w = load(buf, starts, 24)
-    clock = load(buf, starts + 11, 8)[0] ^ word(b"00:00:00")  # digits become 0..9, the colons 0
+    clock = ((w[1] >> u64(24)) | (w[2] << u64(40))) ^ word(b"00:00:00")  # digits become 0..9, the colons 0
     # a digit plus 0x76 keeps bit 7 clear up to 9; a colon must be exactly 0
     fine = ((clock + word(b"\x76\x76\x7f\x76\x76\x7f\x76\x76")) & eight(0x80)) == 0
     fine &= (clock & eight(0x80)) == 0
@@ -100,11 +103,23 @@ def _midnight(text: bytes) -> float:
     return float(calendar.timegm((year, month, day, 0, 0, 0)))
 
 
+def _eight_digits(w: U64) -> tuple[U64, NDArray[np.bool_]]:
+    """Words of eight digits, each 0..9 in its byte -> their number, and whether each byte is one."""
+    # a digit plus 0x76 keeps bit 7 clear up to 9
+    good = (((w + eight(0x76)) | w) & eight(0x80)) == 0
+    # neighbours are joined to numbers of two, four, eight digits; the first digit stands in the lowest byte
+    w = (w * u64(10) + (w >> u64(8))) & u64(0x00FF00FF00FF00FF)
+    w = (w * u64(100) + (w >> u64(16))) & u64(0x0000FFFF0000FFFF)
+    return (w * u64(10_000) + (w >> u64(32))) & u64(0xFFFFFFFF), good
+
+
 def _number(buf: U8, at: I64, digits: int) -> tuple[F64, NDArray[np.bool_]]:
-    """The decimal number of so many digits at each position, and whether only digits stand there."""
-    raw = buf[at[:, None] + np.arange(digits)]
-    good = DIGIT[raw].all(axis=1)
-    return (raw - np.uint8(48)).astype(np.float64) @ _POWERS[-digits:], good
+    """The decimal number of 9 to 16 digits at each position, exact below 2^53, and whether only digits stand there."""
+    words = load(buf, at, 16) ^ eight(ord("0"))
+    high, good = _eight_digits(words[0])
+    # the last digits, with zeros before them
+    low, also = _eight_digits(words[1] << u64(8 * (16 - digits)))
+    return (high * u64(10 ** (digits - 8)) + low).astype(np.float64), good & also
 
 
 def _epoch(value: F64) -> F64:
@@ -133,6 +148,19 @@ def suffix_times(buf: U8, after: I64, ends: I64) -> F64:
     return t
 
 
+def _exclusive_or(buf: U8, begin: I64, length: I64) -> U8:
+    """Of the bytes of each span; spans of at most FIELDS_MAX bytes."""
+    count = -(-int(length.max(initial=0)) // 8)
+    if not count:
+        return np.zeros(len(begin), dtype=np.uint8)
+    total = np.zeros(len(begin), dtype=np.uint64)
+    for k, w in enumerate(load(buf, begin, 8 * count)):
+        total ^= w & _FIRST_BYTES[np.clip(length - 8 * k, 0, 8)]
+    total ^= total >> u64(32)
+    total ^= total >> u64(16)
+    return (total ^ (total >> u64(8))).astype(np.uint8)
+
+
 def tag_blocks(buf: U8, starts: I64, ends: I64, lo: int, hi: int) -> tuple[I64, F64]:
     """Of lines that begin with a tag block: where the sentence begins (-1: not recognised) and its time.
 
@@ -147,9 +175,9 @@ def tag_blocks(buf: U8, starts: I64, ends: I64, lo: int, hi: int) -> tuple[I64, 
     close = np.where(good, close, starts + 5)
     high, low = HEX[buf[close - 2]], HEX[buf[close - 1]]
     good &= (buf[close - 3] == ord("*")) & (high < 16) & (low < 16) & (buf[close + 1] == ord("!"))
-    # the checksum of the fields, from running exclusive ors: [start + 1, close - 3)
-    running = np.bitwise_xor.accumulate(buf[lo : hi + PADDING])
-    good &= (running[close - 4 - lo] ^ running[starts - lo]) == ((high << 4) | (low & 15))
+    length = close - 4 - starts  # of the fields
+    good &= length <= FIELDS_MAX
+    good &= _exclusive_or(buf, starts + 1, np.where(good, length, 0)) == ((high << 4) | (low & 15))
     # times: "c:" after the opening slash or a comma; more than one, a group or a second star: left to pyais
     t = np.full(len(starts), np.nan)
     for_line = np.full(len(starts), -1, dtype=np.int64)
