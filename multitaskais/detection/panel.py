@@ -161,7 +161,9 @@ class Panel:
     def step(self, rows: Rows, samples: Samples) -> tuple[Rows, StepResult]:
         """(n,) rows and each line's next sample (n,) of ``SAMPLE_DTYPE`` -> new rows, and what is to be said of the samples."""
         n, n_detectors = len(rows), len(self.detectors)
-        new = rows.copy()
+        new = (
+            rows.view(f"V{self.row_dtype.itemsize}").copy().view(self.row_dtype)
+        )  # as bytes: NumPy copies fields one by one
         cell = self.grid.index(samples["lat"], samples["lon"])
         class_row = vessel_class(samples["ship_type"]) + 1
         outside, moored = cell < 0, samples["moored"]

@@ -34,7 +34,7 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 # Rows (lines * samples) of one block: more leave the second-level cache, fewer waste time in Python (measured).
-BLOCK_ROWS = 192
+BLOCK_ROWS = 256
 SIGMA_BIAS = 0.5  # docs/method.md#the-network: sigma = softplus(r + 0.5)
 SIGMA_MIN = 1e-4  # as in vrnn.py
 LOGIT_MAX = 80.0  # greater is as sure
