@@ -89,7 +89,8 @@ class PartitionEngine:
         self._ended: list[int] = []  # rows of targets that ended in this run: free once it has been judged
         self._rollout = ModelRollout(model, source, challenger, len(self._rows))
         self._judging = Judging(self._rollout, self._rows, trace=trace, keep_samples=keep_samples, timer=timer)
-        # (not later than the vessel's next deadline, mmsi), one entry a vessel: who is silent is found without a search.
+        # (not later than the vessel's next deadline, mmsi): who is silent is found without a search. Of each vessel the entry counts that
+        # its state names (``VesselState.deadline``); an older one stays until its time comes and is then passed over.
         self._deadlines: list[tuple[float, int]] = []
         self._changed: set[int] = set()
 
@@ -136,9 +137,12 @@ class PartitionEngine:
                 events.rejected.append((i, REASONS[code]))
                 continue
             mmsi = report[0]
-            vessel = vessels.get(mmsi) or self._open(mmsi, report[1])
+            vessel = vessels.get(mmsi) or self._open(mmsi)
             changed.add(mmsi)
             tracker = vessel.tracker
+            if not (tracker.buffered or tracker.targets):
+                # It begins, or was silent: what comes next is another silence, and not that it is forgotten.
+                self._set_deadline(vessel, mmsi, report[1])
             newest = tracker.newest
             self._watch_station(tracker, report, rules, events)
             for event in tracker.offer(report[:CONTENT_FIELDS], rules):
@@ -267,16 +271,27 @@ class PartitionEngine:
         """Vessels with an open track."""
         return sum(1 for vessel in self._vessels.values() if vessel.tracker.targets or vessel.tracker.buffered)
 
-    def _open(self, mmsi: int, t: float) -> VesselState:
-        vessel = self._vessels[mmsi] = VesselState(VesselTracker(), {})
-        heapq.heappush(self._deadlines, (t, mmsi))
+    def _open(self, mmsi: int) -> VesselState:
+        vessel = self._vessels[mmsi] = VesselState(VesselTracker(), {}, math.inf)
         return vessel
+
+    def _set_deadline(self, vessel: VesselState, mmsi: int, t: float) -> None:
+        """Look at the vessel when the watermark has passed ``t``, which is not later than its next deadline."""
+        vessel.deadline = t
+        heapq.heappush(self._deadlines, (t, mmsi))
 
     def _flush_silent(self, report_index: int, watermark: float, steps: list[Step], events: Events) -> None:
         rules = self.model.track_rules
         while self._deadlines and self._deadlines[0][0] < watermark:
-            _, mmsi = heapq.heappop(self._deadlines)
-            vessel = self._vessels[mmsi]
+            at, mmsi = heapq.heappop(self._deadlines)
+            vessel = self._vessels.get(mmsi)
+            if vessel is None or vessel.deadline != at:
+                continue
+            if (
+                due := vessel.tracker.next_deadline(rules)
+            ) > at:  # heard since then: in the order of the deadlines themselves
+                self._set_deadline(vessel, mmsi, due)
+                continue
             silent_at = vessel.tracker.silent_at(rules)
             if flushed := vessel.tracker.flush(rules, watermark):
                 self._changed.add(mmsi)
@@ -286,7 +301,7 @@ class PartitionEngine:
                 del self._vessels[mmsi]
                 self._changed.add(mmsi)
             else:
-                heapq.heappush(self._deadlines, (vessel.tracker.next_deadline(rules), mmsi))
+                self._set_deadline(vessel, mmsi, vessel.tracker.next_deadline(rules))
 
     def _ingest(
         self,
@@ -378,7 +393,8 @@ class PartitionEngine:
             self._rollout.grow(len(self._rows))
         for mmsi, blob in vessels:
             stored = read_vessel(mmsi, blob)
-            vessel = self._vessels[mmsi] = VesselState(stored.tracker, {})
+            due = stored.tracker.next_deadline(self.model.track_rules)
+            vessel = self._vessels[mmsi] = VesselState(stored.tracker, {}, due)
             for s in stored.targets:
                 slot, owner = self._new_slot(), replaced.get(s.model, s.model) or self.model.version
                 target = TargetState(
@@ -387,7 +403,7 @@ class PartitionEngine:
                 vessel.targets[s.number] = target
                 self._rows.data[slot] = read_row(s.row, TARGET_DTYPE, f"vessel {mmsi}")
                 self._rollout.take(slot, s, f"vessel {mmsi}")
-            self._deadlines.append((stored.tracker.next_deadline(self.model.track_rules), mmsi))
+            self._deadlines.append((due, mmsi))
         heapq.heapify(self._deadlines)
 
     def _to_bytes(self, vessel: VesselState | None) -> bytes | None:

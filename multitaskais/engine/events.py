@@ -76,3 +76,4 @@ class VesselState(msgspec.Struct):
 
     tracker: VesselTracker
     targets: dict[int, TargetState]
+    deadline: float  # of its entry among the engine's deadlines; other entries of the vessel are void
