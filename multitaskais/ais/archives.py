@@ -25,7 +25,7 @@ from . import containers
 from .containers import HEAD_BYTES, Forward, Member, readable
 from .decoder import LINE_MAX
 from .framing import LINE_FORMATS, sniff_line_format
-from .json_lines import json_reports, looks_like_messages
+from .json_lines import json_reports, looks_like_messages, one_document
 from .positions import StaticMemory
 from .tables.layout import TABLE_FORMATS, Layout, layout_of
 from .tables.reading import csv_reports, parquet_reports
@@ -217,6 +217,8 @@ class Archive:
             self.format = self.layout.format
         elif archive_format not in LINE_FORMATS and is_json_table(self.head):
             self.format, self.is_json = "tracks", True
+        elif how := one_document(self.head):
+            raise InputError(f"{self.path}: reports as one JSON document: write one object a line ({how})")
         else:
             lines = self.head.split(b"\n")
             self.format = archive_format or sniff_line_format(lines[:-1] or lines)

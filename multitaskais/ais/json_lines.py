@@ -1,11 +1,12 @@
 """Receivers' JSON without the sentences: one decoded message a line -> the columns of a table of reports.
 
 Known: AIS-catcher's decoded messages, gpsd (scaled or raw numbers), aisstream (``MessageType``, ``Message``, ``MetaData``), the records of our own
-topic ``ais.dynamic``, and any flat object whose fields are named as the columns of a table.
+topic ``ais.dynamic``, GeoJSON features of points, and any flat object whose fields are named as the columns of a table.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -96,6 +97,9 @@ def _row(value: dict[str, Any], columns: Mapping[str, str] | None) -> dict[str, 
         t = json_time(meta)
         value = meta | body | {"mmsi": body.get("UserID", meta.get("MMSI")), "type": body.get("MessageID")}
         value.pop("Timestamp", None)  # there it is the second of the fix
+    if value.get("type") == "Feature" and isinstance(value.get("properties"), dict):
+        value = _point_of(value) | value["properties"]
+        t = json_time(value)
     found = columns_of([str(k) for k in value], columns)
     row = {ours: value.get(name) for ours, name in found.items() if ours in _FIELDS}
     message = value.get("type", row.get("msg_type"))
@@ -119,10 +123,29 @@ def _row(value: dict[str, Any], columns: Mapping[str, str] | None) -> dict[str, 
     return row
 
 
+def _point_of(feature: dict[str, Any]) -> dict[str, Any]:
+    """Longitude and latitude of a GeoJSON feature; empty where it is no point."""
+    geometry = feature.get("geometry")
+    if not isinstance(geometry, dict) or geometry.get("type") != "Point":
+        return {}
+    at = geometry.get("coordinates")
+    return {"lon": at[0], "lat": at[1]} if isinstance(at, list) and len(at) >= 2 else {}
+
+
 def _looks_raw(row: dict[str, Any]) -> bool:
     """Whole numbers, beyond the poles or the date line."""
     lat, lon = row["lat"], row["lon"]
     return isinstance(lat, int) and isinstance(lon, int) and (abs(lat) > 180 or abs(lon) > 360)
+
+
+def one_document(head: bytes) -> str | None:
+    """How to write one object a line, where the first bytes begin a JSON array or a GeoJSON collection of reports; else None."""
+    begin = head.lstrip(b"\xef\xbb\xbf \r\n\t")
+    if not re.search(rb'"(mmsi|ssvid|userid)"', begin, re.IGNORECASE):
+        return None
+    if begin.startswith(b"["):
+        return "jq -c '.[]'"
+    return "jq -c '.features[]'" if begin.startswith(b"{") and b"FeatureCollection" in begin[:4096] else None
 
 
 def looks_like_messages(head: bytes) -> bool:

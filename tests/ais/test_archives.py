@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -227,6 +228,35 @@ def test_a_table_without_the_columns_is_named(tmp_path: Path) -> None:
         read(tmp_path / "y.csv", format="dma")
     with pytest.raises(FormatError, match="one of cdv"):
         read(tmp_path / "y.csv", format="excel")
+
+
+@pytest.mark.parametrize(
+    ("header", "lacks"),
+    [
+        ("mmsi,t,lat,lon,speed (m/s),cog", "speed"),
+        ("mmsi,t,lat,lon,SOG [km/h],cog", "speed"),
+        ("mmsi,t,lat,lon,SOG (1/10 knots),cog", "speed"),
+        ("mmsi,time (local),lat,lon,sog,cog", "time"),
+        ("mmsi,t,lat (rad),lon,sog,cog", "latitude"),
+    ],
+)
+def test_a_column_in_another_unit_is_not_read_as_if_it_were_in_ours(header: str, lacks: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"{header}\n227000001,2024-05-13T12:00:00,48,-5,9,80\n")
+    with pytest.raises(FormatError, match=f"no column for the {lacks}"):
+        read(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("document", "how"),
+    [
+        ([{"mmsi": 227000001, "lat": 48, "lon": -5}], "jq -c '.[]'"),
+        ({"type": "FeatureCollection", "features": [{"properties": {"mmsi": 227000001}}]}, "jq -c '.features[]'"),
+    ],
+)
+def test_reports_as_one_json_document_are_told_how_to_become_lines(document: object, how: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(document, indent=1))
+    with pytest.raises(InputError, match=re.escape(how)):
+        read(tmp_path / "a.json")
 
 
 def test_what_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -96,6 +96,8 @@ def to_reports(
     """
     n = len(columns["mmsi"])
     mmsi = _floats(columns["mmsi"])
+    if "time_of_day" in columns:
+        columns = columns | {"t": _moments(columns["t"], columns["time_of_day"])}
     t = _times(columns["t"], True if archive_format == "dma" and day_first is None else day_first, path)
     if "lat" in columns and "lon" in columns:
         lat, lon = _floats(columns["lat"]), _floats(columns["lon"])
@@ -240,6 +242,7 @@ def _float(value: object) -> float:
         return float("nan")
 
 
+DATE_CHARS = 10  # 2024-05-13, 13.05.2024
 _ISO = "%Y-%m-%dT%H:%M:%S"
 _DAY_FIRST = "%d/%m/%Y %H:%M:%S"
 # What may follow the first 19 characters of the usual spellings and changes nothing.
@@ -272,6 +275,32 @@ def _times(column: pa.Array, day_first: bool | None, path: str) -> NDArray[np.fl
     if len(odd):
         t[odd] = _times_one_by_one(text.take(pa.array(odd)), day_first, path)
     return t
+
+
+def _moments(date: pa.Array, time_of_day: pa.Array) -> pa.Array:
+    """(n,) texts of both, joined where the date is one alone."""
+    if pa.types.is_timestamp(date.type):
+        return date
+    return pa.array(
+        [_moment(d, clock) for d, clock in zip(_as_text(date), _as_text(time_of_day), strict=True)], pa.string()
+    )
+
+
+def _moment(date: str, clock: str) -> str:
+    if ":" in date or len(date) > DATE_CHARS or not clock:
+        return date
+    if date.isdigit() and len(date) == 8:
+        date = f"{date[:4]}-{date[4:6]}-{date[6:]}"
+    if clock.isdigit() and len(clock) == 6:
+        clock = f"{clock[:2]}:{clock[2:4]}:{clock[4:]}"
+    return f"{date} {clock}"
+
+
+def _as_text(column: pa.Array) -> list[str]:
+    values = column.to_pylist()
+    return [
+        (v.decode("ascii", "replace") if isinstance(v, bytes) else "" if v is None else str(v)).strip() for v in values
+    ]
 
 
 def _epochs(value: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from ... import times
 from ...errors import FormatError
 
 TABLE_FORMATS = ("marinecadastre", "dma", "tracks")
+_UNIT = re.compile(r"[(\[](.*?)[)\]]")  # behind a column's name
 HEADER_WITHIN = 20  # lines: comments and ``sep=`` may stand before the header
 DELIMITERS = (",", ";", "\t", "|")
 
@@ -32,8 +34,32 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "second": ("second", "utcsecond"),  # the ship's own, of its fix
     "station": ("station", "stationid"),
     "mobile": ("typeofmobile",),
+    "time_of_day": (),  # where the time's column holds the date alone
     "geometry": ("geometry", "geom", "wkbgeometry", "wkt", "thegeom"),
 }  # fmt: skip
+# A table with both has its time in two columns, where none is named as a moment.
+_DATES = ("date", "dateutc", "utcdate", "positiondate")
+_TIMES_OF_DAY = ("time", "timeutc", "utctime", "timeofday", "positiontime")
+# Units behind a column's name that are not those of our fields: read as if they were, a table would be wrong in silence.
+_OTHER_UNITS = (
+    "m/s",
+    "mps",
+    "ms-1",
+    "km/h",
+    "kmh",
+    "kph",
+    "mph",
+    "rad",
+    "radian",
+    "radians",
+    "local",
+    "1/10",
+    "x10",
+    "*10",
+    "x 10",
+    "* 10",
+    "0.1",
+)
 _REQUIRED = ("mmsi", "t", "lat", "lon", "sog")
 _CALLED = {"mmsi": "the MMSI", "t": "the time", "lat": "the latitude", "lon": "the longitude", "sog": "the speed"}
 FIELDS = tuple(_ALIASES)
@@ -49,9 +75,17 @@ class Layout(NamedTuple):
     lines_before: int = 0  # of a CSV: up to and with the header
     day_first: bool | None = None  # of dates of two numbers and a year, where it is known
 
+    def moments(self, rows: Sequence[Sequence[str]]) -> list[str]:
+        """What whole rows say of their time."""
+        at = [self.names.index(self.fields[f].strip()) for f in ("t", "time_of_day") if f in self.fields]
+        return [" ".join(r[k] for k in at) for r in rows if len(r) == len(self.names)]
+
 
 def _plain(name: str) -> str:
-    name = name.strip().strip("\ufeff").strip('"').lower().partition("(")[0].partition("[")[0]
+    name = name.strip().strip("\ufeff").strip('"').lower()
+    if m := _UNIT.search(name):
+        other = any(m[1].strip().startswith(u) or m[1].strip().endswith(u) for u in _OTHER_UNITS)
+        name = name if other else name[: m.start()]
     return name.replace(" ", "").replace("_", "").replace(".", "").replace("-", "")
 
 
@@ -77,6 +111,10 @@ def columns_of(names: Sequence[str], columns: Mapping[str, str] | None = None) -
     """Our field -> the column's name in the file: the one that ``columns`` gives, else the first alias that is there."""
     by_plain = {_plain(n): n for n in reversed(names)}
     found = {ours: by_plain[a] for ours, aliases in _ALIASES.items() for a in reversed(aliases) if a in by_plain}
+    date = next((by_plain[a] for a in _DATES if a in by_plain), None)
+    time_of_day = next((by_plain[a] for a in _TIMES_OF_DAY if a in by_plain), None)
+    if date and time_of_day and found["t"] in (date, time_of_day) and "t" not in (columns or {}):
+        found["t"], found["time_of_day"] = date, time_of_day
     for field, name in (columns or {}).items():
         if field == "dates":
             continue
@@ -176,9 +214,8 @@ def _with_order(layout: Layout, rows: list[list[str]], path: str, columns: Mappi
     asked = (columns or {}).get("dates")
     if asked:
         return layout._replace(day_first=asked == "day_first")
-    at = layout.names.index(layout.fields["t"].strip())
     try:
-        order = times.day_comes_first([r[at] for r in rows if len(r) == len(layout.names)])
+        order = times.day_comes_first(layout.moments(rows))
     except FormatError as e:
         raise FormatError(f"{path}: {e}; write them as ISO 8601") from None
     if order is None and layout.format == "dma":

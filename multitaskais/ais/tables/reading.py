@@ -57,14 +57,13 @@ def _settled(blocks: Iterable[bytes], layout: Layout, path: str) -> tuple[Iterab
     """The same blocks, with the order of day and month as the first row that decides it has it; None where no row needs it."""
     waiting: list[bytes] = []
     rest = iter(blocks)
-    at = layout.names.index(layout.fields["t"])
     skip = layout.lines_before
     short = False
     for block in rest:
         waiting.append(block)
         lines = block.decode("latin-1").splitlines()[skip:]
         skip = 0
-        values = [r[at] for r in (split_row(line, layout.delimiter) for line in lines) if len(r) == len(layout.names)]
+        values = layout.moments([split_row(line, layout.delimiter) for line in lines])
         try:
             order = times.day_comes_first(values)
         except FormatError as e:

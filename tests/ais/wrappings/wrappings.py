@@ -310,6 +310,24 @@ def month_first(reports: np.ndarray, folder: Path) -> Path:
 
 
 @wrapping
+def date_and_time_in_two_columns(reports: np.ndarray, folder: Path) -> Path:
+    columns = {
+        "MMSI": field(0), "Date (UTC)": lambda r: f"{moment(r[1]):%d/%m/%Y}", "Time (UTC)": lambda r: f"{moment(r[1]):%H:%M:%S}",
+        "Lat [deg]": field(2), "Lon [deg]": field(3), "Speed [kn]": field(4), "Course [deg]": field(5), "Heading": field(6),
+    }  # fmt: skip
+    return write(folder / "a.csv", table(reports, columns))
+
+
+@wrapping
+def compact_date_and_time_in_two_columns(reports: np.ndarray, folder: Path) -> Path:
+    columns = {
+        "mmsi": field(0), "date": lambda r: f"{moment(r[1]):%Y%m%d}", "time": lambda r: f"{moment(r[1]):%H%M%S}",
+        "lat": field(2), "lon": field(3), "sog": field(4), "cog": field(5), "heading": field(6),
+    }  # fmt: skip
+    return write(folder / "a.csv", table(reports, columns, delimiter=";"))
+
+
+@wrapping
 def brest(reports: np.ndarray, folder: Path) -> Path:
     columns = {
         "sourcemmsi": field(0), "navigationalstatus": lambda r: "0", "rateofturn": lambda r: "0", "speedoverground": field(4),
@@ -549,6 +567,15 @@ def aiscatcher_decoded(reports: np.ndarray, folder: Path) -> Path:
         }
 
     return write(folder / "a.jsonl", json_lines(reports, of))
+
+
+@wrapping
+def geojson_features(reports: np.ndarray, folder: Path) -> Path:
+    def of(r: tuple) -> dict:
+        properties = {"mmsi": r[0], "timestamp": iso(r) + "Z", "sog": r[4], "cog": r[5], "heading": int(r[6])}
+        return {"type": "Feature", "geometry": {"type": "Point", "coordinates": [r[3], r[2]]}, "properties": properties}
+
+    return write(folder / "a.geojsonl", json_lines(reports, of))
 
 
 @wrapping
