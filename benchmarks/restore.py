@@ -63,7 +63,9 @@ def write(settings: Settings, blobs: list[bytes], partition_state: bytes) -> Non
 
 def restored(settings: Settings, open_engine: OpenEngine) -> list[Partition]:
     """All partitions, as a worker opens them when it is given them."""
-    return KafkaSource(settings, open_engine, Metrics(), lambda run: None)._open(list(range(settings.partitions)))
+    return KafkaSource(settings, open_engine, Metrics(), lambda run: None).assignment.open(
+        list(range(settings.partitions))
+    )
 
 
 def read_only(settings: Settings) -> tuple[int, int]:

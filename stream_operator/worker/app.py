@@ -61,7 +61,7 @@ def build(settings: Settings, open_engine: OpenEngine, listener: socket.socket) 
 
     source = KafkaSource(settings, open_engine, metrics, put)
     if settings.output_dir:
-        source.on_durable = _copy_alerts(settings)
+        source.assignment.on_durable = _copy_alerts(settings)
 
     @app.agent(runs)
     async def judge(stream: AsyncIterator[RecordBatch]) -> None:
@@ -106,8 +106,8 @@ def build(settings: Settings, open_engine: OpenEngine, listener: socket.socket) 
     async def metrics_page() -> Answer:
         # In a thread: it waits for running folds, and the pages must not.
         loop = asyncio.get_running_loop()
-        metrics.tracks(await loop.run_in_executor(None, source.open_track_counts))
-        metrics.models(await loop.run_in_executor(None, source.models), time.time())
+        metrics.tracks(await loop.run_in_executor(None, source.assignment.open_track_counts))
+        metrics.models(await loop.run_in_executor(None, source.assignment.models), time.time())
         return Answer(200, "text/plain", metrics.text())
 
     @app.service

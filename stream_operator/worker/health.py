@@ -14,17 +14,17 @@ BEAT_S = 60.0  # a loop turn takes 0.1 s; opening partitions takes seconds
 
 def alive(source: KafkaSource) -> tuple[bool, dict[str, Any]]:
     """The consumer's thread goes round."""
-    age = time.monotonic() - source.last_heartbeat
+    age = time.monotonic() - source.heart.last
     return age < BEAT_S, {"alive": age < BEAT_S, "beat_age_s": round(age, 1)}
 
 
 def ready(source: KafkaSource, settings: Settings) -> tuple[bool, dict[str, Any]]:
     """Partitions are assigned and restored, and nothing has waited long for a checkpoint."""
-    partitions = list(source.partitions.values())
+    partitions = source.assignment.all()
     why = []
     if not partitions:
         why.append("no partition is assigned")
-    if opening := dict(source.opening):
+    if opening := dict(source.assignment.opening):
         since = time.monotonic() - min(opening.values())
         why.append(f"partitions {sorted(opening)} are being restored since {since:.0f} s")
     if closed := [p.number for p in partitions if p.closed]:

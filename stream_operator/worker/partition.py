@@ -150,6 +150,7 @@ class Partition:
         self.position = restored.offset  # of the next record to fold; None: at the beginning of the log
         self.durable = restored.offset  # the position in the last checkpoint
         self.requested_offset = restored.offset  # of the next record that the consumer's thread hands over
+        self.start_is_sure = False  # records from there came, or what was a gap at first was read again
         self.identity = restored.identity  # of the topic that all these offsets belong to
         self.waiting_since: float | None = None  # when the oldest thing that is not yet durable was folded
         self.moved_at = self.heard_at = time.monotonic()  # when the position moved, when a record was folded

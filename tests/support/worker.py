@@ -28,12 +28,12 @@ def without_a_leader(settings: Settings) -> Any:
     """The worker's first question to Kafka inside a rebalance fails, as it does while the broker has no leader for a partition."""
     from confluent_kafka import TopicPartition
 
-    from stream_operator.worker.consumer import KafkaSource
+    from stream_operator.worker.source_log import SourceLog
 
-    def ends(source, partition):
-        return source._consumer.get_watermark_offsets(TopicPartition(partition.topic, 999), timeout=5)
+    def ends(source_log, consumer, partition):
+        return consumer.get_watermark_offsets(TopicPartition(partition.topic, 999), timeout=5)
 
-    mock.patch.object(KafkaSource, "_ends", ends).start()  # for as long as this process lives
+    mock.patch.object(SourceLog, "_ends", ends).start()  # for as long as this process lives
     return CountingEngine
 
 
