@@ -38,7 +38,7 @@ from multitaskais.evaluation.inject import KINDS, InjectionSource, alter
 from multitaskais.export import to_geojson
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.samples import Split, load_reports, split_of
-from multitaskais.records import REPORT_DTYPE
+from multitaskais.records import REPORT_DTYPE, Status
 from multitaskais.simulate.settings import TOGETHER_KINDS
 from stream_operator.devbroker import DevBroker, free_port, missing
 from stream_operator.kafka import client as kafka
@@ -122,7 +122,7 @@ class TopicReader(threading.Thread):
 
     def _take(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
-        if self._tell and row["status"] == "raised":
+        if self._tell and row["status"] == Status.RAISED:
             at = time.strftime("%H:%M", time.gmtime(row["decided_at"]))
             print(f"    {at}  {row['alert_type']:<13} {row['message']}", flush=True)
 
@@ -343,7 +343,7 @@ def figures(
 def told_of_lookalikes(labels: list[dict[str, Any]], alerts: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
     """Per kind the ships that only look as if they met, fell silent or broke a zone's rule, and those of which that was told."""
     last = {a["alert_id"]: a for a in alerts if a["alert_type"] in TOGETHER_KINDS}
-    standing = [a for a in last.values() if a["status"] != "retracted"]
+    standing = [a for a in last.values() if a["status"] != Status.RETRACTED]
     told = {int(a["mmsi"]) for a in standing} | {int(a["partner"]["mmsi"]) for a in standing if a.get("partner")}
     found: dict[str, dict[str, int]] = {}
     for label in labels:

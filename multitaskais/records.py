@@ -140,6 +140,19 @@ class Status(StrEnum):
     RETRACTED = "retracted"
 
 
+class VerdictKind(StrEnum):
+    """What is said of a vessel at a time, or of a whole track."""
+
+    NORMAL = "normal"
+    ABNORMAL = "abnormal"  # an alert stands, or stood
+    NOT_JUDGED = "not_judged"  # for a reason of ``NotJudged``
+
+    @classmethod
+    def of(cls, *, abnormal: bool, judged: bool) -> VerdictKind:
+        """An alert is a verdict also where no detector judged: a rule of the tracker may have raised it."""
+        return cls.ABNORMAL if abnormal else cls.NORMAL if judged else cls.NOT_JUDGED
+
+
 class AlertType(StrEnum):
     """One alert type has one score and one threshold; each takes its own share of the false-alarm budget."""
 
@@ -305,7 +318,7 @@ class Verdict:
     mmsi: int
     track_id: str
     t: float  # of the sample that decided it
-    verdict: str  # normal | abnormal | not_judged
+    verdict: VerdictKind
     reason: str | None  # NotJudged.text when not judged
     score: float | None  # greatest score / threshold of the sample
     model_version: str
@@ -315,7 +328,7 @@ class Verdict:
             "mmsi": str(self.mmsi),
             "track_id": self.track_id,
             "t": self.t,
-            "verdict": self.verdict,
+            "verdict": str(self.verdict),
             "reason": self.reason,
             "score": None if self.score is None else six_digits(self.score),
             "model_version": self.model_version,

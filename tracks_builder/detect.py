@@ -43,6 +43,7 @@ from multitaskais.evaluation.months import Months  # noqa: E402
 from multitaskais.export import feature  # noqa: E402
 from multitaskais.model import folder as modelfolder  # noqa: E402
 from multitaskais.model.store import local_folder  # noqa: E402
+from multitaskais.records import Status, VerdictKind  # noqa: E402
 from multitaskais.zones.zone import read_zones_file  # noqa: E402
 from tracks_builder import judge  # noqa: E402
 from tracks_builder.built import VESSEL_ORDER, require_apart, tasks_for, tracks_of  # noqa: E402
@@ -151,7 +152,7 @@ def _write_verdicts(spark: SparkSession, judged: str, output: str, months: Month
     frame = table.repartition("year").sortWithinPartitions("track_id").write.mode("overwrite")
     frame.option("partitionOverwriteMode", "dynamic").partitionBy("year").parquet(f"{output}/verdicts")
     when = F.timestamp_seconds(F.floor("t_start"))
-    numbers = dict.fromkeys(("tracks", "normal", "abnormal", "not_judged"), 0)
+    numbers = dict.fromkeys(("tracks", *map(str, VerdictKind)), 0)
     for periods, form in ((months.months, "yyyy-MM"), (months.years, "yyyy")):
         dated = table.withColumn("period", F.date_format(when, form))
         for r in dated.groupBy("period", "verdict", "reason").count().toLocalIterator():
@@ -171,7 +172,7 @@ def _write_alerts(spark: SparkSession, judged: str, reports: DataFrame, here: Pa
     with (here / "alerts.jsonl").open("w") as f:
         for row in alerts.orderBy("t", "id", "number").select("text").toLocalIterator():
             f.write(row["text"] + "\n")
-            if (alert := json.loads(row["text"]))["status"] == "raised":
+            if (alert := json.loads(row["text"]))["status"] == Status.RAISED:
                 months.add_alert(alert)
             revisions += 1
     with alert_files.AlertFiles(here) as files:

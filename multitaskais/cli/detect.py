@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..command import CommandParser
 from ..errors import ConfigError
-from ..records import Reason
+from ..records import Reason, Status
 
 if TYPE_CHECKING:
     from ..evaluation.months import Months
@@ -69,7 +69,7 @@ def alert_table(revisions: Iterable[Mapping[str, Any]], top: int) -> str:
     ``revisions`` are alert records; updates and closings are left out, so each alert is one row. At most ``top`` rows; a
     last line counts what is left out. Characters that a terminal would obey are replaced: names come from the air.
     """
-    raised = [a for a in revisions if a["status"] == "raised"]
+    raised = [a for a in revisions if a["status"] == Status.RAISED]
     if not raised:
         return "no alert was raised"
     rows = [f"{'raised (UTC)':<16}  {'type':<17}  {'score':>5}  alert"]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..config import TrackRules
 from ..exact import scalars
-from ..records import Alert, AlertType, Cause, NotJudged, Place, Shares, Status, Verdict, alert_id
+from ..records import Alert, AlertType, Cause, NotJudged, Place, Shares, Status, Verdict, VerdictKind, alert_id
 from ..types import Rows, Samples
 from . import explain
 from .panel import Panel, StepResult
@@ -124,7 +124,7 @@ class AlertLife:
                 info.mmsi,
                 info.track_id,
                 t,
-                "abnormal" if bad else "normal" if judged else "not_judged",
+                VerdictKind.of(abnormal=bad, judged=judged),
                 None if bad or judged else REASON_TEXT[reason],
                 None if math.isnan(score) else score,
                 self.model_version,

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from enum import StrEnum
 
 from ..errors import ConfigError
 from ..exact import scalars
@@ -31,7 +31,14 @@ ACKNOWLEDGED_S = 86400.0
 Stretch = tuple[
     float, float, float, float
 ]  # from latitude, longitude to latitude, longitude, degrees; both alike for one place
-AnswerText = Literal["acknowledge", "normal_here", "real"]
+
+
+class AnswerKind(StrEnum):
+    """What an officer says of an alert."""
+
+    ACKNOWLEDGE = "acknowledge"
+    NORMAL_HERE = "normal_here"
+    REAL = "real"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +46,7 @@ class OfficerAnswer:
     """What an officer said of an alert. ``t``: event time from which it acts; ``stretch``: the ends of the alert's segment."""
 
     alert_id: str
-    answer: AnswerText
+    answer: AnswerKind
     who: str
     mmsi: int
     alert_type: str
@@ -155,13 +162,13 @@ def suppressions_of(answers: Iterable[OfficerAnswer], agree: int = AGREE) -> lis
     for i, a in enumerate(given):
         if a.answer == "real" or any(_alike(a, r) for r in real):
             continue
-        if a.answer == "acknowledge":
+        if a.answer == AnswerKind.ACKNOWLEDGE:
             made.append(
                 _suppression([a], a.mmsi, f"{a.who or 'an officer'} has acknowledged {a.alert_id}", ACKNOWLEDGED_S)
             )
             continue
         made.append(_suppression([a], a.mmsi, f"{a.who or 'an officer'} called {a.alert_id} normal here"))
-        same = [b for b in given[: i + 1] if b.answer == "normal_here" and _alike(a, b)]
+        same = [b for b in given[: i + 1] if b.answer == AnswerKind.NORMAL_HERE and _alike(a, b)]
         alerts = len({b.alert_id for b in same})
         vessels = len({b.mmsi for b in same})
         if alerts >= agree and vessels > 1:

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..records import Status
 from ..units import KNOT_MPS
 from .pairs import near
 from .stops import StoppingPlaces
@@ -63,7 +64,7 @@ class Pair(msgspec.Struct):
 class Change(NamedTuple):
     """Something to tell of a pair at a slot."""
 
-    status: str  # raised | updated | closed
+    status: Status  # raised, updated or closed
     pair: Pair
 
 
@@ -98,19 +99,19 @@ class MeetingFold:
             if t - pair.until > rules.parted_slots * SLOT_S:
                 del self.pairs[key]
                 if pair.revision:
-                    changes.append(self._tell("closed", pair, t))
+                    changes.append(self._tell(Status.CLOSED, pair, t))
             elif pair.until == t and pair.until - pair.since >= rules.least_s:
                 if not pair.revision:
                     if not pair.score and (pair.came or pair.kind == ABREAST):
                         pair.score = score(pair) or -1.0
                     if pair.score >= 1.0:
-                        changes.append(self._tell("raised", pair, t))
+                        changes.append(self._tell(Status.RAISED, pair, t))
                 elif t - pair.told_t >= rules.told_every_s:
-                    changes.append(self._tell("updated", pair, t))
+                    changes.append(self._tell(Status.UPDATED, pair, t))
         return changes
 
     @staticmethod
-    def _tell(status: str, pair: Pair, t: float) -> Change:
+    def _tell(status: Status, pair: Pair, t: float) -> Change:
         pair.revision += 1
         pair.told_t = t
         return Change(status, msgspec.structs.replace(pair))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..detection.ship_classes import CLASSES, vessel_class
 from ..errors import ModelCorrupt
+from ..records import Status
 from ..types import Reports
 from ..units import M_PER_NM
 from . import coverage, stops
@@ -159,7 +160,7 @@ def learn(
         ships = fleet.at(float(edges[k + 1]))
         vessel_days += len(ships) * SLOT_S / 86400.0
         for change in fold.step(float(edges[k + 1]), ships):
-            if change.status == "raised":
+            if change.status is Status.RAISED:
                 rows = fleet.rows["ship_type"][fleet.find(np.array([change.pair.first, change.pair.second]))]
                 found.append((change.pair, *group_of(rows).tolist()))
     met = np.zeros((len(KINDS), len(GROUPS), len(GROUPS)), np.int64)

@@ -14,12 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..records import Status
 from ..units import M_PER_DEG_CM
 from .coverage import Coverage, watched
 from .fleet import FleetTable
@@ -55,11 +57,21 @@ class Silence(msgspec.Struct):
     heard_lon: float = math.nan
 
 
+class Heard(StrEnum):
+    """What became of a silence so far."""
+
+    UNHEARD = "unheard"
+    ELSEWHERE = "elsewhere"  # heard again away from where it would have been
+    IN_PLACE = "in_place"
+    OUTAGE = "outage"  # the station was silent, not the ship
+    TOO_LONG = "too_long"  # no longer waited for
+
+
 class SilenceChange(NamedTuple):
-    status: str  # raised | updated | closed | retracted
+    status: Status
     silence: Silence
     decided_at: float
-    why: str  # unheard | elsewhere | in_place | outage | too_long
+    why: Heard
 
 
 class Outage(NamedTuple):
@@ -99,9 +111,9 @@ class SilenceFold:
         for mmsi in sorted(self.silences):
             s = self.silences[mmsi]
             if s.heard_t + self.rules.watch_after_s <= until:  # False while it is NaN
-                changes.append(self._end(s, "closed", s.heard_t + self.rules.watch_after_s, "elsewhere"))
+                changes.append(self._end(s, Status.CLOSED, s.heard_t + self.rules.watch_after_s, Heard.ELSEWHERE))
             elif s.t + self.rules.forget_after_s <= until:
-                changes.append(self._end(s, "closed", s.t + self.rules.forget_after_s, "too_long"))
+                changes.append(self._end(s, Status.CLOSED, s.t + self.rules.forget_after_s, Heard.TOO_LONG))
         return changes, outages
 
     def _heard_again(self, heard: NDArray[np.void]) -> list[SilenceChange]:
@@ -115,10 +127,10 @@ class SilenceFold:
                 continue
             s.heard_t, s.heard_lat, s.heard_lon = (float(heard[n][at]) for n in ("t", "lat", "lon"))
             if distance_m(s.lat, s.lon, s.heard_lat, s.heard_lon) <= self.rules.in_place_m:
-                changes.append(self._end(s, "closed", s.heard_t, "in_place"))
+                changes.append(self._end(s, Status.CLOSED, s.heard_t, Heard.IN_PLACE))
             else:
                 s.revision += 1
-                changes.append(SilenceChange("updated", msgspec.structs.replace(s), s.heard_t, "elsewhere"))
+                changes.append(SilenceChange(Status.UPDATED, msgspec.structs.replace(s), s.heard_t, Heard.ELSEWHERE))
         return changes
 
     def _set_deadlines(self, fleet: FleetTable, heard: NDArray[np.void]) -> None:
@@ -148,9 +160,9 @@ class SilenceFold:
                 continue
             s = Silence(mmsi, t, lat, lon, float(row["sog"]), decided, decided - t, 1)
             if (old := self.silences.get(mmsi)) is not None:
-                changes.append(self._end(old, "closed", decided, "elsewhere"))
+                changes.append(self._end(old, Status.CLOSED, decided, Heard.ELSEWHERE))
             self.silences[mmsi] = s
-            changes.append(SilenceChange("raised", msgspec.structs.replace(s), decided, "unheard"))
+            changes.append(SilenceChange(Status.RAISED, msgspec.structs.replace(s), decided, Heard.UNHEARD))
         return changes, outages
 
     def _around(self, fleet: FleetTable, t: float, lat: float, lon: float) -> tuple[int, int]:
@@ -170,14 +182,14 @@ class SilenceFold:
     def _retract(self, t: float, lat: float, lon: float, decided: float) -> list[SilenceChange]:
         rules = self.rules
         return [
-            self._end(s, "retracted", decided, "outage")
+            self._end(s, Status.RETRACTED, decided, Heard.OUTAGE)
             for _, s in sorted(self.silences.items())
             if abs(s.t - t) <= 2 * rules.together_s
             and math.isnan(s.heard_t)
             and distance_m(lat, lon, s.lat, s.lon) <= rules.around_m
         ]
 
-    def _end(self, s: Silence, status: str, decided: float, why: str) -> SilenceChange:
+    def _end(self, s: Silence, status: Status, decided: float, why: Heard) -> SilenceChange:
         del self.silences[s.mmsi]
         s.revision += 1
         return SilenceChange(status, msgspec.structs.replace(s), decided, why)

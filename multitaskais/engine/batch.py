@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..detection.suppression import Suppression
 from ..detection.threshold import TYPES
 from ..model.folder import Model
-from ..records import Alert, Counts, NotJudged, Reason, Verdict
+from ..records import Alert, Counts, NotJudged, Reason, Verdict, VerdictKind
 from ..tracks.station_clock import StationClock
 from ..types import Reports
 from ..zones.zone import Zone
@@ -309,7 +309,7 @@ def track_verdicts(result: BatchResult) -> list[TrackVerdict]:
                 float(rows["t"][-1]),
                 len(rows),
                 n_judged,
-                "abnormal" if n_alerts else "normal" if judged else "not_judged",
+                VerdictKind.of(abnormal=n_alerts > 0, judged=judged),
                 None if judged else NotJudged(int(rows["reason"][-1])).text,
                 float(scores.max()) if len(scores) else None,
                 n_alerts,

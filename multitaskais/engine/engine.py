@@ -19,13 +19,13 @@ from ..detection.lifecycle import TargetInfo
 from ..detection.suppression import Suppression
 from ..errors import ModelNotFound
 from ..model.folder import Model
-from ..records import CONTENT_FIELDS, REPORT_DTYPE, NotJudged, Reason
+from ..records import CONTENT_FIELDS, REPORT_DTYPE, NotJudged, Reason, VerdictKind
 from ..tracks.displacement import is_jump
 from ..tracks.quality import REASONS, screen
 from ..tracks.resample import TARGET_DTYPE
 from ..tracks.sampler import SlotSampler
 from ..tracks.station_clock import StationWatch
-from ..tracks.tracker import Accepted, Jump, Rejected, Report, TrackEnded, TrackEvent, VesselTracker
+from ..tracks.tracker import Accepted, EndReason, Jump, Rejected, Report, TrackEnded, TrackEvent, VesselTracker
 from ..tracks.watermark import WatermarkGenerator
 from ..types import Reports
 from .events import Events, TargetState, VesselState
@@ -108,8 +108,9 @@ class PartitionEngine:
         for vessel in self._vessels.values():
             for target in vessel.targets.values():
                 abnormal = alerted[target.model][target.slot]
-                verdict = "abnormal" if abnormal else "not_judged" if target.reason else "normal"
-                key = verdict, NotJudged(target.reason).text if verdict == "not_judged" else ""
+                verdict = VerdictKind.of(abnormal=abnormal, judged=not target.reason)
+                why = NotJudged(target.reason).text if verdict is VerdictKind.NOT_JUDGED else ""
+                key = str(verdict), why
                 found[key] = found.get(key, 0) + 1
         return found
 
@@ -194,7 +195,7 @@ class PartitionEngine:
         if (vessel := self._vessels.get(mmsi)) is not None:
             silent_at = vessel.tracker.silent_at(self.model.track_rules)
             for target in vessel.tracker.targets:
-                ended = TrackEnded(target.number, target.track_id, target.last[1], silent_at, "gap")
+                ended = TrackEnded(target.number, target.track_id, target.last[1], silent_at, EndReason.GAP)
                 self._ingest(vessel, ended, 0, silent_at, steps, events)
             self._judge(steps, events)
             del self._vessels[mmsi]
@@ -334,7 +335,7 @@ class PartitionEngine:
             if event.reason is Reason.LATE:
                 events.rejected.append((report_index, event.reason))
         elif isinstance(event, TrackEnded):
-            if event.why == "gap":
+            if event.why is EndReason.GAP:
                 target = vessel.targets.pop(event.target)
                 steps.append(Step(report_index, target, _info(target, event.t_end), event))
                 self._ended.append(target.slot)

@@ -15,7 +15,7 @@ from ..encounters.meeting import ABREAST, Change
 from ..encounters.metric import distance_m
 from ..encounters.patterns import MERCHANT, NEIGHBOURHOOD_NM, Patterns, group_of
 from ..encounters.shore import distance_from_shore_m
-from ..encounters.silence import SilenceChange
+from ..encounters.silence import Heard, SilenceChange
 from ..records import Alert, AlertType, Cause, Partner, Place, Status, ZoneOfAlert, alert_id
 from ..tracks.tracker import track_name
 from ..units import KNOT_MPS, M_PER_NM
@@ -90,7 +90,7 @@ class FleetAlerts:
 
     def _meeting_text(self, change: Change, first: Ship, second: Ship) -> str:
         p = change.pair
-        done = change.status == "closed"
+        done = change.status is Status.CLOSED
         how = ("went" if done else "go") if p.kind == ABREAST else ("lay" if done else "lie")
         text = f"{_upper(first.text)} and {second.text} {how} side by side, {p.metres:.0f} m apart at least, for {span(p.until - p.since)}"
         text += f", near {position(p.lat, p.lon)}, {_when(p.since, p.until)}"
@@ -133,15 +133,15 @@ class FleetAlerts:
         s = change.silence
         text = f"{_upper(ship.text)} has not been heard since {_moment(s.t)}, under way at {s.sog:.1f} kn near {position(s.lat, s.lon)}"
         usual = f"; ships there are hardly ever silent for more than {span(s.limit_s)}"
-        if change.why == "outage":
+        if change.why is Heard.OUTAGE:
             return f"{text}; neither have most ships around it: the station went silent, not the ship."
-        if change.why == "too_long":
+        if change.why is Heard.TOO_LONG:
             return f"{text}, for {span(lasted)}{usual}; no longer waited for."
         if s.heard_t != s.heard_t:
             return f"{text}{usual}."
         metres = distance_m(s.lat, s.lon, s.heard_lat, s.heard_lon)
         text = text.replace("has not been heard since", "was not heard from", 1)
-        if change.why == "in_place":
+        if change.why is Heard.IN_PLACE:
             return f"{text}, to {_moment(s.heard_t)}; heard again in place after {span(lasted)}{usual}."
         knots = metres / max(lasted, 1.0) / KNOT_MPS
         return f"{text}, to {_moment(s.heard_t)}; heard again {metres / M_PER_NM:.0f} NM away after {span(lasted)}, which needs {knots:.0f} kn{usual}."
@@ -188,7 +188,7 @@ class FleetAlerts:
             text += f"; {s.sog:.1f} kn"
         if zone.rule is not Rule.LEAVE:
             text += f"; entered {_moment(s.entered[0])}"
-        if change.status == "closed":
+        if change.status is Status.CLOSED:
             text += f"; ended by {_moment(change.decided_at)}"
         return text + "."
 
@@ -197,7 +197,7 @@ class FleetAlerts:
     def _alert(
         self,
         alert_type: AlertType,
-        status: str,
+        status: Status,
         ship: Ship,
         *,
         revision: int,
@@ -214,7 +214,7 @@ class FleetAlerts:
         return Alert(
             alert_id=alert_id(ship.mmsi, t_first, alert_type, with_what),
             revision=revision,
-            status=Status(status),
+            status=status,
             mmsi=ship.mmsi,
             ship_name=ship.name,
             ship_type=ship.known_type,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ..records import Alert, NotJudged
+from ..records import Alert, NotJudged, VerdictKind
 from .events import StepTrace
 
 
@@ -19,7 +19,7 @@ class TrackVerdict(NamedTuple):
     t_end: float  # of its last sample
     samples: int
     judged_samples: int
-    verdict: str  # normal | abnormal | not_judged
+    verdict: VerdictKind
     reason: str | None  # of its last sample, when no sample was judged
     score: float | None  # greatest score / threshold
     alerts: int
@@ -92,7 +92,7 @@ class TrackTally:
                     s.t_end,
                     s.samples,
                     s.judged,
-                    "abnormal" if n_alerts else "normal" if judged else "not_judged",
+                    VerdictKind.of(abnormal=n_alerts > 0, judged=judged),
                     None if judged else NotJudged(s.reason).text,
                     s.score if s.score > -math.inf else None,
                     n_alerts,

@@ -34,7 +34,7 @@ from ..errors import InputError
 from ..export import feature
 from ..model import folder as modelfolder
 from ..model.folder import Model
-from ..records import REPORT_DTYPE, Alert, Counts, Reason
+from ..records import REPORT_DTYPE, Alert, Counts, Reason, Status, VerdictKind
 from ..stamps import day
 from ..tracks.station_clock import StationClock
 from ..zones.zone import Zone, read_zones_file
@@ -135,7 +135,7 @@ def _write(
     alerts = [a.as_dict() for a in found]
     pq.write_table(alert_files.verdict_table(verdicts), results / f"{name}.parquet")
     n_alerts = _write_alerts(alerts, shuffle, bins, results, name)
-    by_verdict = {k: sum(v.verdict == k for v in verdicts) for k in ("normal", "abnormal", "not_judged")}
+    by_verdict = {str(k): sum(v.verdict == k for v in verdicts) for k in VerdictKind}
     rejected = {str(reason): n for reason, n in counts.rejected.items()}
     told = [f"{day(c.t)} UTC: {c.message}; no ship is blamed" for c in clocks]
     done = PartCounts(
@@ -293,7 +293,7 @@ def merge(plan: Plan, parts: Sequence[str], out: Path) -> tuple[PartCounts, list
         lines = [_lines(plan.results / f"{name}.jsonl") for name in names]
         for _, line in heapq.merge(*lines):
             f.write(line)
-            if (alert := json.loads(line))["status"] == "raised":
+            if (alert := json.loads(line))["status"] == Status.RAISED:
                 raised.append(alert)
                 months.add_alert(alert)
     with alert_files.AlertFiles(out) as files:
@@ -305,7 +305,7 @@ def merge(plan: Plan, parts: Sequence[str], out: Path) -> tuple[PartCounts, list
             writer.write_table(table)
             months.add_tracks(table)
     total = Counts()
-    sums = dict.fromkeys(("tracks", "normal", "abnormal", "not_judged", "alerts", "revisions", "station_outages"), 0)
+    sums = dict.fromkeys(("tracks", *map(str, VerdictKind), "alerts", "revisions", "station_outages"), 0)
     for name in names:
         counts = json.loads((plan.results / f"{name}.json").read_text())
         total.accepted += counts["accepted"]

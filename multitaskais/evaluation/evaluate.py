@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..config import Region
-from ..records import Alert, NotJudged, Status
+from ..records import Alert, AlertType, NotJudged, Status
 from ..types import Reports
 from ..units import EARTH_RADIUS_M
 from . import metrics
@@ -98,7 +98,10 @@ def outcome(
     for i, alert in told:
         fused[i] = max(fused[i], alert.score)
     # Events at report resolution (jump, two ships on one MMSI) have no column in the trace: their alerts represent them.
-    event_names = sorted({str(a.alert_type) for _, a in told} & {"jump", "identity_conflict"} - set(detector_names))
+    event_names = sorted(
+        {str(a.alert_type) for _, a in told}
+        & {str(AlertType.JUMP), str(AlertType.IDENTITY_CONFLICT)} - set(detector_names)
+    )
     views = [
         _view(name, per_detector[:, j], tracks, [(i, a) for i, a in told if any(d.name == name for d in a.detectors)])
         for j, name in enumerate(detector_names)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..config import Region
 from ..export import latest_revisions, of_ships, stretch
+from ..records import Status, VerdictKind
 from ..types import Reports
 from . import plots
 
@@ -57,7 +58,7 @@ def tracks_seen(
     judged: set[str] = set()
     reason: dict[str, str] = {}
     for v in verdicts:
-        if v["verdict"] != "not_judged":
+        if v["verdict"] != VerdictKind.NOT_JUDGED:
             judged.add(v["track_id"])
         elif v.get("reason"):
             reason[v["track_id"]] = v["reason"]
@@ -76,11 +77,11 @@ def tracks_seen(
 def hours_to_alert(truth: Truth, alerts: Iterable[Mapping[str, Any]]) -> float:
     """From the first abnormal report to the first revision that was decided after it, of an alert that was not retracted. NaN when missed."""
     mine = [a for a in alerts if int(a["mmsi"]) == truth.mmsi and not a.get("challenger")]
-    retracted = {a["alert_id"] for a in mine if a["status"] == "retracted"}
+    retracted = {a["alert_id"] for a in mine if a["status"] == Status.RETRACTED}
     times = [
         a["decided_at"]
         for a in mine
-        if a["status"] in ("raised", "updated")
+        if a["status"] in (Status.RAISED, Status.UPDATED)
         and a["alert_id"] not in retracted
         and a["decided_at"] >= truth.t_start
         and a["segment_end"]["t"] >= truth.t_start
@@ -110,7 +111,7 @@ def summarise(
         block["positives"] += 1
         block["found"] += int(np.isfinite(h))
     abnormal = {truth.mmsi for truth in labels} | {truth.partner for truth in labels if truth.partner >= 0}
-    standing = [a for a in latest_revisions(alerts) if a["status"] != "retracted"]
+    standing = [a for a in latest_revisions(alerts) if a["status"] != Status.RETRACTED]
     flagged_ships = {int(a["mmsi"]) for a in standing}
     clean = [t for t in tracks if t.mmsi not in abnormal]
     clean_alerts = [a for a in standing if int(a["mmsi"]) not in abnormal]
@@ -191,7 +192,7 @@ def picture(
     alerts = list(alerts)
     by_ship = of_ships(reports)
     truth = {x.mmsi: x for x in labels}
-    standing = [a for a in latest_revisions(alerts) if a["status"] != "retracted"]
+    standing = [a for a in latest_revisions(alerts) if a["status"] != Status.RETRACTED]
     ratio = (region.lat_max - region.lat_min) / (region.lon_max - region.lon_min)
     ratio /= np.cos(np.radians(0.5 * (region.lat_min + region.lat_max)))
     figure, ax = plots.new_figure(11, min(max(11 * ratio, 4.5), 12.0))

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..records import AlertType
+from ..records import AlertType, Status, VerdictKind
 from . import plots
 
 
@@ -63,7 +63,7 @@ class Months:
                 period = periods.setdefault(name, Period())
                 period.tracks += int(mine.sum())
                 period.vessels += len(np.unique(mmsi[mine]))
-                period.abnormal += int((verdict[mine] == "abnormal").sum())
+                period.abnormal += int((verdict[mine] == VerdictKind.ABNORMAL).sum())
                 period.not_judged.update(r for r in reason[mine].tolist() if r is not None)
 
     @staticmethod
@@ -71,14 +71,14 @@ class Months:
         """``tracks`` of one period with one verdict that were counted elsewhere; ``vessels`` is set by who counted."""
         period = periods.setdefault(name, Period())
         period.tracks += tracks
-        if verdict == "abnormal":
+        if verdict == VerdictKind.ABNORMAL:
             period.abnormal += tracks
         if reason is not None:
             period.not_judged[reason] += tracks
 
     def add_alert(self, alert: Mapping[str, Any]) -> None:
         """A revision; all but ``raised`` are passed over."""
-        if alert["status"] == "raised":
+        if alert["status"] == Status.RAISED:
             for periods, unit in ((self.months, "M"), (self.years, "Y")):
                 name = str(_names(np.array([alert["decided_at"]]), unit)[0])
                 periods.setdefault(name, Period()).alerts[alert["alert_type"]] += 1

@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 import time
 from bisect import bisect_left, bisect_right
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 import msgspec
@@ -85,14 +86,19 @@ class IdentityConflict(NamedTuple):
     report: Report
 
 
-class TrackEnded(NamedTuple):
-    """``gap``: the line ends, ``t_end`` = last report + gap. ``cut``: the line goes on; ``t_end`` = its next track's first report."""
+class EndReason(StrEnum):
+    """Why a track ended."""
 
+    GAP = "gap"  # the target was silent: it ends too, ``t_end`` = last report + gap
+    CUT = "cut"  # the track was too long: the target goes on, ``t_end`` = its next track's first report
+
+
+class TrackEnded(NamedTuple):
     target: int
     track_id: str
     t_last: float
     t_end: float
-    why: str
+    why: EndReason
 
 
 TrackEvent = Accepted | Rejected | Jump | IdentityConflict | TrackEnded
@@ -366,7 +372,7 @@ class VesselTracker(msgspec.Struct, array_like=True):
         events.extend(Accepted(target.number, i == 0, target.track_id, r) for i, r in enumerate(reports))
 
     def _cut(self, target: Target, r: Any, events: list[TrackEvent]) -> None:
-        events.append(TrackEnded(target.number, target.track_id, target.last[1], r[1], "cut"))
+        events.append(TrackEnded(target.number, target.track_id, target.last[1], r[1], EndReason.CUT))
         target.track_id = self._name(r, target)
         target.start = r[1]
 
@@ -376,7 +382,7 @@ class VesselTracker(msgspec.Struct, array_like=True):
             for tentative in [s for s in self.tentative_tracks if s.target == target.number]:
                 self._drop_tentative(tentative, events)
             t_last = target.last[1]
-            events.append(TrackEnded(target.number, target.track_id, t_last, t_last + rules.gap_max_s, "gap"))
+            events.append(TrackEnded(target.number, target.track_id, t_last, t_last + rules.gap_max_s, EndReason.GAP))
 
     def _evict_tentative(self, t: float, rules: TrackRules, events: list[TrackEvent]) -> None:
         """Reject what is older than the window, except the run that goes on alone: it may be the ship."""

@@ -16,6 +16,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from ..records import Status
 from .zone import STOPPED_KNOTS, Rule, Zone
 
 AT_ANCHOR = 1  # navigational status, ITU-R M.1371
@@ -42,7 +43,7 @@ class Stay(msgspec.Struct):
 
 
 class ZoneChange(NamedTuple):
-    status: str  # raised | updated | closed
+    status: Status  # raised, updated or closed
     stay: Stay
     zone: Zone
     decided_at: float
@@ -159,12 +160,12 @@ class ZoneFold:
             if not stay.revision:
                 if t - stay.broken_since[0] >= zone.minutes * 60.0:
                     stay.raised_at = t
-                    self._tell("raised", stay, zone, t, changes)
+                    self._tell(Status.RAISED, stay, zone, t, changes)
             elif t - stay.told_t >= TOLD_EVERY_S:
-                self._tell("updated", stay, zone, t, changes)
+                self._tell(Status.UPDATED, stay, zone, t, changes)
         else:
             if stay.revision:
-                self._tell("closed", stay, zone, t, changes)
+                self._tell(Status.CLOSED, stay, zone, t, changes)
                 self.stays[key] = stay = Stay(
                     mmsi, name, stay.inside, stay.entered, here, stay.ship_type, stay.ship_name, sog=stay.sog
                 )
@@ -175,7 +176,7 @@ class ZoneFold:
                 stay.entered = here
 
     @staticmethod
-    def _tell(status: str, stay: Stay, zone: Zone, t: float, changes: list[ZoneChange]) -> None:
+    def _tell(status: Status, stay: Stay, zone: Zone, t: float, changes: list[ZoneChange]) -> None:
         stay.revision += 1
         stay.told_t = t
         changes.append(ZoneChange(status, msgspec.structs.replace(stay), zone, t))
@@ -183,7 +184,7 @@ class ZoneFold:
     def _end(self, key: tuple[int, str], t: float, changes: list[ZoneChange]) -> None:
         stay = self.stays.pop(key)
         if stay.revision and (watch := self.watches.get(stay.zone)) is not None:
-            self._tell("closed", stay, watch.zone, t, changes)
+            self._tell(Status.CLOSED, stay, watch.zone, t, changes)
 
 
 def _broken(zone: Zone, stay: Stay, nav_status: int, already: bool) -> bool:

@@ -21,8 +21,9 @@ from typing import Any
 import msgspec
 
 from multitaskais.command import CommandParser
-from multitaskais.detection.suppression import AGREE, OfficerAnswer, Suppression, suppressions_of
+from multitaskais.detection.suppression import AGREE, AnswerKind, OfficerAnswer, Suppression, suppressions_of
 from multitaskais.errors import ConfigError
+from multitaskais.records import PANEL_ALERT_TYPES, AlertType
 
 from ..kafka import control
 from ..kafka.control_writer import ControlWriter
@@ -33,7 +34,8 @@ from .alerts import read
 LEAD_S = 600.0  # beyond the newest decision: the partitions have not come there, and a replay acts where they did
 EVERY_S = 10.0
 # Those that a panel or the tracker raises; what is raised of ships together, or in a zone, is ended by its zone or its own rules.
-TYPES = frozenset({"abnormal", "contradiction", "jump", "loitering", "drift", "speed"})
+TYPES = frozenset(PANEL_ALERT_TYPES) - {AlertType.IDENTITY_CONFLICT}
+ANSWERS = tuple(AnswerKind)  # no set: what is looked for in it may be anything
 
 
 def answers_of(
@@ -55,14 +57,14 @@ def answers_of(
             why = "its alert is not on the topic any more"
         elif str(alert.get("alert_type")) not in TYPES:
             why = f"alerts of type {alert.get('alert_type')} are not suppressed by answers"
-        elif record.get("answer") not in ("acknowledge", "normal_here", "real"):
+        elif record.get("answer") not in ANSWERS:
             why = "no known answer"
         else:
             try:
                 begin, end = alert["segment_start"], alert["segment_end"]
                 found.append(
                     OfficerAnswer(
-                        alert_id=str(alert["alert_id"]), answer=record["answer"], who=str(record.get("who") or "")[: control.TEXT_CHARS // 2],
+                        alert_id=str(alert["alert_id"]), answer=AnswerKind(record["answer"]), who=str(record.get("who") or "")[: control.TEXT_CHARS // 2],
                         mmsi=int(alert["mmsi"]), alert_type=str(alert["alert_type"]), cause=str(alert["cause"]), stretch=(float(begin["lat"]), float(begin["lon"]), float(end["lat"]), float(end["lon"])), score=float(alert["score"]), t=t,
                     )
                 )  # fmt: skip

@@ -21,15 +21,17 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
+from multitaskais.detection.suppression import AnswerKind
+
 from ..page_limits import RETRY_S
 from ..plain_text import plain
-from . import ship_classes
+from . import vocabulary
 from .coast import coast
 from .feedback import Answers
 from .guard import HEADERS, Guard, Handler, is_loopback
 from .rate import Rate
 from .state import MapState
-from .untrusted import NAME_CHARS, Answer, AnswerText, Id
+from .untrusted import NAME_CHARS, Answer, Id
 
 STATIC = Path(__file__).with_name("static")
 TICK_S = 1.0
@@ -48,7 +50,7 @@ class Said(msgspec.Struct, forbid_unknown_fields=True):
     """Body of ``POST /api/feedback``."""
 
     alert_id: Id
-    answer: AnswerText
+    answer: AnswerKind
     word: str = ""
     who: str = ""
 
@@ -72,7 +74,7 @@ class Server:
             p.name: (p.read_bytes(), mimetypes.guess_type(p.name)[0] or "application/octet-stream")
             for p in STATIC.iterdir()
             if p.is_file()
-        } | {ship_classes.NAME: (ship_classes.module(), "text/javascript")}
+        } | {vocabulary.NAME: (vocabulary.module(), "text/javascript")}
         self._etag = {name: f'"{hashlib.sha256(body).hexdigest()[:16]}"' for name, (body, _) in self._static.items()}
 
     def app(self) -> web.Application:

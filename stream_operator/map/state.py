@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from multitaskais.config import TrackRules
 from multitaskais.errors import InputError
-from multitaskais.records import Reason
+from multitaskais.records import AlertType, Reason, VerdictKind
 from multitaskais.tracks.quality import CODE, REASONS, screen
 from multitaskais.tracks.watermark import WatermarkGenerator
 from multitaskais.zones.zone import read_feature
@@ -40,7 +40,7 @@ Record = TypeVar("Record")  # what is read of a topic
 
 TAIL_S = 1800.0  # the wake that is drawn behind a ship
 AROUND_S = 6 * 3600.0  # of the track before and after an alert's segment
-ABNORMAL = incoming.VERDICT_CODE["abnormal"]
+ABNORMAL = incoming.VERDICT_CODE[VerdictKind.ABNORMAL]
 PATH_POINTS = 40  # of the abnormal part of a track on the map; the story has all of them
 LIST_MAX = 2000  # alerts that a page gets
 DELTAS_MAX = 120  # a page that was away for so many seconds is brought up to date, a longer absence starts again
@@ -48,7 +48,7 @@ FORGET_EVERY = 60  # deltas
 ZONES_MAX = 1000
 STATION_EVENTS_MAX = 20
 # Their segment is all that is to be shown of them: no step of a track prolongs it.
-OF_ITS_SEGMENT = frozenset({"meeting", "silence", "zone"})
+OF_ITS_SEGMENT = frozenset({AlertType.MEETING, AlertType.SILENCE, AlertType.ZONE})
 # Without these the judgement does better; a watch officer still wants to see the ship.
 _SHOWN = (CODE[Reason.TOO_FAST], CODE[Reason.SOG_NOT_AVAILABLE])
 
@@ -146,7 +146,7 @@ class MapState:
     def verdict(self, value: bytes | None) -> None:
         def take(v: incoming.VerdictRecord) -> None:
             self._ships.judge(v)
-            if v.verdict == "abnormal":
+            if v.verdict is VerdictKind.ABNORMAL:
                 self._book.goes_on(int(v.mmsi))
 
         self._one(value, incoming.verdict, take)
@@ -314,7 +314,7 @@ class MapState:
             (p.t, p.lat, p.lon) for p in (a.segment_start, a.segment_end) if p.lat is not None and p.lon is not None
         ]
         points = ends
-        if ship is not None and len(ends) == 2 and a.alert_type != "silence":
+        if ship is not None and len(ends) == 2 and a.alert_type != AlertType.SILENCE:
             rows = ship.past.between(ends[0][0], until)
             if until > ends[1][0] and len(rows):
                 ends[1] = rows[["t", "lat", "lon"]][-1].tolist()

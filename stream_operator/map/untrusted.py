@@ -6,19 +6,19 @@ Ship names come from the air and may hold anything. They are shown as text only;
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
+
+from multitaskais.detection.suppression import AnswerKind
+from multitaskais.records import Status, VerdictKind
 
 from ..plain_text import plain
 
 ZONE_CHARS = 80
 NAME_CHARS = 40  # AIS names have 20 characters; other sources may say more
 
-AlertStatus = Literal["raised", "updated", "closed", "retracted"]
-VerdictText = Literal["not_judged", "normal", "abnormal"]
-AnswerText = Literal["acknowledge", "normal_here", "real"]
-VERDICT_CODE: dict[str, int] = {"not_judged": 0, "normal": 1, "abnormal": 2}
+VERDICT_CODE = {VerdictKind.NOT_JUDGED: 0, VerdictKind.NORMAL: 1, VerdictKind.ABNORMAL: 2}  # of the page
 
 Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
 Mmsi = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}$")]
@@ -61,7 +61,7 @@ class AlertRecord(msgspec.Struct):
 
     alert_id: Id
     revision: int
-    status: AlertStatus
+    status: Status
     mmsi: Mmsi
     alert_type: Short
     segment_start: Place
@@ -83,7 +83,7 @@ class AlertRecord(msgspec.Struct):
 
     @property
     def is_open(self) -> bool:
-        return self.status in ("raised", "updated")
+        return self.status in (Status.RAISED, Status.UPDATED)
 
 
 class VerdictRecord(msgspec.Struct):
@@ -91,7 +91,7 @@ class VerdictRecord(msgspec.Struct):
 
     mmsi: Mmsi
     t: float
-    verdict: VerdictText
+    verdict: VerdictKind
     track_id: Short = ""
     reason: Short | None = None
     score: float | None = None
@@ -116,7 +116,7 @@ class Answer(msgspec.Struct):
     """What an officer says about an alert; the record of ``ais.feedback``."""
 
     alert_id: Id
-    answer: AnswerText
+    answer: AnswerKind
     time: float  # Unix s, when it was given
     word: str = ""
     who: str = ""

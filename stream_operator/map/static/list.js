@@ -1,7 +1,7 @@
 // The list of alerts, newest first, and its filters.
 import { $, el } from "./dom.js";
-import { SHIP_CLASSES, shipClass } from "./ship_classes.js";
-import { ANSWERS, alertName, cause, hm, kind, span, stamp } from "./text.js";
+import { ANSWERS, SHIP_CLASSES, shipClass } from "./vocabulary.js";
+import { alertName, cause, hm, kind, span, stamp } from "./text.js";
 
 const ROWS = 200; // in the document at a time
 const GROUPS = ["open", "closed", "retracted"];

@@ -11,7 +11,7 @@ import { AlertList } from "./list.js";
 import { Past } from "./past.js";
 import { GONE, STATES, Sea, mercX, mercY } from "./sea.js";
 import { Story } from "./story.js";
-import { shipClass } from "./ship_classes.js";
+import { shipClass } from "./vocabulary.js";
 import { alertName, cause, course, date, hms, isOpen, openAt, knots, mmsiText, position, reason, shipName, span } from "./text.js";
 import { showCondition } from "./banner.js";
 import { setUpTheme } from "./theme.js";

@@ -1,8 +1,8 @@
 // The panel that shows one alert, or one ship.
 import { $, el } from "./dom.js";
 import { bars, missingSteps, scoreChart } from "./plots.js";
-import { shipClass } from "./ship_classes.js";
-import { ANSWERS, alertName, cause, course, isOpen, kind, knots, mmsiText, number, position, reason, rule, shipName, span, stamp } from "./text.js";
+import { ANSWERS, shipClass } from "./vocabulary.js";
+import { alertName, cause, course, isOpen, kind, knots, mmsiText, number, position, reason, rule, shipName, span, stamp } from "./text.js";
 
 const SHARE = { lat: "latitude", lon: "longitude", sog: "speed", cog: "course" };
 

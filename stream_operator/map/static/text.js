@@ -1,5 +1,7 @@
 // Words and numbers as people read them. Everything here returns text; nobody makes markup of it.
 
+import { CAUSES, REASONS, RULES } from "./vocabulary.js";
+
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const two = (n) => String(n).padStart(2, "0");
 
@@ -49,10 +51,6 @@ export const knots = (v) => (v == null ? "speed unknown" : `${v.toFixed(1)} kn`)
 export const course = (v) => (v == null ? "course unknown" : `${two(Math.floor(Math.round(v) % 360 / 10))}${Math.round(v) % 10}°`);
 export const number = (x, digits = 3) => (x == null ? "–" : Number(x.toPrecision(digits)).toLocaleString("en"));
 
-const CAUSES = {
-  jump: "Jump", contradiction: "Contradicts itself", drift: "Drifting", loitering: "Loitering",
-  out_of_place: "Out of place", silence: "Gone silent", speed: "Unusual speed", course: "Unusual course", identity_conflict: "Two ships, one MMSI",
-};
 export function cause(a) {
   if (a.alert_type === "meeting" && a.partner) return `Meeting with ${alertName(a.partner)}`;
   if (a.alert_type === "zone" && a.zone) return `Zone ${a.zone.name}`;
@@ -64,16 +62,8 @@ function sentence(s) {
   return s.charAt(0).toUpperCase() + s.slice(1);
 }
 
-const RULES = {
-  enter: "no entry", leave: "not to be left", slower: "not slower than its limit", faster: "not faster than its limit", stop: "no stopping",
-  anchor: "no anchoring", cable_corridor: "neither slow nor at anchor",
-};
 export const rule = (r) => RULES[r] || sentence(r);
 
-const REASONS = {
-  too_short: "track too short yet", moored: "moored or at anchor", outside_region: "outside the model's region",
-  little_known: "little traffic known there", no_data: "values missing", no_coverage: "nothing was ever received there",
-};
 export const reason = (r) => REASONS[r] || (r ? String(r).replaceAll("_", " ") : "no verdict yet");
 
 export const shipName = (ship) => ship.name || `MMSI ${mmsiText(ship.mmsi)}`;
@@ -81,4 +71,3 @@ export const alertName = (a) => a.ship_name || `MMSI ${mmsiText(a.mmsi)}`;
 export const isOpen = (a) => a.status === "raised" || a.status === "updated";
 /** Did it stand at a time of the replay? */
 export const openAt = (a, t) => a.first_decided_at <= t && (isOpen(a) || (a.status === "closed" && t < a.decided_at));
-export const ANSWERS = { acknowledge: "Acknowledged", normal_here: "Normal here", real: "Real" };
