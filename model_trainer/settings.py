@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from multitaskais.settings import ProcessSettings, setting
 from web_common.access import Access
-from web_common.settings import ServerSettings, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(ServerSettings):
+class Settings(ProcessSettings):
     PORTS: ClassVar[tuple[str, ...]] = ("train_port",)
 
     database_url: str = setting("sqlite:///multitaskais.db", "Where jobs are kept: `sqlite:///FILE`, `mysql+pymysql://...`, `postgresql+psycopg://...`.", secret=True)  # fmt: skip
@@ -21,7 +21,7 @@ class Settings(ServerSettings):
     train_bind: str = setting("127.0.0.1", "Address of `serve`. Any other than this machine's own needs TRAIN_TOKEN.")
     train_port: int = setting(8191, "Port of `serve`.", least=1)
     train_token: str = setting("", "What a client must give: `Authorization: Bearer ...` (16 characters or more).", secret=True)  # fmt: skip
-    log_format: str = setting("console", "`console` or `json`.", choices=("console", "json"))
+    log_format: str = setting("console", "Form of the log.", choices=("console", "json"))
 
     @property
     def access(self) -> Access:

@@ -9,12 +9,12 @@ from typing import ClassVar
 
 from multitaskais.environment import value_of
 from multitaskais.model.objects import StoreSettings
+from multitaskais.settings import ProcessSettings, setting
 from web_common.access import Access
-from web_common.settings import ServerSettings, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(ServerSettings):
+class Settings(ProcessSettings):
     PORTS: ClassVar[tuple[str, ...]] = ("serve_port",)
 
     serve_bind: str = setting("127.0.0.1", "Address to listen on. Any other than this machine's own needs SERVE_TOKEN.")
@@ -28,7 +28,7 @@ class Settings(ServerSettings):
     body_s: float = setting(10.0, "A body must have come after so long (s), else 408.", least=0.1)
     body_max_mb: int = setting(16, "Largest body (MB); a larger one gets 413.", least=1)
     reports_max: int = setting(100_000, "Most reports or sentences in a request; more get 413.", least=1)
-    log_format: str = setting("console", "`console` or `json`.", choices=("console", "json"))
+    log_format: str = setting("console", "Form of the log.", choices=("console", "json"))
     log_level: str = setting("INFO", "Least level that is logged.", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
 
     @property

@@ -70,7 +70,7 @@ def worker(argv: list[str], opener: Callable[[Settings], OpenEngine] | None = No
     parser.add_argument("--settings", type=Path, help="TOML file of settings")
     settings = Settings.load(file=parser.parse_args(argv).settings)
     logs.set_up(settings.log_format, settings.log_level)
-    for warning in Settings.near_misses():
+    for warning in Settings.near_misses(os.environ):
         logs.log.warning(warning)
     listener = app.listen(settings)
     open_engine = (opener or engines.engine_opener)(settings)
