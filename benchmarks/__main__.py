@@ -39,6 +39,8 @@ NAMES = (
     "live",
     "restore",
     "pipeline",
+    "store",
+    "score",
     "workers",
 )
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")

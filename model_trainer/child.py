@@ -60,13 +60,15 @@ def run(
     with contextlib.ExitStack() as open_files:
         file = None if log is None else open_files.enter_context(log.open("ab"))
         before = 0 if file is None else file.tell()
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=file or subprocess.DEVNULL,
-            stderr=file or subprocess.PIPE,
-            env=None if env is None else dict(env),
-            preexec_fn=dying_with_parent(),
+        child = open_files.enter_context(  # its pipe is closed, and it has ended, whatever happens here
+            subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file or subprocess.DEVNULL,
+                stderr=file or subprocess.PIPE,
+                env=None if env is None else dict(env),
+                preexec_fn=dying_with_parent(),
+            )
         )
         try:
             if started is not None:

@@ -5,6 +5,7 @@ Only the database's own clock counts: trainers on several machines have several 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -64,7 +65,8 @@ class DatabaseAway(MultitaskAISError):
 
 
 class Database:
-    """Connections to the database of ``url``; its tables are made when they are missing."""
+    """Connections to the database of ``url``; its tables are made when they are missing. They are closed by ``close``, or when nobody
+    has the object any more, or when the process ends."""
 
     def __init__(self, url: str) -> None:
         try:
@@ -72,6 +74,7 @@ class Database:
         except (sa.exc.ArgumentError, ImportError, ValueError) as e:
             shown = url.split("@")[-1]
             raise ConfigError(f"DATABASE_URL ...{shown}: {_first_line(e)} (sqlite:///FILE, mysql+pymysql://..., postgresql+psycopg://...)") from None  # fmt: skip
+        self._close = weakref.finalize(self, self.engine.dispose)
         if self.engine.dialect.name not in _NOW:
             raise ConfigError(f"DATABASE_URL: {self.engine.dialect.name} is not supported; use SQLite, MySQL, MariaDB or PostgreSQL")  # fmt: skip
         if self.engine.dialect.name == "sqlite":
@@ -94,6 +97,10 @@ class Database:
                     found = [SCHEMA_VERSION]
         if found and max(found) > SCHEMA_VERSION:
             raise ConfigError(f"the database has tables of version {max(found)}, this program knows {SCHEMA_VERSION}: use a newer program")  # fmt: skip
+
+    def close(self) -> None:
+        """Close the connections; a further transaction would open others."""
+        self._close()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

@@ -1,4 +1,4 @@
-"""``python -m score_server serve|openapi|settings``: scoring on demand over HTTP."""
+"""``python -m score_server serve|example|openapi|settings``: scoring on demand over HTTP."""
 
 from __future__ import annotations
 
@@ -33,7 +33,11 @@ def _parser() -> CommandParser:
     serve.add_argument("--port", type=int, help="port (SERVE_PORT; default 8190)")
     serve.add_argument("--models", help="names, with commas (MODELS; default: all there are)")
     serve.add_argument("--judges", type=int, help="processes that judge (JUDGES; default: one a core)")
-    for name, what in (("openapi", "print the OpenAPI document"), ("settings", "print the table of settings")):
+    for name, what in (
+        ("example", "print a request to try it with: one simulated ship off Brittany"),
+        ("openapi", "print the OpenAPI document"),
+        ("settings", "print the table of settings"),
+    ):
         actions.add_parser(name, help=what, description=what.capitalize() + ".", epilog=f"example: python -m score_server {name}", exit_codes=EXIT_CODES)  # fmt: skip
     return parser
 
@@ -50,6 +54,11 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.command == "settings":
         print(Settings.table())
+        return 0
+    if args.command == "example":
+        from .example import request
+
+        print(json.dumps(request()))
         return 0
     from .app import make, openapi
 

@@ -87,6 +87,24 @@ class AContrario:
         low = ((low << _ONE) & self._keep) | (is_low & is_judged).astype(np.uint32)
         return judged, low
 
+    def push_all(
+        self,
+        judged: NDArray[np.uint32],
+        low: NDArray[np.uint32],
+        is_judged: NDArray[np.bool_],
+        is_low: NDArray[np.bool_],
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """Several steps: (n,) masks and (T * n,) marks, the first step of every line before the second of any -> (T * n,) masks after each."""
+        n = len(judged)
+        if len(is_judged) == n:
+            return self.push(judged, low, is_judged, is_low)
+        out = np.empty((2, len(is_judged)), np.uint32)
+        for first in range(0, len(is_judged), n):
+            here = slice(first, first + n)
+            judged, low = self.push(judged, low, is_judged[here], is_low[here])
+            out[0, here], out[1, here] = judged, low
+        return out[0], out[1]
+
     def least(self, judged: NDArray[np.uint32], low: NDArray[np.uint32]) -> NDArray[np.float64]:
         """(n,) masks -> (n,) smallest log10 NFA among the segments that end at the newest step; NaN where no step is judged."""
         gaps = np.flatnonzero((judged & (judged + _ONE)).astype(bool) & low.astype(bool))

@@ -19,7 +19,7 @@ from ..config import DetectionRules, Region
 from ..records import NotJudged
 from ..types import Samples
 from . import offline as replay
-from .protocol import Detector, Scores, traits_of
+from .protocol import Detector, Scores, steps, traits_of
 
 Line = NDArray[np.void]
 _PARTS = ("name", "state_dtype", "initial", "step", "fit", "save", "load")
@@ -34,6 +34,7 @@ def check(detector: Detector, samples: Samples, region: Region, rules: Detection
     check_batch_is_stream(detector, lines)
     check_order_of_vessels(detector, lines)
     check_any_cut(detector, lines[0])
+    check_blocks(detector, lines)
     check_no_look_ahead(detector, lines[0])
     check_abstention(detector, lines)
     check_missing_values(detector, lines[0])
@@ -74,6 +75,39 @@ def check_any_cut(detector: Detector, line: Line) -> None:
         assert again.tobytes() == after.tobytes(), "the same step twice gives two states"
         assert _bits(scores.score) == _bits(whole[k : k + 1]), f"sample {k} differs after a restart"
         state = after
+
+
+def check_blocks(detector: Detector, lines: list[Line]) -> None:
+    """Several steps of each line at once give the scores and the state of one after another."""
+    n_steps = min(len(line) for line in lines)
+    block = np.concatenate([line[k : k + 1] for k in range(n_steps) for line in lines])
+    n = len(lines)
+    for cut in sorted({0, 1, n_steps // 2}):
+        one, state = detector.initial(n), detector.initial(n)
+        found = []
+        for k in range(n_steps):
+            one, scores = detector.step(one, block[k * n : (k + 1) * n])
+            found.append(scores)
+        both = []
+        for part in (block[: cut * n], block[cut * n :]):
+            if len(part):
+                state, scores = steps(detector, state, part)
+                _well_formed(scores, len(part))
+                both.append(scores)
+        assert state.tobytes() == one.tobytes(), (
+            f"{n_steps} steps cut at {cut} lead to another state than one after another"
+        )
+        for what in range(2):
+            a, b = (np.concatenate([s[what] for s in side]).astype(np.float64) for side in (found, both))
+            _same(a, b, f"{Scores._fields[what]} of {n_steps} steps cut at {cut}")
+        a, b = (_parts(side) for side in (found, both))
+        _same(a, b, f"parts of {n_steps} steps cut at {cut}")
+
+
+def _parts(found: list[Scores]) -> NDArray[np.float64]:
+    return np.concatenate([np.full((len(s.score), 4), np.nan) if s.parts is None else s.parts for s in found]).reshape(
+        -1
+    )
 
 
 def check_no_look_ahead(detector: Detector, line: Line) -> None:

@@ -107,6 +107,40 @@ class AlertLife:
                 told.append((i, alert))
         return told
 
+    def judge_block(
+        self,
+        rows: Rows,
+        memory: Rows,
+        samples: Samples,
+        result: StepResult,
+        infos: Sequence[TargetInfo],
+        suppressions: Suppressions = NO_SUPPRESSIONS,
+    ) -> list[tuple[int, Alert]]:
+        """``judge`` after ``rows, memory, result = panel.steps(...)`` of several steps of n lines, step by step where an alert changes.
+
+        The alerts after each step go into ``memory``, those after the last into ``rows``. Told by step, line and type.
+        """
+        n = len(rows)
+        if len(samples) == n:
+            return self.judge(rows, samples, result, infos, suppressions)
+        hot = (result.type_score >= 1.0).any(axis=1).reshape(-1, n)
+        open_: NDArray[np.bool_] = np.logical_or.reduce(rows["alert"]["open"], axis=1)
+        told: list[tuple[int, Alert]] = []
+        for line in np.flatnonzero(hot.any(axis=0) | open_).tolist():
+            standing, stands = rows["alert"][line].copy(), bool(open_[line])
+            for k in range(len(hot)):
+                at = slice(k * n + line, k * n + line + 1)
+                here = memory[at]
+                here["alert"] = standing
+                if stands or hot[k, line]:
+                    one = result.of_rows(at)
+                    told += ((at.start, a) for _, a in self.judge(here, samples[at], one, infos[at], suppressions))
+                    standing = here["alert"][0].copy()
+                    stands = bool(standing["open"].any())
+            rows["alert"][line] = standing
+        told.sort(key=lambda x: x[0])  # stable: by type within a sample
+        return told
+
     def verdicts(self, rows: Rows, samples: Samples, result: StepResult, infos: Sequence[TargetInfo]) -> list[Verdict]:
         """The verdict of each line after ``judge``: abnormal while an alert stands."""
         abnormal: list[bool] = np.any(rows["alert"]["open"], axis=1).tolist()
@@ -188,7 +222,7 @@ class AlertLife:
         if top_contributor is None:  # decided by the a-contrario rule
             back = self.panel.start_of_segment(row)
         else:
-            steps = int(self.panel.steps[top_contributor])
+            steps = int(self.panel.smoothing_steps[top_contributor])
             if steps > 1:
                 back = _since(row["z"][top_contributor][-steps:].tolist())
             else:

@@ -1,6 +1,6 @@
-"""Detectors and panels over whole tracks: all lines step together, the k-th samples of all lines in one batch.
+"""Detectors and panels over whole tracks: all lines step together, several steps of each at once.
 
-The same ``step`` as live; used to calibrate, to set thresholds and in tests.
+The same bits as live; used to calibrate, to set thresholds and in tests.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ..types import Samples
 from .panel import Panel, StepResult
-from .protocol import Detector
+from .protocol import Detector, steps
+from .rings import block_steps
 
 Progress = Callable[[int, int], None]  # (samples done, of all)
 
@@ -39,6 +40,24 @@ def batches(samples: Samples) -> Iterator[tuple[NDArray[np.int64], NDArray[np.in
         yield lines, start[lines] + k
 
 
+def blocks(samples: Samples) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """(lines (n,), samples (T * n,)) indices of blocks: the next T samples of each of n lines, the first of every line before the second
+    of any. Over all blocks each line's samples come in their order."""
+    start, _ = lines_of(samples)
+    length = np.diff(np.append(start, len(samples)))
+    done = np.zeros(len(start), np.int64)
+    while True:
+        left = length - done
+        there = int((left > 0).sum())
+        if not there:
+            return
+        n_steps = block_steps(int(left.max()), there)
+        lines = np.flatnonzero(left >= n_steps)
+        first = start[lines] + done[lines]
+        yield lines, (first + np.arange(n_steps)[:, None]).reshape(-1)
+        done[lines] += n_steps
+
+
 def run_detector(
     detector: Detector, samples: Samples, progress: Progress | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
@@ -46,8 +65,8 @@ def run_detector(
     score, reason = np.full(len(samples), np.nan), np.zeros(len(samples), np.uint8)
     state = detector.initial(len(lines_of(samples)[0]))
     done = 0
-    for lines, at in batches(samples):
-        state[lines], scores = detector.step(state[lines], samples[at])
+    for lines, at in blocks(samples):
+        state[lines], scores = steps(detector, state[lines], samples[at])
         score[at], reason[at] = scores.score, scores.reason
         done += len(at)
         if progress:
@@ -59,8 +78,8 @@ def run_panel(panel: Panel, samples: Samples) -> StepResult:
     """(m,) samples sorted by line -> what the panel says of each."""
     rows = panel.initial(len(lines_of(samples)[0]))
     out: list[NDArray[Any]] | None = None
-    for lines, at in batches(samples):
-        rows[lines], result = panel.step(rows[lines], samples[at])
+    for lines, at in blocks(samples):
+        rows[lines], _, result = panel.steps(rows[lines], samples[at])
         if out is None:
             out = [np.zeros((len(samples), *c.shape[1:]), c.dtype) for c in result]
         for whole, column in zip(out, result, strict=True):

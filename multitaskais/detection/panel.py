@@ -10,7 +10,7 @@ whatever other lines are in the batch and in what order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from . import acontrario
 from . import rings as windows
 from .calibration import Calibration
 from .grid import CellGrid
-from .protocol import Detector, Traits, traits_of
+from .protocol import Detector, Traits, steps, traits_of
 from .ship_classes import vessel_class
 from .threshold import N_TYPES, TYPE_INDEX, TYPES, TailScores, Thresholds, over_limit
 
@@ -44,6 +44,11 @@ class StepResult(NamedTuple):
     score: NDArray[np.float64]  # (n,) the largest of them
     log10_nfa: NDArray[np.float64]  # (n,) best segment that ends now
     parts: NDArray[np.float64]  # (n, 4) shares of lat, lon, sog, cog; sum to 1
+
+    def of_rows(self, rows: slice) -> StepResult:
+        """Of some of the lines or samples."""
+        columns: list[Any] = [column[rows] for column in self]
+        return StepResult(*columns)
 
 
 class _Norms(NamedTuple):
@@ -117,7 +122,7 @@ class Panel:
         self.traits = tuple(traits_of(d) for d in detectors)
         self.types = np.array([TYPE_INDEX[t.alert_type] for t in self.traits])
         self.grid: CellGrid = calibrations[0].grid
-        self.steps = np.array([t.smoothing_samples for t in self.traits])
+        self.smoothing_steps = np.array([t.smoothing_samples for t in self.traits])
         self._warmup = np.array([t.warmup_samples for t in self.traits])
         self._report_level = np.array([t.report_level for t in self.traits])
         self._rule = acontrario.of(rules)
@@ -137,6 +142,8 @@ class Panel:
             + [(f, "f4", (width,)) for f in ("sog", "cog")]
             + [("alert", self.alert_dtype, (N_TYPES,))]
         )
+        states = {f"state_{d.name}" for d in detectors}
+        self.memory_dtype = np.dtype([(f, self.row_dtype[f]) for f in self.row_dtype.names or () if f not in states])
 
     @property
     def covered(self) -> NDArray[np.bool_] | None:
@@ -160,29 +167,33 @@ class Panel:
 
     def step(self, rows: Rows, samples: Samples) -> tuple[Rows, StepResult]:
         """(n,) rows and each line's next sample (n,) of ``SAMPLE_DTYPE`` -> new rows, and what is to be said of the samples."""
-        n, n_detectors = len(rows), len(self.detectors)
-        new = (
-            rows.view(f"V{self.row_dtype.itemsize}").copy().view(self.row_dtype)
-        )  # as bytes: NumPy copies fields one by one
+        new, _, result = self.steps(rows, samples)
+        return new, result
+
+    def steps(self, rows: Rows, samples: Samples) -> tuple[Rows, Rows, StepResult]:
+        """The next T steps of n lines: the same bits as T times ``step``.
+
+        Args:
+            rows: (n,) before them.
+            samples: (T * n,), the first step of every line before the second of any.
+
+        Returns:
+            The (n,) rows after all steps; (T * n,) of ``memory_dtype``, what a row holds beside the detectors' states after each step (with
+            the alerts of ``rows`` in each: they are ``AlertLife``'s); and what is to be said of the samples.
+        """
+        n = len(rows)
+        # As bytes: NumPy copies fields one by one.
+        new: Rows = rows.view(f"V{self.row_dtype.itemsize}").copy().view(self.row_dtype)
+        value, reasons, parts = self._scores(rows, new, samples)
         cell = self.grid.index(samples["lat"], samples["lon"])
         class_row = vessel_class(samples["ship_type"]) + 1
         outside, moored = cell < 0, samples["moored"]
         here = np.where(outside, 0, cell)
-
-        value = np.empty((n, n_detectors))
-        little_known = np.zeros(n, bool)
-        parts: NDArray[np.float64] | None = None
-        for k, detector in enumerate(self.detectors):
-            score = self._run(detector, rows, new, samples)
-            value[:, k] = score[0]
-            little_known |= score[1] == NotJudged.LITTLE_KNOWN
-            if score[2] is not None and (parts is None or np.isnan(parts).all()):
-                parts = score[2]
         norms = self._norms
         unknown = norms.unknown[here]
         value[unknown] = np.nan
         value[moored | outside] = np.nan
-        little_known |= unknown.any(axis=1)
+        little_known = (reasons == NotJudged.LITTLE_KNOWN).any(axis=1) | unknown.any(axis=1)
         uncovered = norms.uncovered[here]
         value[uncovered] = np.nan
         no_coverage = uncovered.any(axis=1)
@@ -191,26 +202,39 @@ class Panel:
         np.maximum(z, -norms.limit, out=z)
         np.minimum(z, norms.limit, out=z)
 
+        # One step writes into the rows that are returned; several into a table of their own.
+        one_step = len(samples) == n
+        memory: Rows = new if one_step else np.empty(len(samples), self.memory_dtype)
         for name in _RING_FIELDS:
-            windows.push_into(new[name], rows[name], samples[name])
-        windows.push_into(new["z"], rows["z"], z)
+            self._push(memory, rows, name, samples[name])
+        self._push(memory, rows, "z", z)
+        shown = rows["parts"]
         if parts is not None:
-            parts = np.where(moored[:, None], np.nan, parts)
-            new["parts"] = _running_mean(rows["parts"], parts)
+            shown = _running_means(shown, np.where(moored[:, None], np.nan, parts))
+        elif not one_step:
+            shown = np.tile(shown, (len(samples) // n, 1))
+        memory["parts"] = shown
 
-        said = self.gate(windows.window_mean(new["z"], self.steps), samples["n"])
+        said = self.gate(windows.window_mean(memory["z"], self.smoothing_steps), samples["n"])
         if self._nfa_of is not None and norms.low is not None:
             low, x = norms.low[here], value[:, self._nfa_of]
             is_judged = (x == x) & (low == low)
-            masks = self._rule.push(rows["judged"], rows["low"], is_judged, x > low)
-            new["judged"], new["low"] = masks
+            masks = self._rule.push_all(rows["judged"], rows["low"], is_judged, x > low)
             nfa = np.where(is_judged, self._rule.least(*masks), np.nan)
+            memory["judged"], memory["low"] = masks
         else:
-            nfa = np.full(n, np.nan)
+            nfa = np.full(len(samples), np.nan)
+            if not one_step:
+                for name in ("judged", "low"):
+                    memory[name] = np.tile(rows[name], len(samples) // n)
+        if not one_step:
+            memory["alert"] = np.tile(rows["alert"], (len(samples) // n, 1))
+            for name in self.memory_dtype.names or ():
+                new[name] = memory[name][-n:]
         tail_score, type_score = self._fuse(said, nfa)
         long_enough = (samples["n"] >= self.rules.warmup_samples) & (samples["n"] * STEP_S >= self.rules.min_timespan_s)
         judged = long_enough & ~np.isnan(said).all(1)
-        reason = np.full(n, NotJudged.NO_DATA, np.uint8)
+        reason = np.full(len(samples), NotJudged.NO_DATA, np.uint8)
         # The last that applies counts.
         reason[little_known] = NotJudged.LITTLE_KNOWN
         reason[no_coverage] = NotJudged.NO_COVERAGE
@@ -219,7 +243,32 @@ class Panel:
         reason[moored] = NotJudged.MOORED
         reason[judged] = NotJudged.JUDGED
         score = np.fmax.reduce(type_score, axis=1)
-        return new, StepResult(judged, reason, said, tail_score, type_score, score, nfa, _shares(new["parts"]))
+        return new, memory, StepResult(judged, reason, said, tail_score, type_score, score, nfa, _shares(shown))
+
+    def _scores(
+        self, rows: Rows, new: NDArray[np.void], samples: Samples
+    ) -> tuple[NDArray[np.float64], NDArray[np.uint8], NDArray[np.float64] | None]:
+        """(m, D) scores and reasons of all detectors, whose states after them go into ``new``; (m, 4) parts of the first that has any."""
+        value = np.empty((len(samples), len(self.detectors)))
+        reasons = np.empty(value.shape, np.uint8)
+        parts: NDArray[np.float64] | None = None
+        for k, detector in enumerate(self.detectors):
+            if detector.state_dtype.itemsize:
+                name = f"state_{detector.name}"
+                # A copy: kernels may take another path for strided input, and its last bit may differ.
+                new[name], scores = steps(detector, rows[name].copy(), samples)
+            else:
+                _, scores = steps(detector, detector.initial(len(rows)), samples)
+            value[:, k], reasons[:, k] = scores.score, scores.reason
+            if scores.parts is not None:
+                parts = scores.parts if parts is None else _first_known(parts, scores.parts)
+        return value, reasons, parts
+
+    def _push(self, memory: NDArray[np.void], rows: Rows, name: str, values: NDArray[Any]) -> None:
+        if len(values) == len(rows):
+            windows.push_into(memory[name], rows[name], values)
+        else:
+            memory[name] = windows.rings_after(rows[name], values)
 
     def tail_score(self, said: NDArray[np.float64]) -> NDArray[np.float64]:
         """(..., D) windowed z -> (..., D) tail_score; NaN while thresholds are being learnt."""
@@ -229,17 +278,6 @@ class Panel:
         """Steps from the newest sample back to the start of the most meaningful segment that ends there."""
         length = self._rule.best(np.atleast_1d(row["judged"]), np.atleast_1d(row["low"]))[1]
         return max(0, int(length[0]) - 1)
-
-    def _run(
-        self, detector: Detector, rows: Rows, new: NDArray[np.void], samples: Samples
-    ) -> tuple[NDArray[np.float64], NDArray[np.uint8], NDArray[np.float64] | None]:
-        if detector.state_dtype.itemsize:
-            name = f"state_{detector.name}"
-            # A copy: kernels may take another path for strided input, and its last bit may differ.
-            new[name], scores = detector.step(rows[name].copy(), samples)
-        else:
-            _, scores = detector.step(detector.initial(len(rows)), samples)
-        return scores
 
     def gate(self, said: NDArray[np.float64], n: NDArray[np.int32]) -> NDArray[np.float64]:
         """Nothing before a detector's warm-up, and none but report-level rules before MIN_TIMESPAN."""
@@ -268,9 +306,22 @@ class Panel:
         return tail_score, type_score
 
 
-def _running_mean(old: NDArray[np.float32], value: NDArray[np.float64]) -> NDArray[np.float64]:
-    moved = old + (value - old) / PARTS_STEPS
-    return np.where(np.isnan(value), old, np.where(np.isnan(old), value, moved))
+def _running_means(first: NDArray[np.float32], values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(n, 4) before a block and its (T * n, 4) values -> (T * n, 4) after each step; a value that is missing changes nothing."""
+    n, old = len(first), first
+    out = np.empty(values.shape, np.float32)
+    for at in range(0, len(values), max(n, 1)):
+        value = values[at : at + n]
+        moved = old + (value - old) / PARTS_STEPS
+        out[at : at + n] = np.where(np.isnan(value), old, np.where(np.isnan(old), value, moved))
+        old = out[at : at + n]
+    return out
+
+
+def _first_known(parts: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(m, 4) ``parts``, of samples for which they say nothing those of the next detector."""
+    nothing: NDArray[np.bool_] = np.logical_and.reduce(np.isnan(parts), axis=1)
+    return np.where(nothing[:, None], others, parts)
 
 
 def _shares(parts: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -141,6 +141,48 @@ class Detector(Protocol):
 
 
 @runtime_checkable
+class SupportsBlocks(Protocol):
+    """A detector that can take several steps of each line at once, for less than one after another.
+
+    A lone line has no others to share the cost of a step with: what needs nothing of the step before (distances, tables, products of the
+    inputs) is then computed for all its samples together.
+    """
+
+    def steps(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
+        """The next T steps of n lines: state (n,), samples (T * n,), the first step of every line before the second of any -> the state
+        after all of them, and (T * n,) scores. The same bits as T times ``step``."""
+
+
+def steps(detector: Detector, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
+    """The next T steps of n lines, as ``SupportsBlocks``, of any detector."""
+    n = len(state)
+    if len(samples) == n:
+        return detector.step(state, samples)
+    if _takes_blocks(detector):
+        return detector.steps(state, samples)  # type: ignore[attr-defined, no-any-return]
+    found = []
+    for first in range(0, len(samples), n):
+        state, scores = detector.step(state, samples[first : first + n])
+        found.append(scores)
+    score, reason = (np.concatenate([f[k] for f in found]) for k in (0, 1))
+    parts = [f.parts for f in found]
+    if all(p is None for p in parts):
+        return state, Scores(score, reason)
+    nothing = np.full((n, 4), np.nan)
+    return state, Scores(score, reason, np.concatenate([nothing if p is None else p for p in parts]))
+
+
+def _takes_blocks(detector: Detector) -> bool:
+    """Whether ``steps`` is there and as new as ``step``: a class that changes ``step`` alone makes the inherited ``steps`` another thing."""
+    if not isinstance(detector, SupportsBlocks) or "step" in vars(detector):
+        return False
+    for cls in type(detector).__mro__:
+        if "steps" in vars(cls) or "step" in vars(cls):
+            return "steps" in vars(cls)
+    return True
+
+
+@runtime_checkable
 class SupportsLeaveOut(Protocol):
     """A detector whose scores of the vessels that it learned from can be as of vessels that it has not seen.
 

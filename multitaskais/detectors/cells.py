@@ -73,7 +73,7 @@ class CellsDetector(LeaveOneVesselOut):
     def initial(self, n: int) -> Rows:
         return np.zeros(n, self.state_dtype)
 
-    def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
+    def steps(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
         new = state.copy()
         new["seen"] = True
         uv = velocity(samples["sog"], samples["cog"])
@@ -90,6 +90,8 @@ class CellsDetector(LeaveOneVesselOut):
                 cell = np.minimum(_cell(self.region, len(FACTORS), lat, lon), len(self._row_of) - 1)
                 score[use] = self._surprise[self._row_of[cell], sog * N_COG + cog]
         return new, Scores(score, reason)
+
+    step = steps
 
     def _score(
         self, lat: NDArray[np.float64], lon: NDArray[np.float64], uv: NDArray[np.float64], own: NDArray[np.int32] | None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..detection.protocol import Scores, Traits
-from ..detection.rings import push
+from ..detection.rings import before_each, counted, rings_after
 from ..records import AlertType, NotJudged
 from ..types import Rows, Samples
 from .stateless import NothingLearnt
@@ -38,9 +38,14 @@ class ContradictionDetector(NothingLearnt):
     def initial(self, n: int) -> Rows:
         return np.zeros(n, self.state_dtype)
 
-    def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
+    def steps(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
+        n = len(state)
+        mismatch = rings_after(state["mismatch"], np.nan_to_num(samples["mismatch"]))
+        seen = counted(state["seen"], len(samples), SLOTS)
         new = state.copy()
-        new["mismatch"] = push(state["mismatch"], np.nan_to_num(samples["mismatch"]))
-        new["seen"] = np.minimum(state["seen"] + 1, SLOTS)
-        score = np.sort(new["mismatch"], axis=1)[:, SLOTS - OF_THEM]
-        return new, Scores.where(score, {NotJudged.TOO_SHORT: state["seen"] < self.traits.warmup_samples})
+        new["mismatch"], new["seen"] = mismatch[-n:], seen[-n:]
+        score = np.sort(mismatch, axis=1)[:, SLOTS - OF_THEM]
+        before = before_each(state["seen"], seen)
+        return new, Scores.where(score, {NotJudged.TOO_SHORT: before < self.traits.warmup_samples})
+
+    step = steps

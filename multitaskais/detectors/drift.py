@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..detection.protocol import Scores, Traits
-from ..detection.rings import push
+from ..detection.rings import before_each, counted, rings_after, summed
 from ..exact import functions
 from ..records import AlertType, NotJudged
 from ..types import Rows, Samples
@@ -53,32 +53,38 @@ class DriftDetector(NothingLearnt):
     def initial(self, n: int) -> Rows:
         return np.zeros(n, self.state_dtype)
 
-    def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
-        sog = samples["sog"]
+    def steps(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
+        n, sog = len(state), samples["sog"]
         slow = (sog > SLOW_MIN_KNOTS) & (sog < SLOW_MAX_KNOTS) & ~samples["moored"]
-        new = state.copy()
-        new["slow"] = push(state["slow"], np.where(slow, sog, 0.0).astype(np.float32))
-        new["seen"] = np.minimum(state["seen"] + 1, STEPS)
-        new["before"] = state["before"] + (state["seen"] == STEPS)
-        new["slow_before"] = state["slow_before"] + (state["slow"][:, 0] > 0)
+        ring = rings_after(state["slow"], np.where(slow, sog, 0.0).astype(np.float32))
+        seen = counted(state["seen"], len(samples), STEPS)
+        seen_before = before_each(state["seen"], seen)
+        left = summed(state["before"], (seen_before == STEPS).astype(np.int32))
+        slow_left = summed(state["slow_before"], (before_each(state["slow"], ring)[:, 0] > 0).astype(np.int32))
         first = (state["seen"] == 0)[:, None]
+        new = state.copy()
+        oldest = {}
         for name in ("lat", "lon"):
             here = samples[name].astype(np.float32)
-            new[name] = np.where(first, here[:, None], push(state[name], here))
+            places = rings_after(np.where(first, here[:n, None], state[name]), here)
+            new[name], oldest[name] = places[-n:], places[:, 0]
+        new["slow"], new["seen"], new["before"], new["slow_before"] = ring[-n:], seen[-n:], left[-n:], slow_left[-n:]
         share, speed = np.zeros(len(samples)), np.zeros(len(samples))
         for k in range(STEPS):
-            share += new["slow"][:, k] > 0
-            speed += new["slow"][:, k]
-        past = (new["slow_before"] + PRIOR_STEPS * PRIOR_SHARE) / (new["before"] + PRIOR_STEPS)
-        north = (samples["lat"] - new["lat"][:, 0]) * KM_PER_DEG_TRAINED
-        east = (samples["lon"] - new["lon"][:, 0]) * KM_PER_DEG_TRAINED * functions.cos(samples["lat"])
+            share += ring[:, k] > 0
+            speed += ring[:, k]
+        past = (slow_left + PRIOR_STEPS * PRIOR_SHARE) / (left + PRIOR_STEPS)
+        north = (samples["lat"] - oldest["lat"]) * KM_PER_DEG_TRAINED
+        east = (samples["lon"] - oldest["lon"]) * KM_PER_DEG_TRAINED * functions.cos(samples["lat"])
         carried = CARRIED_PER_KM * np.minimum(functions.hypot(east, north), CARRIED_MAX_KM)
         score = share / STEPS * (1.0 + np.nan_to_num(carried)) + TIE * speed / STEPS - HABIT * past
         return new, Scores.where(
             score,
             {
                 NotJudged.NO_DATA: np.isnan(sog),
-                NotJudged.TOO_SHORT: state["seen"] < self.traits.warmup_samples,
+                NotJudged.TOO_SHORT: seen_before < self.traits.warmup_samples,
                 NotJudged.MOORED: samples["moored"],
             },
         )
+
+    step = steps

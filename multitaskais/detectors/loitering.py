@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..detection.protocol import Scores, Traits
-from ..detection.rings import push
+from ..detection.rings import before_each, counted, rings_after
 from ..exact import functions
 from ..records import AlertType, NotJudged
 from ..types import Rows, Samples
@@ -48,24 +48,29 @@ class LoiteringDetector(NothingLearnt):
     def initial(self, n: int) -> Rows:
         return np.zeros(n, self.state_dtype)
 
-    def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
+    def steps(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
+        n = len(state)
+        rings = {name: rings_after(state[name], samples[name]) for name in ("lat", "lon", "sog", "moored")}
+        seen = counted(state["seen"], len(samples), STEPS + 1)
         new = state.copy()
-        for name in ("lat", "lon", "sog", "moored"):
-            new[name] = push(state[name], samples[name])
-        new["seen"] = np.minimum(state["seen"] + 1, STEPS + 1)
-        north = (new["lat"] - samples["lat"][:, None]) * KM_PER_DEG_TRAINED
-        east = (new["lon"] - samples["lon"][:, None]) * (KM_PER_DEG_TRAINED * functions.cos(samples["lat"]))[:, None]
+        for name, ring in rings.items():
+            new[name] = ring[-n:]
+        new["seen"] = seen[-n:]
+        north = (rings["lat"] - samples["lat"][:, None]) * KM_PER_DEG_TRAINED
+        east = (rings["lon"] - samples["lon"][:, None]) * (KM_PER_DEG_TRAINED * functions.cos(samples["lat"]))[:, None]
         way = np.zeros(len(samples))
         for k in range(STEPS):
             way += functions.hypot(east[:, k + 1] - east[:, k], north[:, k + 1] - north[:, k])
         extent = functions.hypot(east.max(axis=1) - east.min(axis=1), north.max(axis=1) - north.min(axis=1))
-        steady = np.minimum(np.fmin.reduce(new["sog"].astype(np.float64), axis=1), STEADY_KNOTS) / STEADY_KNOTS
+        steady = np.minimum(np.fmin.reduce(rings["sog"].astype(np.float64), axis=1), STEADY_KNOTS) / STEADY_KNOTS
         score = functions.log((way + SOFTEN_KM) / (extent + SOFTEN_KM)) * steady
         return new, Scores.where(
             score,
             {
                 NotJudged.NO_DATA: np.isnan(score),
-                NotJudged.TOO_SHORT: state["seen"] < self.traits.warmup_samples,
-                NotJudged.MOORED: np.logical_or.reduce(new["moored"], axis=1),
+                NotJudged.TOO_SHORT: before_each(state["seen"], seen) < self.traits.warmup_samples,
+                NotJudged.MOORED: np.logical_or.reduce(rings["moored"], axis=1),
             },
         )
+
+    step = steps

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
 from ..detection.protocol import Scores, Traits
-from ..detection.rings import push
+from ..detection.rings import before_each, rings_after, summed
 from ..exact import functions
 from ..records import AlertType, NotJudged
 from ..types import Rows, Samples
@@ -82,16 +82,19 @@ class PlaceDetector(LeaveOneVesselOut):
         state["recent"] = np.nan
         return state
 
-    def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
-        raw = self.raw(samples)
-        new = state.copy()
-        old = state["recent"][:, 0]
+    def steps(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
+        n, raw = len(state), self.raw(samples)
+        recent = rings_after(state["recent"], raw)
+        old = before_each(state["recent"], recent)[:, 0]
         past = np.isfinite(old)
-        new["sum"] = np.where(past, state["sum"] + np.where(past, old, 0.0), state["sum"])
-        new["count"] = state["count"] + past
-        new["recent"] = push(state["recent"], raw)
-        score = raw - new["sum"] / (new["count"] + HABIT_PRIOR_STEPS)
+        total = summed(state["sum"], np.where(past, old, 0.0))
+        count = summed(state["count"], past.astype(np.float64))
+        new = state.copy()
+        new["recent"], new["sum"], new["count"] = recent[-n:], total[-n:], count[-n:]
+        score = raw - total / (count + HABIT_PRIOR_STEPS)
         return new, Scores.where(score, {NotJudged.NO_DATA: np.isnan(raw), NotJudged.MOORED: samples["moored"]})
+
+    step = steps
 
     def raw(self, samples: Samples) -> NDArray[np.float64]:
         """(n,) ``raw`` of the module's text; NaN for moored samples and where position or velocity is missing."""

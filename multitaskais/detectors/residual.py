@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..config import DetectionRules, Region
 from ..detection import offline
 from ..detection.protocol import Scores, Traits
+from ..detection.rings import before_each, counted
 from ..detection.ship_classes import vessel_class
 from ..errors import ConfigError
 from ..networks.motion import EXPECTED_DTYPE, ResidualScorer, ResidualWeights
@@ -35,6 +36,7 @@ WEIGHTS_FILE = "weights.npz"
 # copied, checked and stored alone.
 SHIPPED = Path(__file__).parent.parent / "models" / "anywhere" / "detectors" / "residual" / WEIGHTS_FILE
 WARMUP_SAMPLES = 3  # the first motions tell what kind of ship it is
+MOST_SEEN = int(np.iinfo(np.int32).max)
 
 
 class ResidualDetector:
@@ -60,27 +62,32 @@ class ResidualDetector:
     def initial(self, n: int) -> Rows:
         return self._scorer.initial(n)
 
-    def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
-        new, score = self._scorer.step(state, samples, vessel_class(samples["ship_type"]))
+    def steps(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
+        new, score = self._scorer.steps(state, samples, vessel_class(samples["ship_type"]))
+        seen = before_each(state["seen"], counted(state["seen"], len(samples), MOST_SEEN))
         return new, Scores.where(
             score,
             {
                 NotJudged.NO_DATA: np.isnan(score),
-                NotJudged.TOO_SHORT: state["seen"] < self.traits.warmup_samples,
+                NotJudged.TOO_SHORT: seen < self.traits.warmup_samples,
                 NotJudged.MOORED: samples["moored"],
             },
         )
+
+    step = steps
 
     def expected(self, samples: Samples) -> NDArray[np.void]:
         """(m,) samples sorted by track and time -> (m,) ``lat``, ``lon``, ``sog``, ``cog`` that were expected of each from those
         before it in its line; NaN where nothing could be: the first samples, moored ones, and after missing values."""
         out = np.full(len(samples), np.nan, EXPECTED_DTYPE)
         rows = self.initial(len(offline.lines_of(samples)[0]))
-        for lines, at in offline.batches(samples):
-            here = samples[at]
-            warm = (rows["seen"][lines] >= self.traits.warmup_samples) & ~here["moored"]
-            out[at[warm]] = self._scorer.expected(rows[lines][warm], here["t"][warm])
-            rows[lines], _ = self._scorer.step(rows[lines], here, vessel_class(here["ship_type"]))
+        for lines, at in offline.blocks(samples):
+            here, state = samples[at], rows[lines]
+            ship_class = vessel_class(here["ship_type"])
+            seen = before_each(state["seen"], counted(state["seen"], len(here), MOST_SEEN))
+            warm = (seen >= self.traits.warmup_samples) & ~here["moored"]
+            out[at[warm]] = self._scorer.expected(self._scorer.before(state, here, ship_class)[warm], here["t"][warm])
+            rows[lines], _ = self._scorer.steps(state, here, ship_class)
         return out
 
     @classmethod

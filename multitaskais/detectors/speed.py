@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
 from ..detection.protocol import Scores, Traits
-from ..detection.rings import push
+from ..detection.rings import before_each, counted, rings_after, summed
 from ..exact import functions, scalars
 from ..records import AlertType, NotJudged
 from ..types import Rows, Samples
@@ -89,43 +89,49 @@ class SpeedDetector(LeaveOneVesselOut):
         state["signed"] = np.nan
         return state
 
-    def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
+    def steps(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
+        n = len(state)
         sog = np.ascontiguousarray(samples["sog"])
         under_way = (sog > JUDGED_MIN_KNOTS) & ~samples["moored"]
         log = np.where(under_way, functions.log(np.maximum(sog, 0.0) + 1.0), np.nan)
-        new = state.copy()
-        old = state["recent"][:, 0]
+        recent = rings_after(state["recent"], log)
+        old = before_each(state["recent"], recent)[:, 0]
         past = np.isfinite(old)
         gone = np.where(past, old, 0.0)
-        new["n"], new["sum"], new["squares"] = state["n"] + past, state["sum"] + gone, state["squares"] + gone * gone
-        new["recent"] = push(state["recent"], log)
-        new["seen"] = np.minimum(state["seen"] + 1, STEPS + 1)
+        many, total = summed(state["n"], past.astype(np.float64)), summed(state["sum"], gone)
+        squares = summed(state["squares"], gone * gone)
+        seen = counted(state["seen"], len(samples), STEPS + 1)
 
-        n = np.maximum(new["n"], 1.0)
-        mean = new["sum"] / n
-        sd = np.sqrt(np.maximum(new["squares"] / n - mean * mean, 0.0))
-        own = np.where(new["n"] >= PAST_MIN, (log - mean) / functions.hypot(sd, SD_FLOOR), np.nan)
+        at_least_one = np.maximum(many, 1.0)
+        mean = total / at_least_one
+        sd = np.sqrt(np.maximum(squares / at_least_one - mean * mean, 0.0))
+        own = np.where(many >= PAST_MIN, (log - mean) / functions.hypot(sd, SD_FLOOR), np.nan)
         others = self._against_neighbours(samples, log)
         own, others = np.clip(own, -LIMIT, LIMIT), np.clip(others, -LIMIT, LIMIT)
         both = own * others
         signed = np.where(np.isnan(both), np.nan, np.sign(others) * np.sqrt(np.maximum(both, 0.0)))
-        new["signed"] = push(state["signed"], signed)
+        ring = rings_after(state["signed"], signed)
+        new = state.copy()
+        new["n"], new["sum"], new["squares"] = many[-n:], total[-n:], squares[-n:]
+        new["recent"], new["signed"], new["seen"] = recent[-n:], ring[-n:], seen[-n:]
 
-        total, number = np.zeros(len(samples)), np.zeros(len(samples))
+        change, number = np.zeros(len(samples)), np.zeros(len(samples))
         for k in range(STEPS):
-            there = np.isfinite(new["signed"][:, k])
-            total += np.where(there, new["signed"][:, k], 0.0)
+            there = np.isfinite(ring[:, k])
+            change += np.where(there, ring[:, k], 0.0)
             number += there
-        score = np.abs(total) / STEPS
+        score = np.abs(change) / STEPS
         return new, Scores.where(
             score,
             {
                 NotJudged.LITTLE_KNOWN: (number < STEPS_MIN) | np.isnan(signed),
                 NotJudged.NO_DATA: np.isnan(sog),
-                NotJudged.TOO_SHORT: state["seen"] < self.traits.warmup_samples,
+                NotJudged.TOO_SHORT: before_each(state["seen"], seen) < self.traits.warmup_samples,
                 NotJudged.MOORED: samples["moored"],
             },
         )
+
+    step = steps
 
     def _against_neighbours(self, samples: Samples, log: NDArray[np.float64]) -> NDArray[np.float64]:
         xy = self.traffic.plane.xy(samples["lat"], samples["lon"])

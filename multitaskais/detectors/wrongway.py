@@ -48,7 +48,7 @@ class WrongwayDetector(LeaveOneVesselOut):
     def initial(self, n: int) -> Rows:
         return np.zeros(n, self.state_dtype)
 
-    def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
+    def steps(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
         new = state.copy()
         new["seen"] = True
         course = course_of(velocity(samples["sog"], samples["cog"]))
@@ -66,6 +66,8 @@ class WrongwayDetector(LeaveOneVesselOut):
             log = self._log(np.concatenate([xy, xy]), np.concatenate([there, back]), np.concatenate([own, own]))
             score[use] = np.clip(log[: len(use)] - log[len(use) :], -MOST, MOST)
         return new, Scores.where(score, {NotJudged.NO_DATA: np.isnan(score), NotJudged.MOORED: samples["moored"]})
+
+    step = steps
 
     def _log(self, xy: NDArray[np.float64], course: NDArray[np.float64], own: NDArray[np.int32]) -> NDArray[np.float64]:
         """(n,) ``same`` of the module's text."""

@@ -33,7 +33,7 @@ class Events:
 
 
 class JudgedSamples(NamedTuple):
-    """One sample of each of n lines with what the active model said of it, also where that is nothing."""
+    """Samples that were judged at once, with what the active model said of each, also where that is nothing."""
 
     numbers: list[int]  # place of each among all samples of its run: the order of the log
     verdicts: list[Verdict]
@@ -43,7 +43,7 @@ class JudgedSamples(NamedTuple):
 
 
 class StepTrace(NamedTuple):
-    """What the first model saw in one step of n lines; for evaluation and pictures."""
+    """What the first model saw of the samples that were judged at once, each line's in their order; for evaluation and pictures."""
 
     track_ids: list[str]
     samples: Samples
@@ -51,9 +51,9 @@ class StepTrace(NamedTuple):
 
 
 class ModelStep(NamedTuple):
-    """One step of one model over n lines at once; for the operator's figures."""
+    """Samples that one model judged at once, one or several of each of some lines; for the operator's figures."""
 
-    targets: int
+    targets: int  # samples
     seconds: float
 
 

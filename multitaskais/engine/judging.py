@@ -1,17 +1,19 @@
 """Due samples of many targets -> the panel's steps -> alerts and verdicts.
 
-Targets know nothing of each other, so the k-th due samples of all targets are judged together; what happens to a target between
-two of its samples (a jump, an identity conflict, its end) waits for its turn among them.
+Targets know nothing of each other, so the due samples of many targets are judged together, several of each where it has several; what
+happens to a target between two of its samples (a jump, an identity conflict, its end) waits for its turn among them. What is
+told is in the order in which one sample of each target after another would have told it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from ..detection.lifecycle import TargetInfo
+from ..detection.rings import block_steps
 from ..detection.suppression import Suppressions
 from ..records import Alert, Verdict
 from ..tracks.resample import complete, interpolate
@@ -30,6 +32,44 @@ class Step(NamedTuple):
     target: TargetState
     info: TargetInfo
     what: Due | Jump | IdentityConflict | TrackEnded
+
+
+class _Order(NamedTuple):
+    """Where something that is told stands among all that a run emits."""
+
+    report_index: int
+    step: int  # of its target: how many of its samples were judged before
+    of_sample: bool  # what happened to the target before the sample comes first
+    model: int
+    target: int
+
+
+class _Queue:
+    """The due samples of one target, and what happens to it between them."""
+
+    def __init__(self, place: int) -> None:
+        self.place = place  # among the targets, by the first step of each
+        self.steps: list[Step] = []
+        self.numbers: list[int] = []  # of each due sample, its place among all samples of the run
+        self.events: list[tuple[int, Step]] = []  # (how many samples come before it, what happens)
+        self.done = 0  # samples that were judged
+        self._events_done = 0
+
+    def due(self, step: Step, number: int) -> None:
+        self.steps.append(step)
+        self.numbers.append(number)
+
+    def events_now(self) -> Iterator[Step]:
+        """What happens before the next sample."""
+        while self._events_done < len(self.events) and self.events[self._events_done][0] <= self.done:
+            self._events_done += 1
+            yield self.events[self._events_done - 1][1]
+
+    @property
+    def run(self) -> int:
+        """Samples that are due before anything else happens."""
+        until = self.events[self._events_done][0] if self._events_done < len(self.events) else len(self.steps)
+        return until - self.done
 
 
 class Judging:
@@ -62,70 +102,92 @@ class Judging:
     def judge(self, steps: list[Step], events: Events) -> None:
         """Judge all steps of a run, in the order of the log for each target; append to ``events``."""
         samples = interpolate([s.what for s in steps if isinstance(s.what, Due)])
-        queues: dict[int, list[tuple[Step, int]]] = {}
+        queues: dict[int, _Queue] = {}
         n = 0
         for step in steps:
-            queues.setdefault(step.target.slot, []).append((step, n))
-            n += isinstance(step.what, Due)
-        emitted: list[tuple[int, Alert]] = []
+            slot = step.target.slot
+            queue = queues.get(slot)
+            if queue is None:
+                queue = queues[slot] = _Queue(len(queues))
+            if isinstance(step.what, Due):
+                queue.due(step, n)
+                n += 1
+            else:
+                queue.events.append((len(queue.steps), step))
+        told: list[tuple[_Order, Alert]] = []
         verdicts: dict[int, tuple[int, Verdict]] = {}  # of each target its last, with the number of its sample
-        waiting = [iter(queue) for queue in queues.values()]
+        waiting = list(queues.values())
         while waiting:
-            batch: list[tuple[Step, int]] = []
-            unfinished = []
             for queue in waiting:
-                for step, index in queue:
-                    if isinstance(step.what, Due):
-                        batch.append((step, index))
-                        unfinished.append(queue)
-                        break
-                    emitted.extend((step.report_index, alert) for alert in self._on_track_event(step))
-            if batch:
-                self._step([s for s, _ in batch], [i for _, i in batch], samples, emitted, verdicts, events)
-            waiting = unfinished
-        emitted.sort(key=lambda x: x[0])  # stable: those of one report stay in the order in which they were decided
-        events.alerts.extend(alert for _, alert in emitted)
+                for step in queue.events_now():
+                    order = _Order(step.report_index, queue.done, False, 0, queue.place)
+                    told.extend((order, alert) for alert in self._on_track_event(step))
+            waiting = [queue for queue in waiting if queue.run]
+            if not waiting:
+                break
+            n_steps = block_steps(max(q.run for q in waiting), len(waiting)) if self._rollout.takes_blocks else 1
+            block = [queue for queue in waiting if queue.run >= n_steps]
+            self._steps(block, n_steps, samples, told, verdicts, events)
+            for queue in block:
+                queue.done += n_steps
+        told.sort(
+            key=lambda x: x[0]
+        )  # stable: those of one step of one target stay in the order in which they were decided
+        events.alerts.extend(alert for _, alert in told)
         # In the order of the log: a vessel with two targets has the same present verdict however the log is cut into runs.
         events.verdicts.extend(verdict for _, verdict in sorted(verdicts.values(), key=lambda x: x[0]))
 
-    def _step(
+    def _steps(
         self,
-        steps: list[Step],
-        numbers: list[int],
+        queues: list[_Queue],
+        n_steps: int,
         all_samples: Samples,
-        emitted: list[tuple[int, Alert]],
+        told: list[tuple[_Order, Alert]],
         verdicts: dict[int, tuple[int, Verdict]],
         events: Events,
     ) -> None:
-        """One sample of each of n targets: the step of each model that has a part in it, then alerts and verdicts."""
+        """The next samples of each of n targets: the steps of each model that has a part in them, then alerts and verdicts."""
         first = self._rollout.first.model
-        slots = np.array([s.target.slot for s in steps])
+        # The first sample of every target before the second of any.
+        steps = [q.steps[q.done + k] for k in range(n_steps) for q in queues]
+        numbers = [q.numbers[q.done + k] for k in range(n_steps) for q in queues]
+        slots = np.array([q.steps[q.done].target.slot for q in queues])
         infos = [s.info for s in steps]
         samples = all_samples[numbers]
         samples["ship_type"] = [info.ship_type for info in infos]
         self._rows.data[slots], samples = complete(self._rows.data[slots], samples, first.detection_rules)
-        assignments = self._rollout.assignments([s.target.model for s in steps], slots, samples["t"])
-        for runner, at, active, emits in assignments:
+        assignments = self._rollout.assignments(
+            [s.target.model for s in steps[: len(queues)]], slots, samples["t"][: len(queues)]
+        )
+        for number, (runner, at, active, emits) in enumerate(assignments):
+            # Several steps of each are taken by one model alone, which has them all.
             mine = steps if isinstance(at, slice) else [steps[i] for i in at]
             here, chosen, infos = slots[at], samples[at], [s.info for s in mine]
             start = self._timer() if self._timer else 0.0
-            rows, result = runner.step(here, chosen)
+            rows, memory, result = runner.steps(here, chosen)
             if self._timer:
                 events.steps.append(ModelStep(len(mine), self._timer() - start))
             if emits:
-                judged = runner.life.judge(rows, chosen, result, infos, self.suppressions)
-                emitted.extend((mine[i].report_index, alert) for i, alert in judged)
+                for i, alert in runner.life.judge_block(rows, memory, chosen, result, infos, self.suppressions):
+                    queue = queues[i % len(here)] if isinstance(at, slice) else queues[at[i]]
+                    order = _Order(mine[i].report_index, queue.done + i // len(here), True, number, queue.place)
+                    told.append((order, alert))
             runner.rows[here] = rows
             if active:
-                for step, reason in zip(mine, result.reason.tolist(), strict=True):
+                last = slice(len(mine) - len(here), None)
+                for step, reason in zip(mine[last], result.reason[last].tolist(), strict=True):
                     step.target.reason = reason
                     step.target.model = runner.model.version
-                decided = runner.life.verdicts(rows, chosen, result, infos)
                 which = numbers if isinstance(at, slice) else [numbers[i] for i in at]
-                verdicts.update(zip(here.tolist(), zip(which, decided, strict=True), strict=True))
                 if self._keep_samples:
+                    decided = runner.life.verdicts(memory, chosen, result, infos)
                     names = runner.model.panel.names
                     events.samples.append(JudgedSamples(which, decided, chosen, result.z, names))
+                    decided = decided[last]
+                else:
+                    newest = result.of_rows(last)
+                    decided = runner.life.verdicts(rows, chosen[last], newest, infos[last])
+                verdicts.update(zip(here.tolist(), zip(which[last], decided, strict=True), strict=True))
                 if self._trace and runner.model.panel.names == first.panel.names:
                     events.traces.append(StepTrace([info.track_id for info in infos], chosen, result))
 

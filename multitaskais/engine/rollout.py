@@ -47,14 +47,16 @@ class ModelRunner:
         rows[: len(self.rows)] = self.rows
         self.rows = rows
 
-    def step(self, slots: NDArray[np.intp], samples: Samples) -> tuple[Rows, StepResult]:
-        """The panel's step. A row that began in the midst of its line counts its samples from there until its ring is full."""
+    def steps(self, slots: NDArray[np.intp], samples: Samples) -> tuple[Rows, Rows, StepResult]:
+        """The panel's steps. A row that began in the midst of its line counts its samples from there until its ring is full."""
         rows = self.rows[slots]
-        began_later = np.isnan(rows["t"][:, 0]) & (samples["n"] >= rows["t"].shape[1])
+        width = rows["t"].shape[1]
+        seen = (~np.isnan(rows["t"])).sum(1) + np.arange(len(samples) // max(len(rows), 1))[:, None]
+        began_later = (seen < width).reshape(-1) & (samples["n"] >= width)
         if began_later.any():
             samples = samples.copy()
-            samples["n"][began_later] = (~np.isnan(rows["t"][began_later])).sum(1)
-        return self.model.panel.step(rows, samples)
+            samples["n"][began_later] = seen.reshape(-1)[began_later]
+        return self.model.panel.steps(rows, samples)
 
 
 class Assignment(NamedTuple):
@@ -219,6 +221,11 @@ class ModelRollout:
                 runner.rows[slot] = read_row(row, runner.rows.dtype, what)
 
     # ---------------------------------------------------------------- one step
+
+    @property
+    def takes_blocks(self) -> bool:
+        """Whether one model alone judges every sample, so that who does need not be asked step by step."""
+        return len(self.activations) == 1 and self._challenger is None
 
     def assignments(self, owners: Sequence[str], slots: NDArray[np.intp], t: NDArray[np.float64]) -> list[Assignment]:
         """Who steps on the next samples of n lines (``slots``), of which ``owners`` have spoken so far; lines go over here."""

@@ -287,7 +287,7 @@ def _windowed(panel: Panel, samples: Samples, z: NDArray[np.float64]) -> NDArray
     for lines, at in replay.batches(samples):
         rows[lines, :, :-1] = rows[lines, :, 1:]
         rows[lines, :, -1] = z[at]
-        out[at] = panel.gate(window_mean(rows[lines], panel.steps), samples["n"][at])
+        out[at] = panel.gate(window_mean(rows[lines], panel.smoothing_steps), samples["n"][at])
     return out
 
 

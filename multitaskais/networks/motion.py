@@ -41,6 +41,7 @@ Doubles = NDArray[np.float64]
 
 DT_MAX_S = 1.0  # samples further from 10 min apart (another grid after the 24 h cut) say nothing of the motion
 
+_LAST = ("t", "lat", "lon", "sog", "cog")  # what a row keeps of the last sample
 COMPONENTS = ("along", "across", "dsog", "dcog")
 SCALE = np.array([0.3, 0.3, 0.5, 5.0])  # km, km, kn, deg: about the median of each under way
 CLASSES = 7  # vessel classes told apart; -1 is none of them
@@ -71,9 +72,9 @@ class Moved(NamedTuple):
     extras: Floats  # (n, EXTRAS)
 
 
-def moved(last: NDArray[np.void], samples: dict[str, Doubles]) -> Moved:
+def moved(last: NDArray[np.void] | dict[str, Doubles], samples: dict[str, Doubles]) -> Moved:
     """``last`` (n,) with t, lat, lon, sog, cog of the sample before (NaN where there is none), ``samples`` the next one's."""
-    old = {f: np.ascontiguousarray(last[f]) for f in ("t", "lat", "lon", "sog", "cog")}
+    old = {f: np.ascontiguousarray(last[f]) for f in _LAST}
     known = np.abs(samples["t"] - old["t"] - STEP_S) <= DT_MAX_S
     for f in ("lat", "lon", "sog", "cog"):
         known &= np.isfinite(old[f]) & np.isfinite(samples[f])
@@ -210,33 +211,59 @@ class ResidualScorer:
 
     def initial(self, n: int) -> Rows:
         state = np.zeros(n, self.state_dtype)
-        for name in ("t", "lat", "lon", "sog", "cog"):
+        for name in _LAST:
             state[name] = np.nan
         return state
 
-    def step(self, state: Rows, samples: Samples, ship_class: NDArray[np.int64]) -> tuple[Rows, Doubles]:
-        """(n,) rows, samples of ``SAMPLE_DTYPE`` and classes (-1 unknown) -> new rows, (n,) score in nats; NaN where not known."""
-        names = ("t", "lat", "lon", "sog", "cog", "mismatch", "made_30min")
-        now = {f: np.ascontiguousarray(samples[f], np.float64) for f in names}
-        found = moved(state, now)
-        entering = np.empty((len(state), INPUTS + self.hidden))
-        x, h = entering[:, :INPUTS], entering[:, INPUTS:]
-        x[...] = inputs(found, now, samples["moored"], ship_class)
-        INPUT.symmetric(x, x)
-        OUTPUT.symmetric(state["h"].astype(np.float64), h)
+    def steps(self, state: Rows, samples: Samples, ship_class: NDArray[np.int64]) -> tuple[Rows, Doubles]:
+        """The next T steps of n lines: (n,) rows, (T * n,) samples of ``SAMPLE_DTYPE`` and classes (-1 unknown), the first step of every
+        line before the second of any -> the rows after all of them, and (T * n,) score in nats; NaN where not known."""
+        found, h, c, o = self._run(state, samples, ship_class)
         with self._one_thread():
-            score = self._nll(np.ascontiguousarray(h), found)
-            gates = entering @ self._gates
-        c, o = state["c"].astype(np.float64), np.empty((len(state), self.hidden))
-        gates += self._gates_b
-        _lstm(gates, c, o)
-
-        new = np.empty(len(state), self.state_dtype)
-        new["seen"] = np.minimum(state["seen"], np.iinfo(np.int32).max - 1) + 1
-        for name in ("t", "lat", "lon", "sog", "cog"):
-            new[name] = samples[name]
+            score = self._nll(h, found)
+        n = len(state)
+        n_steps = len(samples) // max(n, 1)
+        new = np.empty(n, self.state_dtype)
+        new["seen"] = np.minimum(state["seen"], np.iinfo(np.int32).max - n_steps) + n_steps
+        for name in _LAST:
+            new[name] = samples[name][len(samples) - n :]
         new["h"], new["c"] = o, c
         return new, np.where(found.known, score, np.nan)
+
+    step = steps
+
+    def before(self, state: Rows, samples: Samples, ship_class: NDArray[np.int64]) -> Rows:
+        """As ``steps``: (T * n,) the rows before each of the samples, as far as ``expected`` reads them."""
+        _, h, _, _ = self._run(state, samples, ship_class)
+        out = np.zeros(len(samples), self.state_dtype)
+        for name in _LAST:
+            out[name] = _before_each(state[name], samples[name])
+        out["h"] = h  # multiples of 2^-20 within +-1: float32 holds them
+        return out
+
+    def _run(
+        self, state: Rows, samples: Samples, ship_class: NDArray[np.int64]
+    ) -> tuple[Moved, Doubles, Doubles, Doubles]:
+        """The motions, (T * n, H) LSTM's output before each of them, and its cell and output (n, H) after the last."""
+        n = len(state)
+        now = {f: np.ascontiguousarray(samples[f], np.float64) for f in (*_LAST, "mismatch", "made_30min")}
+        found = moved({f: _before_each(state[f], now[f]) for f in _LAST}, now)
+        x = inputs(found, now, samples["moored"], ship_class).astype(np.float64)
+        INPUT.symmetric(x, x)
+        h = np.empty((len(samples), self.hidden))
+        c, o = state["c"].astype(np.float64), state["h"].astype(np.float64)
+        with self._one_thread():
+            gates_x = x @ self._gates[:INPUTS]
+            for first in range(0, len(samples), max(n, 1)):
+                here = slice(first, first + n)
+                OUTPUT.symmetric(o, h[here])
+                gates = h[here] @ self._gates[INPUTS:]
+                gates += gates_x[here]  # exact, as if it were one product
+                gates += self._gates_b
+                _lstm(gates, c, o)
+                # As a row would keep them between two steps.
+                c, o = c.astype(np.float32).astype(np.float64), o.astype(np.float32).astype(np.float64)
+        return found, h, c, o
 
     def expected(self, state: Rows, t: NDArray[np.float64]) -> NDArray[np.void]:
         """(n,) rows and the times of the next samples -> (n,) of ``EXPECTED_DTYPE``, the likeliest part of each mixture; NaN where the
@@ -245,7 +272,7 @@ class ResidualScorer:
         New speed and course first, then the error of dead reckoning that goes with them.
         """
         out = np.full(len(state), np.nan, EXPECTED_DTYPE)
-        old = {f: np.ascontiguousarray(state[f], np.float64) for f in ("t", "lat", "lon", "sog", "cog")}
+        old = {f: np.ascontiguousarray(state[f], np.float64) for f in _LAST}
         known = np.abs(t - old["t"] - STEP_S) <= DT_MAX_S
         for f in ("lat", "lon", "sog", "cog"):
             known &= np.isfinite(old[f])
@@ -312,6 +339,11 @@ class ResidualScorer:
         for one in per_component:
             total += one
         return total
+
+
+def _before_each(last: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+    """(n,) of the samples before a block and (T * n,) of the block -> (T * n,) of the sample before each."""
+    return np.concatenate([last, values[: len(values) - len(last)]])
 
 
 def _log_sum_exp(x: Doubles) -> Doubles:

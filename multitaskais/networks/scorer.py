@@ -1,6 +1,6 @@
 """The VRNN's step in NumPy: what runs live and in batch. The same weights in TensorFlow: ``tf_scorer``.
 
-    step(state, bins) -> new state, l_t with its parts
+    step(state, bins) -> new state, l_t with its parts; ``steps`` the same of several steps of each line
 
 l_t = mean_s w_t^s with w_t = log p(x_t|z_t,.) + log p(z_t|.) - log q(z_t|.) (docs/method.md#the-network; lower = more anomalous), z from a table of
 noise by step number. With ``samples=0`` z is the posterior's mean and -KL(q || p) in closed form stands for
@@ -69,6 +69,8 @@ class Scorer(Protocol):
     def initial(self, n: int) -> Rows: ...
 
     def step(self, state: Rows, bins: NDArray[np.integer]) -> tuple[Rows, StepScores]: ...
+
+    def steps(self, state: Rows, bins: NDArray[np.integer]) -> tuple[Rows, StepScores]: ...
 
 
 def state_dtype(sizes: Sizes, samples: int) -> np.dtype:
@@ -177,65 +179,83 @@ class NumpyScorer:
         state["h"], state["c"] = self._first
         return state
 
-    def step(self, state: Rows, bins: NDArray[np.integer]) -> tuple[Rows, StepScores]:
-        """state (n,) of ``state_dtype``, bins (n, 4) of lat, lon, sog, cog, -1 where missing -> new state, scores."""
+    def steps(self, state: Rows, bins: NDArray[np.integer]) -> tuple[Rows, StepScores]:
+        """The next T steps of n lines: state (n,) of ``state_dtype``, bins (T * n, 4) of lat, lon, sog, cog, -1 where missing, the first
+        step of every line before the second of any -> the state after all of them, and (T * n,) scores.
+
+        Only what a step needs of the one before it goes one by one; the rest is computed for many steps at once.
+        """
         n, s, hidden = len(state), max(self.samples, 1), self.sizes.hidden
+        n_steps = len(bins) // n if n else 0
         lines = max(1, min(n, BLOCK_ROWS // s))
-        index = np.where(bins < 0, self.sizes.dim, bins + self.sizes.offsets)
+        together = max(1, min(n_steps, BLOCK_ROWS // (lines * s)))
+        index = np.where(bins < 0, self.sizes.dim, bins + self.sizes.offsets).reshape(n_steps, n, 4)
         after = np.empty(n, self.state_dtype)
-        after["k"] = state["k"] + 1
-        log_weight, parts = np.empty(n, np.float32), np.empty((n, 4), np.float32)
-        work = _Work(self.sizes, lines, s)
+        after["k"] = state["k"] + n_steps
+        log_weight, parts = np.empty((n_steps, n), np.float32), np.empty((n_steps, n, 4), np.float32)
+        work = _Work(self.sizes, together, lines, s)
         with self._one_thread():
             for lo in range(0, n, lines):
                 hi = min(lo + lines, n)
-                if hi - lo < work.lines:
-                    work = _Work(self.sizes, hi - lo, s)
                 rows = (hi - lo) * s
-                noise = None
-                if self._noise is not None:
-                    noise = self._noise[state["k"][lo:hi] % NOISE_STEPS].reshape(rows, -1)
-                work.o[...] = state["h"][lo:hi].reshape(rows, hidden)
-                work.c[...] = state["c"][lo:hi].reshape(rows, hidden)
-                log_weight[lo:hi], parts[lo:hi] = _block_step(self._w, work, index[lo:hi], noise)
-                after["h"][lo:hi] = work.o.reshape(hi - lo, s, hidden)
-                after["c"][lo:hi] = work.c.reshape(hi - lo, s, hidden)
-        return after, StepScores(log_weight, parts)
+                o = state["h"][lo:hi].reshape(rows, hidden).astype(np.float64)
+                c = state["c"][lo:hi].reshape(rows, hidden).astype(np.float64)
+                for first in range(0, n_steps, together):
+                    last = min(first + together, n_steps)
+                    if (last - first, hi - lo) != (work.steps, work.lines):
+                        work = _Work(self.sizes, last - first, hi - lo, s)
+                    noise = None
+                    if self._noise is not None:
+                        k = state["k"][lo:hi] + np.arange(first, last, dtype=np.uint32)[:, None]
+                        noise = self._noise[k % NOISE_STEPS].reshape((last - first) * rows, -1)
+                    work.o[0], work.c[...] = o, c
+                    found = _block(self._w, work, index[first:last, lo:hi].reshape(-1, 4), noise)
+                    log_weight[first:last, lo:hi] = found[0].reshape(last - first, hi - lo)
+                    parts[first:last, lo:hi] = found[1].reshape(last - first, hi - lo, 4)
+                    o, c = work.o[-1], work.c
+                after["h"][lo:hi] = o.reshape(hi - lo, s, hidden)
+                after["c"][lo:hi] = c.reshape(hi - lo, s, hidden)
+        return after, StepScores(log_weight.reshape(-1), parts.reshape(-1, 4))
+
+    step = steps
 
 
 class _Work:
-    """The arrays of one block, used again for the next one: fresh ones would be given back to the system each time."""
+    """The arrays of one block of steps, used again for the next one: fresh ones would be given back to the system each time."""
 
-    def __init__(self, sizes: Sizes, lines: int, samples: int) -> None:
+    def __init__(self, sizes: Sizes, steps: int, lines: int, samples: int) -> None:
         r, h, z, d = lines * samples, sizes.hidden, sizes.latent, sizes.dim
-        self.lines, self.samples = lines, samples
-        self.o = np.empty((r, h))  # o_t, then o_{t+1}
+        t, all_ = steps, steps * r
+        self.steps, self.lines, self.samples = steps, lines, samples
+        self.o = np.empty((t + 1, r, h))  # o_t of each step, then the o that follows the last
         self.c = np.empty((r, h))
-        self.x_hidden = np.empty((lines, h))
-        self.x_add = np.empty((lines, h))
-        self.x_post = np.empty((lines, h))
-        self.first = np.empty((r, 3 * h))
+        self.x_hidden = np.empty((t * lines, h))
+        self.x_add = np.empty((t * lines, h))
+        self.x_post = np.empty((t * lines, h))
+        self.x_gates = np.empty((t * lines, 4 * h))
+        self.first = np.empty((t, r, 3 * h))
         self.hidden = np.empty((2, r, h))
-        self.out = np.empty((2, r, 2 * z))
-        self.r = np.empty((2, r, z))
-        self.sigma = np.empty((2, r, z))
-        self.log_sigma = np.empty((2, r, z))
+        self.out = np.empty((2, t, r, 2 * z))  # of prior and posterior
+        self.r = np.empty((2, t, r, z))
+        self.sigma = np.empty((2, t, r, z))
+        self.log_sigma = np.empty((2, t, r, z))
+        self.u = np.empty((t, r, z))
         self.z = np.empty((r, z))
-        self.u = np.empty((r, z))
-        self.z_first = np.empty((r, h))
-        self.emit = np.empty((r, h))
-        self.logits = np.empty((r, d))
-        self.inputs = np.empty((r, 3 * h))  # [phi_x's hidden, phi_z's hidden, o_t]
+        self.z_first = np.empty((t, r, h))
+        self.inputs = np.empty((r, 2 * h))  # [phi_z's hidden, o_t]
         self.gates = np.empty((r, 4 * h))
-        self.rows = np.arange(r)[:, None]
+        self.emit = np.empty((all_, h))
+        self.logits = np.empty((all_, d))
+        self.rows = np.arange(all_)[:, None]
 
 
-def _block_step(w: _Folded, a: _Work, index: NDArray[np.integer], noise: Doubles | None) -> tuple[Doubles, Doubles]:
-    """One block: ``a.o``, ``a.c`` (R, H) of step t, index (lines, 4) into the four-hot (D = missing), noise (R, Z) or None for the mean.
+def _block(w: _Folded, a: _Work, index: NDArray[np.integer], noise: Doubles | None) -> tuple[Doubles, Doubles]:
+    """One block of T steps: ``a.o[0]``, ``a.c`` (R, H) of the first, index (T * lines, 4) into the four-hot (D = missing), noise (T * R, Z)
+    or None for the mean.
 
-    Returns l_t (lines,) and parts (lines, 4); ``a.o`` and ``a.c`` become those of step t + 1.
+    Returns l_t (T * lines,) and parts (T * lines, 4); ``a.o[T]`` and ``a.c`` become those of the step after, rounded as the state keeps them.
     """
-    h, z_n, s = a.o.shape[1], w.z_hidden.shape[0], a.samples
+    h = a.o.shape[2]
     # phi_x(x_t): four rows of its first matrix
     np.take(w.x_rows, index[:, 0], axis=0, out=a.x_hidden, mode="clip")
     for block in range(1, 4):
@@ -244,56 +264,84 @@ def _block_step(w: _Folded, a: _Work, index: NDArray[np.integer], noise: Doubles
     a.x_hidden += w.x_bias
     HIDDEN.relu(a.x_hidden, a.x_hidden)
     np.matmul(a.x_hidden, w.x_post, out=a.x_post)
+    np.matmul(a.x_hidden, w.gates[:h], out=a.x_gates)
+    for t in range(a.steps):
+        _recur(w, a, t, None if noise is None else noise[t * len(a.c) : (t + 1) * len(a.c)])
+    return _score(w, a, index, noise)
 
+
+def _recur(w: _Folded, a: _Work, t: int, noise: Doubles | None) -> None:
+    """What the next step needs of step t: z_t, then o_{t+1}, s_{t+1} = LSTM([phi_x(x_t), phi_z(z_t)], s_t)."""
+    h, z_n, s = a.o.shape[2], w.z_hidden.shape[0], a.samples
+    of_lines = slice(t * a.lines, (t + 1) * a.lines)
     # first layers of prior, posterior and emission, as far as o_t goes
-    OUTPUT.symmetric(a.o, a.o)
-    np.matmul(a.o, w.o_first, out=a.first)
-    a.first += w.first_bias
-    by_line = a.first.reshape(a.lines, s, 3 * h)
-    by_line[:, :, h : 2 * h] += a.x_post[:, None]
-    HIDDEN.relu(a.first[:, :h], a.hidden[0])
-    HIDDEN.relu(a.first[:, h : 2 * h], a.hidden[1])
-    np.matmul(a.hidden[0], w.prior, out=a.out[0])
-    np.matmul(a.hidden[1], w.post, out=a.out[1])
-    np.add(a.out[0, :, z_n:], w.prior_bias[z_n:], out=a.r[0])
-    np.add(a.out[1, :, z_n:], w.post_bias[z_n:], out=a.r[1])
-    mu_p, mu_r = a.out[0, :, :z_n], a.out[1, :, :z_n]
+    o, first, u = a.o[t], a.first[t], a.u[t]
+    OUTPUT.symmetric(o, o)
+    np.matmul(o, w.o_first, out=first)
+    first += w.first_bias
+    first.reshape(a.lines, s, 3 * h)[:, :, h : 2 * h] += a.x_post[of_lines, None]
+    HIDDEN.relu(first[:, :h], a.hidden[0])
+    HIDDEN.relu(first[:, h : 2 * h], a.hidden[1])
+    prior, post = a.out[0, t], a.out[1, t]
+    np.matmul(a.hidden[0], w.prior, out=prior)
+    np.matmul(a.hidden[1], w.post, out=post)
+    mu_p, mu_r = prior[:, :z_n], post[:, :z_n]
     mu_p += w.prior_bias[:z_n]
     mu_r += w.post_bias[:z_n]
-    _SIGMA(a.r, a.sigma, a.log_sigma)
-    sigma_p, sigma_q = a.sigma
-    log_ratio = a.log_sigma[1]
-    log_ratio -= a.log_sigma[0]
-
-    # z_t, and log p(z_t|.) - log q(z_t|.)
+    np.add(post[:, z_n:], w.post_bias[z_n:], out=a.r[1, t])
+    _SIGMA(a.r[1, t], a.sigma[1, t], a.log_sigma[1, t])
+    # z_t, and in u what it is more than the prior's mean
     if noise is None:
-        np.divide(mu_r, sigma_p, out=a.u)
-        np.add(mu_p, mu_r, out=a.z)
+        u[...] = mu_r
+    else:
+        np.multiply(a.sigma[1, t], noise, out=u)
+        u += mu_r
+    np.add(u, mu_p, out=a.z)
+    # phi_z(z_t)
+    HIDDEN.symmetric(a.z, a.z)
+    z_first = a.z_first[t]
+    np.matmul(a.z, w.z_hidden, out=z_first)
+    z_first += w.z_bias
+    HIDDEN.relu(z_first, z_first)
+    a.inputs[:, :h] = z_first
+    a.inputs[:, h:] = o
+    np.matmul(a.inputs, w.gates[h:], out=a.gates)
+    a.gates.reshape(a.lines, s, 4 * h)[...] += a.x_gates[of_lines, None]  # exact, as if it were one product
+    a.gates += w.gates_bias
+    _lstm(a.gates, a.c, a.o[t + 1])
+    # As a state would keep them between two steps.
+    a.o[t + 1] = a.o[t + 1].astype(np.float32)
+    a.c[...] = a.c.astype(np.float32)
+
+
+def _score(w: _Folded, a: _Work, index: NDArray[np.integer], noise: Doubles | None) -> tuple[Doubles, Doubles]:
+    """l_t and parts of all steps of a block, of which o_t, z_t and phi_z(z_t) are known."""
+    s, rows, z_n = a.samples, len(a.rows), w.z_hidden.shape[0]
+    # log p(z_t|.) - log q(z_t|.)
+    np.add(a.out[0, :, :, z_n:], w.prior_bias[z_n:], out=a.r[0])
+    _SIGMA(a.r[0], a.sigma[0], a.log_sigma[0])
+    sigma_p, sigma_q = (a.sigma[k].reshape(rows, z_n) for k in (0, 1))
+    log_ratio = a.log_sigma[1].reshape(rows, z_n)
+    log_ratio -= a.log_sigma[0].reshape(rows, z_n)
+    u = a.u.reshape(rows, z_n)
+    u /= sigma_p  # (z - mu_p) / sigma_p
+    u *= u
+    if noise is None:
         # -KL(q || p)
         np.divide(sigma_q, sigma_p, out=sigma_q)
         sigma_q *= sigma_q
-        a.u *= a.u
-        a.u += sigma_q
-        a.u -= 1.0
+        u += sigma_q
+        u -= 1.0
     else:
-        np.multiply(sigma_q, noise, out=a.z)
-        a.z += mu_r
-        np.divide(a.z, sigma_p, out=a.u)  # (z - mu_p) / sigma_p
-        a.z += mu_p
-        a.u *= a.u
-        a.u -= noise * noise
-    a.u *= -0.5
-    a.u += log_ratio
-    latent = functions.total(a.u, axis=1)
+        u -= noise * noise
+    u *= -0.5
+    u += log_ratio
+    latent = functions.total(u, axis=1)
 
-    # phi_z(z_t)
-    HIDDEN.symmetric(a.z, a.z)
-    np.matmul(a.z, w.z_hidden, out=a.z_first)
-    a.z_first += w.z_bias
-    HIDDEN.relu(a.z_first, a.z_first)
     # emission p(x_t|z_t,.): sum over all bins of -softplus(logit), and the logits of the hot ones
-    np.matmul(a.z_first, w.z_emit, out=a.emit)
-    a.emit += a.first[:, 2 * h :]
+    h = a.o.shape[2]
+    np.matmul(a.z_first.reshape(rows, h), w.z_emit, out=a.emit)
+    a.emit += a.first.reshape(rows, 3 * h)[:, 2 * h :]
     HIDDEN.relu(a.emit, a.emit)
     np.matmul(a.emit, w.logits, out=a.logits)
     a.logits += w.logits_bias
@@ -305,14 +353,6 @@ def _block_step(w: _Folded, a: _Work, index: NDArray[np.integer], noise: Doubles
     parts -= hot
     parts[missing] = 0.0
     weight = latent - (parts[:, 0] + parts[:, 1] + parts[:, 2] + parts[:, 3])
-
-    # o_{t+1}, s_{t+1} = LSTM([phi_x(x_t), phi_z(z_t)], s_t)
-    a.inputs.reshape(a.lines, s, 3 * h)[:, :, :h] = a.x_hidden[:, None]
-    a.inputs[:, h : 2 * h] = a.z_first
-    a.inputs[:, 2 * h :] = a.o
-    np.matmul(a.inputs, w.gates, out=a.gates)
-    a.gates += w.gates_bias
-    _lstm(a.gates, a.c, a.o)
     if s == 1:
         return weight, parts
     return functions.mean(weight.reshape(-1, s), axis=1), functions.mean(parts.reshape(-1, s, 4), axis=1)

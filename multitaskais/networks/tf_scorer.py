@@ -62,6 +62,17 @@ class TensorFlowScorer:
         after["h"], after["c"], after["z_enc"] = h, c, z_enc
         return after, StepScores(log_weight, parts)
 
+    def steps(self, state: Rows, bins: NDArray[np.integer]) -> tuple[Rows, StepScores]:
+        """One step after another."""
+        n = len(state)
+        found = []
+        for first in range(0, len(bins), max(n, 1)):
+            state, scores = self.step(state, bins[first : first + n])
+            found.append(scores)
+        if not found:
+            return self.step(state, bins)
+        return state, StepScores(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+
     def _graph(self, x_before: Any, x: Any, h: Any, c: Any, z_enc: Any, noise: Any) -> Any:
         w, sizes = self._weights, self.sizes
         n, s = h.shape[0], h.shape[1]

@@ -110,7 +110,7 @@ def complete(
 
     Args:
         rows: (n,) of ``TARGET_DTYPE``, one a line; zeros for a line without samples.
-        samples: (n,) of ``SAMPLE_DTYPE``, the next sample of each of these lines.
+        samples: (T * n,) of ``SAMPLE_DTYPE``, the next T samples of each of these lines, the first of every line before the second of any.
 
     Returns:
         The lines' new rows, and the samples with ``made_30min`` and ``moored`` set, and with ``cog`` derived from the sample before
@@ -118,22 +118,21 @@ def complete(
     """
     samples = samples.copy()
     new = rows.copy()
-    count = rows["count"]
-    lat, lon = samples["lat"], samples["lon"]
-    # Before its first sample a line is where it is: it made nothing.
-    has = count > 0
-    oldest = np.maximum(RING - count, 0)
-    index = np.arange(len(rows))
-    lat_old = np.where(has, rows["lat"][index, oldest % RING], lat)
-    lon_old = np.where(has, rows["lon"][index, oldest % RING], lon)
-    lat_last = np.where(has, rows["lat"][:, -1], lat)
-    lon_last = np.where(has, rows["lon"][:, -1], lon)
-    _finish(samples, lat_old, lon_old, lat_last, lon_last, rules)
-    new["lat"][:, :-1] = rows["lat"][:, 1:]
-    new["lon"][:, :-1] = rows["lon"][:, 1:]
-    new["lat"][:, -1] = lat
-    new["lon"][:, -1] = lon
-    new["count"] = np.minimum(count + 1, RING)
+    n = len(rows)
+    n_steps = len(samples) // max(n, 1)
+    count = np.minimum(
+        rows["count"] + np.arange(n_steps)[:, None], RING
+    )  # (T, n) samples of the line in its ring before each
+    step, line = np.arange(n_steps)[:, None], np.arange(n)
+    old, last = {}, {}
+    for name in ("lat", "lon"):
+        # Places (RING + T, n), oldest first. Before its first sample a line is where it is: it made nothing.
+        places = np.concatenate([rows[name].T, samples[name].reshape(n_steps, n)])
+        old[name] = places[step + RING - count, line].reshape(-1)
+        last[name] = places[step + RING - np.minimum(count, 1), line].reshape(-1)
+        new[name] = places[n_steps:].T
+    new["count"] = np.minimum(rows["count"] + n_steps, RING)
+    _finish(samples, old["lat"], old["lon"], last["lat"], last["lon"], rules)
     return new, samples
 
 

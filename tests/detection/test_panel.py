@@ -12,6 +12,7 @@ from multitaskais.config import DetectionRules
 from multitaskais.detection import offline as replay
 from multitaskais.detection import rings as windows
 from multitaskais.detection.panel import Panel
+from multitaskais.detection.protocol import steps
 from multitaskais.errors import ConfigError
 from multitaskais.records import AlertType, NotJudged
 from tests.support.lane_traffic import sail
@@ -48,6 +49,42 @@ def test_rows_written_to_bytes_go_on_with_the_same_bits_and_are_not_changed_by_a
         assert given.tobytes() == rows.tobytes()
         same(whole, result, slice(k, k + 1))
         rows = new
+
+
+def test_several_steps_of_lines_of_any_lengths_give_the_bits_of_one_after_another():
+    lines = [line[: 40 - 7 * k] for k, line in enumerate(np.split(fleet(5, 5, 300), 5))]
+    lines[1]["moored"][5:9] = True
+    lines[2]["sog"][3:20:4] = np.nan
+    together = run(PANEL, *lines)
+    first = 0
+    for line in lines:
+        rows = PANEL.initial(1)
+        for k in range(len(line)):
+            rows, result = PANEL.step(rows, line[k : k + 1])
+            for name, x, y in zip(together._fields, together, result, strict=True):
+                np.testing.assert_array_equal(x[first + k], y[0], err_msg=name)
+        new, memory, _ = PANEL.steps(PANEL.initial(1), line)
+        assert new.tobytes() == rows.tobytes()
+        for name in memory.dtype.names:
+            assert memory[name][-1].tobytes() == rows[name][0].tobytes(), name
+        first += len(line)
+
+
+def test_a_detector_that_changes_step_alone_is_asked_step_by_step():
+    class Doubled(type(PANEL.detectors[0])):
+        def step(self, state, samples):
+            new, scores = super().step(state, samples)
+            return new, scores._replace(score=2.0 * scores.score)
+
+    detector = Doubled.__new__(Doubled)
+    detector.__dict__.update(vars(PANEL.detectors[0]))
+    line = fleet(1, 6, 400)
+    for a, b in zip(
+        steps(detector, detector.initial(1), line)[1].score,
+        steps(PANEL.detectors[0], detector.initial(1), line)[1].score,
+        strict=True,
+    ):
+        assert a == 2.0 * b or (np.isnan(a) and np.isnan(b))
 
 
 def test_nothing_is_judged_before_twelve_samples_or_the_least_timespan():

@@ -18,6 +18,7 @@ import pytest
 from stream_operator.commands.meetings_status import FleetMetrics
 from stream_operator.settings import Settings
 from stream_operator.worker.metrics import Metrics
+from tests.support import own_package
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -91,7 +92,7 @@ def test_a_notebook_runs(notebook, tmp_path):
     assert len(pictures) == 2
 
 
-def test_the_example_detector_is_found_by_its_entry_point_and_joins_a_model(tmp_path, monkeypatch):
+def test_the_example_detector_is_found_by_its_entry_point_and_joins_a_model(tmp_path):
     import numpy as np
 
     from multitaskais.model import folder as modelfolder
@@ -100,25 +101,17 @@ def test_the_example_detector_is_found_by_its_entry_point_and_joins_a_model(tmp_
     detector, check = blocks(ROOT / "docs" / "detectors.md", "python")
     entry_points = blocks(ROOT / "docs" / "detectors.md", "toml")[0]
     assert '[project.entry-points."multitaskais.detectors"]\nturn = "my_package.turn:TurnDetector"' in entry_points
-    # What installing such a package leaves behind.
-    package, metadata = tmp_path / "my_package", tmp_path / "my_package-1.0.dist-info"
-    package.mkdir()
-    metadata.mkdir()
-    (package / "turn.py").write_text(detector)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my_package\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[multitaskais.detectors]\nturn = my_package.turn:TurnDetector\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-
     names: dict = {"__name__": "page"}
     exec(detector, names)
     exec(check, names)
     samples = names["samples"]
     dev = np.isin(samples["mmsi"], np.unique(samples["mmsi"])[::4])
-    model = fit_model(samples[~dev], samples[dev], names["region"], name="with-turn", detectors=("cells", "turn"))
-    saved = modelfolder.save(model, tmp_path / "model")
-
-    assert "turn" in installed()
-    assert modelfolder.load(tmp_path / "model").panel.names == ("cells", "turn")
+    entry = "[multitaskais.detectors]\nturn = my_package.turn:TurnDetector\n"
+    with own_package.installed(tmp_path, "my_package", {"turn": detector}, entry):
+        model = fit_model(samples[~dev], samples[dev], names["region"], name="with-turn", detectors=("cells", "turn"))
+        saved = modelfolder.save(model, tmp_path / "model")
+        assert "turn" in installed()
+        assert modelfolder.load(tmp_path / "model").panel.names == ("cells", "turn")
     assert saved.version.startswith("with-turn-")
 
 

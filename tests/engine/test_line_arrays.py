@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multitaskais.engine import batch, line_arrays
+from multitaskais.engine import batch, judging, line_arrays
 from multitaskais.engine.batch import VesselFold
+from multitaskais.engine.engine import PartitionEngine
 from multitaskais.evaluation.alert_files import order_of
 from multitaskais.records import REPORT_DTYPE, Counts
 from tests.support import small_model
@@ -102,3 +103,35 @@ def test_ordinary_ships_with_alerts_never_reach_the_engine(touchy, monkeypatch):
 
 def test_no_report_is_no_alert(touchy):
     assert by_arrays(touchy, np.zeros(0, REPORT_DTYPE), 10, 10) == ([], [], Counts())
+
+
+@settings(max_examples=30, deadline=None)
+@given(logs(), st.integers(1, 4))
+def test_the_engine_tells_the_same_in_the_same_order_whether_it_judges_several_samples_at_once_or_one(
+    touchy, reports, parts
+):
+    reports = reports[np.lexsort((reports["mmsi"], reports["t"]))]
+
+    def told():
+        engine = PartitionEngine(touchy, ordered=True, trace=True, keep_samples=True)
+        events = [engine.process(part) for part in np.array_split(reports, parts)]
+        events.append(engine.advance_watermark(float("inf")))
+        samples = [
+            (number, verdict, sample.tobytes(), z.tobytes())
+            for e in events
+            for s in e.samples
+            for number, verdict, sample, z in zip(s.numbers, s.verdicts, s.samples, s.z, strict=True)
+        ]
+        traces = [t.samples["t"].tolist() for e in events for t in e.traces]
+        return (
+            [[a.as_dict() for a in e.alerts] for e in events],
+            [e.verdicts for e in events],
+            sorted(repr(s) for s in samples),
+            sorted(t for steps in traces for t in steps),
+            engine.snapshot(),
+        )
+
+    at_once = told()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "block_steps", lambda longest, n_lines: 1)
+        assert told() == at_once

@@ -124,7 +124,8 @@ class S3Proxy:
             try:
                 urllib.request.urlopen(self.endpoint, timeout=2).close()
                 return
-            except urllib.error.HTTPError:
+            except urllib.error.HTTPError as e:
+                e.close()
                 return  # it answers; that it wants a signature is as it should be
             except OSError:
                 time.sleep(0.05)
@@ -166,7 +167,8 @@ class _PassOn(BaseHTTPRequestHandler):
             answer = urllib.request.urlopen(request, timeout=30)
         except urllib.error.HTTPError as e:
             answer = e
-        content = answer.read()
+        with answer:
+            content = answer.read()
         self.send_response(answer.status)
         for k, v in answer.headers.items():
             if k.lower() not in ("transfer-encoding", "connection", "content-length"):

@@ -161,15 +161,15 @@ class Trainers:
     def start(self, owner: str, model: Path | None = None) -> subprocess.Popen:
         command = [sys.executable, "-m", "tests.support.job_worker", self.url, str(self.where / "store"),
                    str(self.lease_s), owner, str(self.where / "ends"), *([str(model)] if model else [])]  # fmt: skip
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=(self.where / f"{owner}.err").open("ab"))  # fmt: skip
+        with (self.where / f"{owner}.err").open("ab") as errors:
+            process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors)
         self.all.append(process)
         return process
 
     def end(self) -> None:
         for p in self.all:
-            if p.poll() is None:
+            with p:  # closes its pipe and waits
                 p.kill()
-            p.wait()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -14,13 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_trainer.pipeline import conf
+from model_trainer.pipeline import conf, keys
 from multitaskais.config import REGIONS
 from multitaskais.errors import MultitaskAISError
 from multitaskais.model.objects import StoreSettings
 from multitaskais.model.store import ModelStore
 from multitaskais.simulate import SimulationSettings, simulate
 from multitaskais.simulate.archive import write_parquet
+from tests.support.own_package import installed
 
 TEN_LINES = """
 region = "brittany"
@@ -237,9 +239,8 @@ def test_a_change_that_names_nothing_is_refused(change):
         conf.changed({"region": "gulf"}, [change])
 
 
-def test_the_example_step_is_found_by_its_entry_point_and_done_once(tmp_path, monkeypatch):
+def test_the_example_step_is_found_by_its_entry_point_and_done_once(tmp_path):
     from model_trainer.database import Database
-    from model_trainer.pipeline.keys import FileDigests
     from model_trainer.pipeline.results import Results
     from model_trainer.pipeline.runner import Runner
     from tests.docs.test_docs import ROOT, blocks
@@ -247,24 +248,19 @@ def test_the_example_step_is_found_by_its_entry_point_and_done_once(tmp_path, mo
     (example,) = blocks(ROOT / "docs" / "pipeline.md", "python")
     assert 'hours = "my_package.hours:Hours"' in blocks(ROOT / "docs" / "pipeline.md", "toml")[1]
     assert len([line for line in example.splitlines() if line.strip()]) <= 30
-    package, metadata = tmp_path / "my_package", tmp_path / "my_package-1.0.dist-info"
-    package.mkdir()
-    metadata.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "hours.py").write_text(example)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my_package\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[multitaskais.steps]\nhours = my_package.hours:Hours\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    conf.own_steps.cache_clear()
     write_day(tmp_path / "archive")
 
     def hours(**table: int):
         checked, steps = conf.of({"region": "brittany", "archive": [str(tmp_path / "archive")], "hours": table}, "conf")
-        of = Runner(checked, steps, Results(Database(f"sqlite:///{tmp_path / 'db'}")), tmp_path / "out", FileDigests())
+        of = Runner(
+            checked, steps, Results(Database(f"sqlite:///{tmp_path / 'db'}")), tmp_path / "out", keys.FileDigests()
+        )
         of.step("tracks")
         return of.step("hours")[1]
 
-    try:
+    with installed(
+        tmp_path, "my_package", {"hours": example}, "[multitaskais.steps]\nhours = my_package.hours:Hours\n"
+    ) as package:
         first = hours()
         counts = [int(line.split(",")[1]) for line in (first.folder / "hours.csv").read_text().splitlines()]
         assert (first.state, len(counts)) == ("done", 24)
@@ -275,6 +271,11 @@ def test_the_example_step_is_found_by_its_entry_point_and_done_once(tmp_path, mo
         assert hours().why == "other code in my_package/hours.py"
         with pytest.raises(MultitaskAISError, match=r"hours\.least"):
             hours(least="many")
-    finally:
-        conf.own_steps.cache_clear()
-        sys.modules.pop("my_package.hours", None)
+
+
+def test_a_package_of_the_same_name_that_was_loaded_before_is_not_in_the_way_of_the_next(tmp_path):
+    for k in range(2):
+        (tmp_path / str(k)).mkdir()
+        with installed(tmp_path / str(k), "my_package", {f"m{k}": f"value = {k}"}, "") as package:
+            assert importlib.import_module(f"my_package.m{k}").value == k
+            assert keys.package_folder("my_package") == package

@@ -330,7 +330,7 @@ def test_a_process_that_ended_is_gone_and_one_of_another_machine_is_not():
     assert not gone(name)
     assert gone(f"{host}|{namespace}|{child.pid}|{int(started) + 1}")  # the same number, given to another
     child.kill()
-    child.wait()
+    child.communicate()
     assert gone(name)
     assert not gone(f"elsewhere|{namespace}|{child.pid}|{started}")
     seen: list[str] = []

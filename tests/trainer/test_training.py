@@ -83,7 +83,8 @@ def place(tmp_path):
             return [json.loads(line) for line in self.run("jobs", "--json").stdout.splitlines()]
 
         def start(self, *words: str) -> subprocess.Popen:
-            return subprocess.Popen([sys.executable, "-m", "model_trainer", *words], env=self.env, cwd=ROOT, stderr=(tmp_path / "err").open("ab"))  # fmt: skip
+            with (tmp_path / "err").open("ab") as errors:
+                return subprocess.Popen([sys.executable, "-m", "model_trainer", *words], env=self.env, cwd=ROOT, stderr=errors)  # fmt: skip
 
     return Place()
 
