@@ -64,7 +64,9 @@ def add_parser(subparsers: Any) -> None:
         metavar="P",
         help="keep the budget with this confidence (for instance 0.95), not only as what is to be expected",
     )
-    p.add_argument("--detectors", metavar="A,B,...", help=f"instead of all installed: {', '.join(installed())}")
+    p.add_argument(
+        "--detectors", metavar="A,B,...", help=f"instead of the default panel; installed: {', '.join(installed())}"
+    )
     p.add_argument("--decision", choices=("fused", "a_contrario"), default="fused", help="what decides `abnormal`")
     p.add_argument(
         "--credit", action="append", default=[], metavar="TEXT", help="a line that must be shown where the model is"
@@ -80,13 +82,23 @@ def add_parser(subparsers: Any) -> None:
         metavar="TRACKS",
         help="learn how ships meet and fall silent from these reports (default: TRACKS, where they are no samples)",
     )
+    p.add_argument(
+        "--together-alerts-per-vessel-day",
+        type=float,
+        metavar="N",
+        help=f"one budget for meetings and silences (default {patterns.TOGETHER_PER_VESSEL_DAY:g}); zones have rules of yours, and none",
+    )
     p.add_argument("--split-seed", type=int, default=0, help="which vessels are for what, as in `train`")
     p.set_defaults(run=run)
 
 
-def learn_together(reports: Reports, region: Region, rules: TrackRules, say: Callable[[str], None]) -> Patterns:
-    """What is usual among ships, from all reports of the tracks."""
-    known = patterns.learn(reports[screen(reports, region, rules) == 0])
+def learn_together(
+    reports: Reports, region: Region, rules: TrackRules, say: Callable[[str], None], budget: float | None = None
+) -> Patterns:
+    """What is usual among ships, from all reports of the tracks; ``budget``: of meetings and silences, alerts per vessel-day."""
+    meetings, silences = patterns.shared() if budget is None else patterns.shared(budget)
+    usual = reports[screen(reports, region, rules) == 0]
+    known = patterns.learn(usual, meetings_per_vessel_day=meetings, silences_per_vessel_day=silences)
     say(
         f"ships together: {len(known.stops)} stopping places, {len(known.met_at)} meetings in {known.vessel_days:.0f} vessel-days"
     )
@@ -100,10 +112,12 @@ def run(args: argparse.Namespace) -> int:
     def say(text: str) -> None:
         print(f"{time.monotonic() - started:7.1f} s  {text}", file=sys.stderr, flush=True)
 
+    if args.together_alerts_per_vessel_day is not None and not args.together_alerts_per_vessel_day > 0:
+        raise ConfigError("--together-alerts-per-vessel-day must be greater than 0, for instance 0.015")
     if args.encounters_only:
         model = modelfolder.load(args.model)
         reports, _ = load_reports(args.tracks, region, args.format, parse_columns(args.columns))
-        known = learn_together(reports, region, track_rules, say)
+        known = learn_together(reports, region, track_rules, say, args.together_alerts_per_vessel_day)
         made_from = model.made_from | {"encounters_vessel_days": round(known.vessel_days, 1)}
         model = modelfolder.save(replace(model, patterns=known, made_from=made_from), args.model)
         print(
@@ -156,7 +170,9 @@ def run(args: argparse.Namespace) -> int:
             say=say,
         )
         if reports_of:
-            model = replace(model, patterns=learn_together(reports, region, track_rules, say))
+            model = replace(
+                model, patterns=learn_together(reports, region, track_rules, say, args.together_alerts_per_vessel_day)
+            )
         else:
             say("jumps and ships together are not learnt from samples; give --together TRACKS, some days of reports")
         model = modelfolder.save(model, args.model)

@@ -21,7 +21,13 @@ def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     p.add_argument(
         "labelled", type=Path, metavar="LABELLED", help="Parquet: track_id, mmsi, t, lat, lon, sog, cog, kind, abnormal"
     )
-    p.add_argument("--model", required=True, help="name of a shipped model, a model folder, or store:NAME[@VERSION]")
+    p.add_argument("--model", help="name of a shipped model, a model folder, or store:NAME[@VERSION]")
+    p.add_argument(
+        "--real",
+        type=Path,
+        metavar="ALERTS",
+        help="instead of a model: alerts as `detect` wrote them (alerts.jsonl); LABELLED is then a table of events (mmsi, from, to, kind) or officers' answers, one a line",
+    )
     p.add_argument("--out", type=Path, required=True, metavar="DIR")
     p.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
     p.add_argument("--draws", type=int, default=200, help="of the bootstrap (default 200)")
@@ -44,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from ..errors import ConfigError
     from ..evaluation import report as files
     from ..evaluation import together
-    from ..evaluation.evaluate import report
+    from ..evaluation.evaluate import budget_kept, report
     from ..evaluation.labelled import read_labelled
     from ..evaluation.run import judge
     from ..model import folder as modelfolder
@@ -52,6 +58,12 @@ def run(args: argparse.Namespace) -> int:
     from ..model.store import local_folder
 
     began = time.perf_counter()
+    if args.real is not None:
+        return _real(args)
+    if args.model is None:
+        raise ConfigError(
+            "give --model: what is to be measured; or --real ALERTS, to hold alerts against events of yours"
+        )
     if together.is_scenes(args.labelled):
         return _scenes(args)
     data = read_labelled(args.labelled)
@@ -64,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     figures = report(result, np.random.default_rng(args.seed), args.draws)
     figures = {"model": model.version, "region": model.region.name, "labelled": args.labelled.name, **figures}
     figures |= {"split": args.split, "budget": model.budget.to_dict()}
+    figures["budget_kept"] = budget_kept(result, model.budget)
     plots = {}
     if not args.no_plots:
         from ..evaluation.plots import all_plots
@@ -85,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     )
     for name, label in files.HEADINGS:
         print(f"{label:>20}  {files.number(fused[name])}")
+    print(f"{'budget':>20}  {files.kept(figures['budget_kept'])}")
     at_5pct = fused["at_development_5pct"]
     print(
         f"{'clean, at dev. 5 %':>20}  {files.number(at_5pct['clean_flagged'])} flagged at the threshold of 5 % of the development tracks, recall {files.number(at_5pct['recall'])}"
@@ -94,6 +108,26 @@ def run(args: argparse.Namespace) -> int:
             f"{kind:>20}  found {block['found']} of {block['tracks']}, recall at 5 % {files.number(block['recall_at_5pct'])}"
         )
     print(f"{written[1]} ({time.perf_counter() - began:.1f} s)")
+    return 0
+
+
+def _real(args: argparse.Namespace) -> int:
+    """What really happened, against alerts that were raised."""
+    from ..detection.answers import read_records
+    from ..errors import ConfigError, InputError
+    from ..evaluation import real
+    from ..evaluation import report as files
+
+    if args.model is not None or args.card:
+        raise ConfigError("--real looks at alerts that were raised: it takes no --model and no --card")
+    labels, alerts = real.read_labels(args.labelled), read_records(args.real)
+    try:
+        figures = real.compare(labels, alerts)
+    except (KeyError, TypeError, ValueError) as e:
+        raise InputError(f"{args.real}: not alerts as `detect` writes them ({type(e).__name__}: {e})") from None
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "report.json").write_text(json.dumps(files.plain(figures), indent=1) + "\n")
+    print(json.dumps(files.plain(figures)) if args.json else real.table(figures))
     return 0
 
 

@@ -26,6 +26,13 @@ def add_parser(subparsers: Any) -> None:
     p.add_argument("--days", type=float, metavar="N", help="only the last N days of the archives")
     p.add_argument("--budget", type=float, metavar="SHARE", help="instead of the model's")
     p.add_argument("--confidence", type=float, metavar="P", help="keep the budget with this confidence")
+    p.add_argument("--alerts", type=Path, metavar="FILE", help="alerts that were answered, one JSON object a line")
+    p.add_argument(
+        "--answers",
+        type=Path,
+        metavar="FILE",
+        help="officers' answers to them, records of ais.feedback, one a line: what is normal at a place uses up no budget there, tracks called real are not normal",
+    )
     p.add_argument("--format", metavar="F", help="of an archive; recognised by itself")
     p.add_argument("--json", action="store_true", help="print what was found as JSON")
     p.set_defaults(run=run)
@@ -34,9 +41,10 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict, replace
 
+    from ..detection.answers import read_records
     from ..errors import ConfigError, InputError
     from ..model import folder as modelfolder
-    from ..model.drift import check, recalibrated
+    from ..model.drift import Answered, answered, check, found_again, recalibrated
     from ..model.samples import load_reports, samples_of
     from ..tracks.segmentation import rule_events
 
@@ -44,6 +52,14 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("give --out NEW for new thresholds, or --check to be told whether the model still fits")
     if args.days is not None and not args.days > 0:
         raise ConfigError(f"--days {args.days:g}: give a number of days greater than 0")
+    if (args.alerts is None) != (args.answers is None):
+        raise ConfigError("--answers needs the alerts that were answered, and --alerts the answers: give both")
+    if args.check and args.answers is not None:
+        raise ConfigError("--check asks whether a model fits; answers change thresholds: give --out")
+    said = Answered()
+    aside: dict[str, int] = {}
+    if args.alerts is not None:
+        said, aside = answered(read_records(args.alerts), read_records(args.answers))
     model = modelfolder.load(args.model)
     if args.out is not None and args.out.resolve() == modelfolder.find(args.model).resolve():
         raise ConfigError("--out is the model itself: a recalibrated model is a new version, give another folder")
@@ -63,19 +79,29 @@ def run(args: argparse.Namespace) -> int:
         **({} if args.budget is None else {"track_share": args.budget, "alerts_per_vessel_day": None}),
         **({} if args.confidence is None else {"confidence": args.confidence}),
     )
-    new = recalibrated(model, samples, budget, rule_events(reports, model.track_rules, model.region))
+    new = recalibrated(model, samples, budget, rule_events(reports, model.track_rules, model.region), said)
     new = modelfolder.save(new, args.out)
     limits = new.panel.thresholds
     assert limits is not None
     assert limits.promise is not None
+    again = found_again(new, samples, said.real)
     if args.json:
-        print(
-            json.dumps(
-                {**asdict(drift), "fits": drift.fits, "version": new.version, "promise": limits.promise.to_dict()}
-            )
-        )
+        heard = {
+            "suppressions": len(said.suppressions),
+            "real": len(said.real),
+            "found_again": again,
+            "left_aside": aside,
+        }
+        figures = {"fits": drift.fits, "version": new.version, "promise": limits.promise.to_dict(), "answers": heard}
+        print(json.dumps({**asdict(drift), **figures}))
         return 0
     print(drift.line())
+    if args.answers is not None:
+        print(
+            f"answers: {len(said.suppressions)} kinds of alert are normal at a place and use up no budget there; {len(said.real)} called real,"
+            f" of which {again} exceed the new thresholds"
+            + "".join(f"; {n} left aside ({why})" for why, n in aside.items())
+        )
     print(f"{new.version} in {args.out}: thresholds of {drift.tracks} tracks, {drift.days} days; was {model.version}")
     for line in limits.promise.lines(budget.allowed, alerts=budget.alerts_per_vessel_day is not None):
         print(line)

@@ -274,6 +274,11 @@ class Panel:
         """(..., D) windowed z -> (..., D) tail_score; NaN while thresholds are being learnt."""
         return np.full_like(said, np.nan) if self._tail_scores is None else self._tail_scores(said)
 
+    def score_of(self, said: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n, D) windowed z -> (n,) score / threshold as ``step`` gives it by the fused decision; NaN where nothing is said."""
+        score: NDArray[np.float64] = np.fmax.reduce(self._fuse(said, np.full(len(said), np.nan))[1], axis=1)
+        return score
+
     def start_of_segment(self, row: np.void) -> int:
         """Steps from the newest sample back to the start of the most meaningful segment that ends there."""
         length = self._rule.best(np.atleast_1d(row["judged"]), np.atleast_1d(row["low"]))[1]

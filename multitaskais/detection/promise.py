@@ -148,6 +148,26 @@ def bounded_share(
     return max(upper_share(share * n, n, confidence), least_share(n_unseen, confidence))
 
 
+def interval_of_share(
+    flagged: NDArray[np.bool_], vessel: NDArray[np.int64], confidence: float = 0.9
+) -> tuple[float, float]:
+    """Two-sided Clopper-Pearson interval of the share of (n,) tracks that are flagged, clustered by vessel; NaN without tracks."""
+    n = float(len(flagged))
+    if not n:
+        return math.nan, math.nan
+    share = float(flagged.mean())
+    if len(np.unique(vessel[flagged])) < _FEW:
+        n = float(len(np.unique(vessel)))
+    elif share < 1:
+        residual = np.asarray((flagged - share) / n, np.float64)
+        variance, m = variance_between(residual, vessel)
+        known = (stdtrit(n - 1, confidence) / stdtrit(m - 1, confidence)) ** 2
+        n = min(n, share * (1 - share) / variance * known) if variance > 0 else n
+    tail = 0.5 * (1.0 - confidence)
+    low = float(betaincinv(share * n, n - share * n + 1.0, tail)) if share > 0 else 0.0
+    return low, upper_share(share * n, n, 1.0 - tail)
+
+
 def bounded_rate(
     alerts: NDArray[np.float64], days: NDArray[np.float64], vessel: NDArray[np.int64], confidence: float = CONFIDENCE
 ) -> float:

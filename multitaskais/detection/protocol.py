@@ -46,6 +46,7 @@ class Traits:
         cause: of an alert in which it is the top contributor, where it asks for one thing alone; None leaves it to the decision list.
         training: ``required``: ``calibrate`` takes it only from a model folder where it was trained; ``optional``: what such a folder
             holds goes before ``fit``; ``none``: it is always fitted.
+        by_default: False: not in a panel unless it is named (``calibrate --detectors``).
         scorers: the implementations that ``load(..., scorer=NAME)`` offers; empty when there is one.
 
     Raises:
@@ -66,6 +67,7 @@ class Traits:
     cause: Cause | None = None
     training: Literal["none", "optional", "required"] = "none"
     scorers: tuple[str, ...] = ()
+    by_default: bool = True
 
     @property
     def covered_only(self) -> bool:

@@ -43,6 +43,8 @@ REST_STEPS = (
     6  # samples below the threshold between two alerts when alerts are counted; DetectionRules.close_after_steps
 )
 
+SCORE_LEVELS = (0.25, 0.5, 0.75, 1.0)  # of score / threshold, at which the shares of samples above are kept
+
 _TAIL_FROM = (
     0.8  # above this quantile of the development tracks the tail is taken as exponential (peaks over threshold)
 )
@@ -179,6 +181,8 @@ class Thresholds:
         rule_limits: by alert type, the limit of a fixed rule (knots) where its own would use up the budget on normal tracks; inf: the
             rule raises no alert. A rule that is not named keeps its own.
         promise: what may be relied on; None in models made before it was computed.
+        samples_above: share of the judged development samples whose score / threshold exceeds each of ``SCORE_LEVELS``, so that live
+            scores can be held against it; empty where it was not kept.
     """
 
     tail_score: tuple[TailScore, ...]
@@ -190,6 +194,7 @@ class Thresholds:
     score_at_5pct: float = math.nan
     rule_limits: Mapping[str, float] = field(default_factory=dict)
     promise: Promise | None = None
+    samples_above: Mapping[float, float] = field(default_factory=dict)
 
     def rule_limit(self, alert_type: str, own: float) -> float:
         """The limit of a fixed rule: its own, unless the budget needs a higher one."""
@@ -217,6 +222,7 @@ class Thresholds:
             "score_at_5pct": self.score_at_5pct if np.isfinite(self.score_at_5pct) else None,
             "rule_limits": {k: v if math.isfinite(v) else None for k, v in sorted(self.rule_limits.items())},
             "promise": None if self.promise is None else self.promise.to_dict(),
+            "samples_above": {f"{level:g}": share for level, share in sorted(self.samples_above.items())},
         }
 
     @classmethod
@@ -231,6 +237,7 @@ class Thresholds:
             math.nan if (level := values.get("score_at_5pct")) is None else level,
             {k: math.inf if v is None else float(v) for k, v in values.get("rule_limits", {}).items()},
             None if (promise := values.get("promise")) is None else Promise(**promise),
+            {float(level): float(share) for level, share in values.get("samples_above", {}).items()},
         )
 
 

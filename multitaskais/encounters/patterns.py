@@ -37,6 +37,7 @@ SERVICE_TYPES = (
 MERCHANT = (CLASSES.index("cargo"), CLASSES.index("tanker"), CLASSES.index("passenger"))
 KINDS = (LYING, ABREAST)
 MEETINGS_PER_VESSEL_DAY = 0.01  # the share of the budget of false alarms that meetings are given
+TOGETHER_PER_VESSEL_DAY = MEETINGS_PER_VESSEL_DAY + coverage.SILENCES_PER_VESSEL_DAY
 HALF = 0.5  # a class pair that never met counts as half a meeting
 # Ships whose work is to go alongside. Their pairs count as if they had met a few times more than they were seen to, and more than the
 # commonest kind of pair that is told: an archive has few of them, and all of them usual.
@@ -132,6 +133,12 @@ class Patterns:
             raise ModelCorrupt(
                 f"{file} cannot be read ({type(e).__name__}: {e}): copy the whole model folder again"
             ) from None
+
+
+def shared(budget: float = TOGETHER_PER_VESSEL_DAY) -> tuple[float, float]:
+    """Alerts per vessel-day of meetings and of silences that make up one budget."""
+    times = budget / TOGETHER_PER_VESSEL_DAY
+    return times * MEETINGS_PER_VESSEL_DAY, times * coverage.SILENCES_PER_VESSEL_DAY
 
 
 def learn(

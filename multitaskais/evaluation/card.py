@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..detection.grid import CellGrid
 from ..model.folder import Model
+from .report import kept
 
 _FIGURES = (
     ("auroc", "AUROC"),
@@ -94,6 +95,8 @@ def _evaluation(figures: Mapping[str, Any]) -> list[str]:
         lines[2] += " Clean tracks flagged by day: " + ", ".join(
             f"{d} {b['clean_flagged']:.1%} of {b['clean_tracks']}" for d, b in sorted(by_day.items())[-14:]
         ) + "."  # fmt: skip
+    if (block := figures.get("budget_kept")) is not None:
+        lines[2] += f" Budget: {kept(block)}."
     rows = {"**fused**": fused, **{f"`{k}` alone": v for k, v in sorted(figures["detectors"].items())}}
     lines += [_row(name, block) for name, block in rows.items()]
     lines += ["", "By kind (fused):", "", "| kind | AUROC | recall at 1 % | recall at 5 % | recall as shipped |", "|---|---|---|---|---|"]  # fmt: skip

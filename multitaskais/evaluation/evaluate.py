@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..config import Region
+from ..detection.promise import interval_of_share
+from ..detection.threshold import Budget
 from ..records import Alert, AlertType, NotJudged, Status
 from ..types import Reports
 from ..units import EARTH_RADIUS_M
@@ -252,6 +254,28 @@ def report(result: Outcome, rng: np.random.Generator, draws: int = 200) -> dict[
         "not_judged_clean": _count(result.reason[clean & (result.reason != "")]),
         "fused": block,
         "detectors": {v.name: figures(v, tracks) for v in result.detectors},
+    }
+
+
+def budget_kept(result: Outcome, budget: Budget) -> dict[str, Any]:
+    """What was set, what clean tracks show, their ratio, and the 90 % interval of the share of them flagged, clustered by vessel.
+
+    ``within``: whether that interval covers the budget; None for a budget of alerts per vessel-day, which has no interval.
+    """
+    tracks = result.labelled.tracks
+    clean = tracks["kind"] == CLEAN
+    flagged = result.fused.flagged[clean]
+    low, high = interval_of_share(flagged, tracks["mmsi"][clean])
+    by_share = budget.alerts_per_vessel_day is None
+    days = float((tracks["t_last"] - tracks["t_first"])[clean].sum()) / 86400.0
+    seen = _mean(flagged) if by_share else float(result.fused.alerts[clean].sum()) / max(days, 1e-9)
+    return {
+        "set": budget.allowed,
+        "seen": seen,
+        "ratio": seen / budget.allowed,
+        "clean_vessels": len(np.unique(tracks["mmsi"][clean])),
+        "clean_flagged_interval_90": [low, high],
+        "within": low <= budget.track_share <= high if by_share and len(flagged) else None,
     }
 
 

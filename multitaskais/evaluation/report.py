@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,19 @@ def number(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
+def kept(block: Mapping[str, Any]) -> str:
+    """``evaluate.budget_kept`` as a clause."""
+    ratio = block["ratio"]
+    if ratio is None or not math.isfinite(ratio):
+        return f"{block['set']:g} set; no clean track to compare with"
+    low, high = block["clean_flagged_interval_90"]
+    text = f"{block['seen']:.3f} seen, {block['set']:g} set: {ratio:.2f} times"
+    if block["within"] is None:
+        return text
+    covers = "covers" if block["within"] else "does not cover"
+    return f"{text}; the 90 % interval by vessel, {low:.3f} to {high:.3f}, {covers} it"
+
+
 def table(
     rows: dict[str, dict[str, Any]], headings: tuple[tuple[str, str], ...], first: str, top: str | None = None
 ) -> str:
@@ -119,6 +133,7 @@ Recall at 1 % and 5 %: at the threshold that no more than this share of the clea
 <table><thead><tr><th>figure</th><th>value (95 % interval over tracks)</th></tr></thead><tbody>{summary}</tbody></table>
 <p>At the threshold that 5 % of the development tracks exceed: {number(at_5pct.get("clean_flagged"))} of these clean tracks flagged,
 recall {number(at_5pct.get("recall"))} (mean over kinds).</p>
+<p>Budget: {html.escape(kept(report["budget_kept"])) if "budget_kept" in report else "–"}.</p>
 <p>Cause named right: {number(causes["named_right"])} of {causes["tracks"]} flagged abnormal tracks.</p>
 <h2>By kind</h2>{table(fused["per_kind"], HEADINGS, "kind")}
 <h2>By detector</h2>{table({"fused": fused, **report["detectors"]}, HEADINGS, "detector", "fused")}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..detection import offline
+from ..detection.answers import answers_of, suppressed
 from ..detection.promise import CONFIDENCE, upper_share
+from ..detection.suppression import AnswerKind, OfficerAnswer, Suppression, suppressions_of
 from ..detection.threshold import Budget
 from ..errors import ConfigError
+from ..records import AlertType
 from ..types import Samples
 from .fit import MIN_DEV_VESSELS, tracks_of, with_budget
 from .folder import Model
@@ -75,16 +80,62 @@ def check(model: Model, samples: Samples) -> DriftCheck:
     return DriftCheck(len(start), vessels, days, share, expected, at_least, quantiles)
 
 
-def recalibrated(model: Model, samples: Samples, budget: Budget, rule_events: NDArray[np.void] | None = None) -> Model:
+class Answered(NamedTuple):
+    """What officers said of alerts on the tracks that thresholds are set from."""
+
+    suppressions: Sequence[Suppression] = ()  # kinds that are normal at a place: nothing is raised of them there
+    real: Sequence[OfficerAnswer] = ()  # their tracks are no normal ones
+
+
+def answered(
+    alerts: Iterable[Mapping[str, Any]], answers: Iterable[Mapping[str, Any]]
+) -> tuple[Answered, dict[str, int]]:
+    """From records of alerts and of answers; and how many answers are left aside, by reason."""
+    given, aside = answers_of(alerts, answers, 0.0)
+    return Answered(suppressions_of(given), [a for a in given if a.answer is AnswerKind.REAL]), aside
+
+
+def tracks_of_answers(samples: Samples, answers: Iterable[OfficerAnswer]) -> NDArray[np.bool_]:
+    """(m,) samples of tracks of an answered vessel that passed within ``RADIUS_KM`` of the answered stretch."""
+    start, track = tracks_of(samples)
+    hit = np.zeros(len(start), bool)
+    for a in answers:
+        near = suppressed([Suppression(alert_type=str(AlertType.ABNORMAL), cause=a.cause, stretch=a.stretch, since=0.0, least_score=1.0, mmsi=a.mmsi)], samples)  # fmt: skip
+        hit[track[near.any(axis=1)]] = True
+    return hit[track]
+
+
+def recalibrated(
+    model: Model,
+    samples: Samples,
+    budget: Budget,
+    rule_events: NDArray[np.void] | None = None,
+    said: Answered | None = None,
+) -> Model:
     """The same detectors and cells under thresholds of later tracks; ``made_from`` says of which.
 
-    The version is another, so it takes over by rollout.
+    Tracks with an alert that an officer called real do not count as normal, and what officers called normal at a place uses up no
+    budget there, since it raises no alert there. The version is another, so it takes over by rollout.
     """
-    made = with_budget(model, samples, budget, rule_events)
-    facts = {
+    said = said or Answered()
+    real = tracks_of_answers(samples, said.real)
+    samples = samples[~real]
+    if not len(samples):
+        raise ConfigError("every track of these days has an alert that was called real: give more days")
+    mask = suppressed(said.suppressions, samples) if said.suppressions else None
+    made = with_budget(model, samples, budget, rule_events, mask)
+    facts: dict[str, Any] = {
         "recalibrated_from": model.version,
         "recalibrated_first_t": float(samples["t"].min()),
         "recalibrated_last_t": float(samples["t"].max()),
         "recalibrated_vessels": len(np.unique(samples["mmsi"])),
     }
+    if said.suppressions or said.real:
+        facts |= {"answers_suppressions": len(said.suppressions), "answers_real": len(said.real)}
     return replace(made, made_from={**model.made_from, **facts})
+
+
+def found_again(model: Model, samples: Samples, answers: Iterable[OfficerAnswer]) -> int:
+    """On how many of the answers' vessels something reaches a threshold of the model, of those with a track here."""
+    score = offline.run_panel(model.panel, samples).score
+    return sum(bool((score[tracks_of_answers(samples, [a])] >= 1.0).any()) for a in answers)

@@ -29,7 +29,16 @@ from ..detection.promise import CONFIDENCE
 from ..detection.protocol import Detector, excluding_own, leave_out, traits_of
 from ..detection.rings import window_mean
 from ..detection.ship_classes import vessel_class
-from ..detection.threshold import N_TYPES, TYPE_INDEX, Budget, DevelopmentScores, TailScore, Thresholds, choose
+from ..detection.threshold import (
+    N_TYPES,
+    SCORE_LEVELS,
+    TYPE_INDEX,
+    Budget,
+    DevelopmentScores,
+    TailScore,
+    Thresholds,
+    choose,
+)
 from ..detection.traffic_patterns import CellStatistics
 from ..errors import ConfigError
 from ..records import AlertType
@@ -144,12 +153,19 @@ def fit_model(
 
 
 def with_budget(
-    model: Model, dev: NDArray[np.void], budget: Budget, rule_events: NDArray[np.void] | None = None
+    model: Model,
+    dev: NDArray[np.void],
+    budget: Budget,
+    rule_events: NDArray[np.void] | None = None,
+    suppressed: NDArray[np.bool_] | None = None,
 ) -> Model:
-    """The same detectors and calibrations under another budget; no vessel is left out of its cells here."""
+    """The same detectors and calibrations under another budget; no vessel is left out of its cells here.
+
+    suppressed: (m, N_TYPES) samples that raise no alert of a type, since officers have called it normal there (``detection.answers``).
+    """
     panel = model.panel
     z = replay.run_panel(Panel(panel.detectors, panel.calibrations, None, panel.rules), dev).z
-    thresholds = _choose(panel, dev, z, budget, [0] * len(panel.detectors), rule_events)
+    thresholds = _choose(panel, dev, z, budget, [0] * len(panel.detectors), rule_events, suppressed)
     new = Panel(panel.detectors, panel.calibrations, thresholds, panel.rules, decision=panel.decision)
     return replace(model, panel=new, budget=budget, version="unsaved")
 
@@ -165,8 +181,9 @@ def _check(train: NDArray[np.void], dev: NDArray[np.void]) -> None:
 
 
 def _quick(name: str) -> bool:
-    """False for a detector that must be trained before (``Traits.training``)."""
-    return traits_of(detector_class(name)).training != "required"
+    """False for a detector that must be trained before (``Traits.training``), or asked for (``by_default``)."""
+    traits = traits_of(detector_class(name))
+    return traits.training != "required" and traits.by_default
 
 
 def _detector(
@@ -314,6 +331,7 @@ def _choose(
     budget: Budget,
     first: Sequence[int],
     rule_events: NDArray[np.void] | None = None,
+    suppressed: NDArray[np.bool_] | None = None,
 ) -> Thresholds:
     """``first``: of each detector, the first sample (of a line) from which on its scores are to be believed."""
     start, track = tracks_of(samples)
@@ -330,6 +348,8 @@ def _choose(
             by_type[:, t] = np.fmax(by_type[:, t], said)
             if not first[k]:
                 cross_fitted[:, t] = np.fmax(cross_fitted[:, t], said)
+    if suppressed is not None:
+        by_type[suppressed] = cross_fitted[suppressed] = np.nan
     last = np.append(start[1:], len(samples)) - 1
     rule_limits, rule_alerts = _rules_within(_rule_knots(panel, samples, windowed, start, last, rule_events), budget)
     scores = DevelopmentScores(
@@ -365,7 +385,18 @@ def _choose(
         promise=promise,
     )
     fused = np.fmax.reduce(scores.best + chosen.threshold_offset, axis=1) / chosen.common
-    return replace(chosen, score_at_5pct=float(np.nanquantile(np.nan_to_num(fused, nan=0.0), 0.95)))
+    return replace(
+        chosen,
+        score_at_5pct=float(np.nanquantile(np.nan_to_num(fused, nan=0.0), 0.95)),
+        samples_above=_samples_above(panel, chosen, windowed[max(first) :]),
+    )
+
+
+def _samples_above(panel: Panel, thresholds: Thresholds, windowed: NDArray[np.float64]) -> dict[float, float]:
+    """Share of the samples with a score whose score / threshold exceeds each level, as the live operator sees them."""
+    score = Panel(panel.detectors, panel.calibrations, thresholds, panel.rules).score_of(windowed)
+    score = score[np.isfinite(score)]
+    return {level: float((score > level).mean()) for level in SCORE_LEVELS} if len(score) else {}
 
 
 def _rule_knots(

@@ -14,16 +14,16 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from multitaskais.command import CommandParser
-from multitaskais.detection.suppression import AGREE, AnswerKind, OfficerAnswer, Suppression, suppressions_of
+from multitaskais.detection.answers import answers_of
+from multitaskais.detection.suppression import AGREE, Suppression, suppressions_of
 from multitaskais.errors import ConfigError
-from multitaskais.records import PANEL_ALERT_TYPES, AlertType
 
 from ..kafka import control
 from ..kafka.control_writer import ControlWriter
@@ -33,46 +33,6 @@ from .alerts import read
 
 LEAD_S = 600.0  # beyond the newest decision: the partitions have not come there, and a replay acts where they did
 EVERY_S = 10.0
-# Those that a panel or the tracker raises; what is raised of ships together, or in a zone, is ended by its zone or its own rules.
-TYPES = frozenset(PANEL_ALERT_TYPES) - {AlertType.IDENTITY_CONFLICT}
-ANSWERS = tuple(AnswerKind)  # no set: what is looked for in it may be anything
-
-
-def answers_of(
-    alerts: Iterable[Mapping[str, Any]], feedback: Iterable[Mapping[str, Any]], t: float
-) -> tuple[list[OfficerAnswer], dict[str, int]]:
-    """What was answered, each with its alert's last revision, and by reason how many answers are left aside.
-
-    Args:
-        alerts, feedback: records of the topics, in order; anything may stand in them.
-        t: event time from which answers that are new act.
-    """
-    last = {str(a["alert_id"]): a for a in alerts if "alert_id" in a}
-    found: list[OfficerAnswer] = []
-    aside: dict[str, int] = {}
-    for record in feedback:
-        why = ""
-        alert = last.get(str(record.get("alert_id")))
-        if alert is None:
-            why = "its alert is not on the topic any more"
-        elif str(alert.get("alert_type")) not in TYPES:
-            why = f"alerts of type {alert.get('alert_type')} are not suppressed by answers"
-        elif record.get("answer") not in ANSWERS:
-            why = "no known answer"
-        else:
-            try:
-                begin, end = alert["segment_start"], alert["segment_end"]
-                found.append(
-                    OfficerAnswer(
-                        alert_id=str(alert["alert_id"]), answer=AnswerKind(record["answer"]), who=str(record.get("who") or "")[: control.TEXT_CHARS // 2],
-                        mmsi=int(alert["mmsi"]), alert_type=str(alert["alert_type"]), cause=str(alert["cause"]), stretch=(float(begin["lat"]), float(begin["lon"]), float(end["lat"]), float(end["lon"])), score=float(alert["score"]), t=t,
-                    )
-                )  # fmt: skip
-            except (KeyError, TypeError, ValueError):
-                why = "its alert cannot be read"
-        if why:
-            aside[why] = aside.get(why, 0) + 1
-    return found, aside
 
 
 def record_of(rule: Suppression, by: str) -> control.SuppressionRecord:

@@ -150,7 +150,7 @@ class TopicFollower(threading.Thread):
             elif topic == s.alert_topic:
                 picture.alert(m.value())
             elif topic == s.control_topic:
-                picture.control(m.value())
+                picture.control(m.value(), m.offset() or 0)
             elif topic == s.dead_topic:
                 self._station(m)
             elif topic == s.verdict_topic:

@@ -29,7 +29,7 @@ from multitaskais.zones.zone import read_feature
 
 from ..kafka import codec as wire
 from ..kafka import control
-from ..kafka.control import Zone
+from ..kafka.control import SuppressionRecord, Zone
 from ..plain_text import plain
 from . import history as replay
 from . import untrusted as incoming
@@ -46,6 +46,7 @@ LIST_MAX = 2000  # alerts that a page gets
 DELTAS_MAX = 120  # a page that was away for so many seconds is brought up to date, a longer absence starts again
 FORGET_EVERY = 60  # deltas
 ZONES_MAX = 1000
+SUPPRESSIONS_MAX = 1000  # the latest
 STATION_EVENTS_MAX = 20
 # Their segment is all that is to be shown of them: no step of a track prolongs it.
 OF_ITS_SEGMENT = frozenset({AlertType.MEETING, AlertType.SILENCE, AlertType.ZONE})
@@ -80,6 +81,7 @@ class MapState:
         self._deltas: deque[tuple[int, bytes]] = deque(maxlen=DELTAS_MAX)
         self._gone_alerts: list[str] = []
         self._zones: dict[str, dict[str, Any]] = {}
+        self._suppressions: dict[int, dict[str, Any]] = {}  # by the number of their control record
         self._stations: deque[incoming.StationEvent] = deque(maxlen=STATION_EVENTS_MAX)
         self._told_marks = b""  # zones and station events as pages have them
 
@@ -102,8 +104,8 @@ class MapState:
                 self.health.not_shown[name] = self.health.not_shown.get(name, 0) + n
             self._arrived(len(records))
 
-    def control(self, value: bytes | None) -> None:
-        """A control record: where an archive has ended, the next one may be of any time; zones are drawn."""
+    def control(self, value: bytes | None, number: int = 0) -> None:
+        """A control record and its offset: where an archive has ended, the next one may be of any time; zones and suppressions are drawn."""
         record = control.decode(value)
         if isinstance(record, control.Watermark) and record.final:
             # The topic is read from its beginning, for its zones; the reports are not.
@@ -115,6 +117,24 @@ class MapState:
         elif isinstance(record, Zone):
             with self._lock:
                 self._take_zone(record)
+        elif isinstance(record, SuppressionRecord):
+            with self._lock:
+                self._take_suppression(record, number)
+        elif isinstance(record, control.Withdrawal):
+            with self._lock:
+                self._suppressions.pop(record.number, None)
+
+    def _take_suppression(self, record: SuppressionRecord, number: int) -> None:
+        if record.problem() is not None:
+            self._count([Reason.BAD_VALUE])
+            return
+        lat_a, lon_a, lat_b, lon_b = (round(x, 5) for x in record.stretch)
+        self._suppressions[number] = {
+            "number": number, "alert_type": plain(record.alert_type, incoming.NAME_CHARS), "cause": plain(record.cause, incoming.NAME_CHARS),
+            "mmsi": record.mmsi, "why": plain(record.why), "from": record.since, "to": record.until, "ends": [[lon_a, lat_a], [lon_b, lat_b]],
+        }  # fmt: skip
+        while len(self._suppressions) > SUPPRESSIONS_MAX:
+            self._suppressions.pop(min(self._suppressions))
 
     def _take_zone(self, record: Zone) -> None:
         if record.zone is None:
@@ -246,7 +266,11 @@ class MapState:
             )
 
     def _marks(self) -> dict[str, Any]:
-        return {"zones": list(self._zones.values()), "stations": [msgspec.to_builtins(e) for e in self._stations]}
+        return {
+            "zones": list(self._zones.values()),
+            "suppressions": list(self._suppressions.values()),
+            "stations": [msgspec.to_builtins(e) for e in self._stations],
+        }
 
     def story(self, alert_id: str) -> bytes | None:
         """All about one alert: its revisions and answers, the track around it, the score of each step."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from multitaskais.detection.threshold import SCORE_LEVELS
 from multitaskais.engine.events import Events
 from multitaskais.model.folder import Model
 from multitaskais.records import Reason
@@ -61,6 +62,18 @@ class Metrics:
             "model_alerts_per_vessel_day",
             "To be expected by the tracks on which the model's thresholds were set.",
             ["version", "role"],
+            **prefix,
+        )
+        self._score = Histogram(
+            "sample_score",
+            "Score / threshold of the samples that the active model judged.",
+            buckets=(*SCORE_LEVELS, 1.5, 2, 4),
+            **prefix,
+        )
+        self._above = Gauge(
+            "model_samples_above",
+            "Share of samples with a score above the level, when the model's thresholds were set.",
+            ["version", "role", "level"],
             **prefix,
         )
         self._refused = Counter("models_refused", "Announced models that a partition could not take.", **prefix)
@@ -128,6 +141,8 @@ class Metrics:
             self._batch.observe(lines)
         for verdict in events.verdicts:
             self._verdicts.labels(verdict.verdict, verdict.reason or "").inc()
+            if verdict.score is not None:
+                self._score.observe(verdict.score)
 
     def rejected(self, reason: Reason) -> None:
         self._rejected.labels(str(reason)).inc()
@@ -159,10 +174,14 @@ class Metrics:
         self._models.clear()
         self._age.clear()
         self._expected.clear()
+        self._above.clear()
         for model, role in found:
             self._models.labels(model.version, role).inc()
             if (thresholds := model.panel.thresholds) is not None:
                 self._expected.labels(model.version, role).set(thresholds.alerts_per_vessel_day)
+                if model.panel.decision == "fused":
+                    for level, share in thresholds.samples_above.items():
+                        self._above.labels(model.version, role, f"{level:g}").set(share)
             if (learnt_until := model.made_from.get("last_t")) is not None:
                 self._age.labels(model.version, role).set(now - learnt_until)
 

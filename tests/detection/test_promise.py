@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import beta, binom
 
-from multitaskais.detection.promise import MIN_DAYS, least_share, upper_share, vessels_for
+from multitaskais.detection.promise import MIN_DAYS, interval_of_share, least_share, upper_share, vessels_for
 from multitaskais.detection.threshold import N_TYPES, TYPE_INDEX, Budget, DevelopmentScores, Thresholds, choose
 from multitaskais.records import AlertType
 
@@ -130,3 +130,24 @@ def test_the_promise_survives_json():
     again = Thresholds.from_dict(json.loads(json.dumps(made.to_dict(), allow_nan=False)))
     assert again.promise == made.promise
     assert again.rule_limits == made.rule_limits
+
+
+def test_an_interval_of_independent_tracks_is_that_of_clopper_and_pearson():
+    flagged = np.arange(158) < 9
+    low, high = interval_of_share(flagged, np.arange(158))
+    assert low == pytest.approx(beta.ppf(0.05, 9, 150), rel=0.02)
+    assert high == pytest.approx(beta.ppf(0.95, 10, 149), rel=0.02)
+    assert interval_of_share(np.zeros(50, bool), np.arange(50))[0] == 0.0
+    assert interval_of_share(np.ones(50, bool), np.arange(50))[1] == 1.0
+
+
+def test_tracks_of_one_vessel_widen_an_interval_so_that_it_holds_the_share_of_the_fleet():
+    held = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        odd = rng.random(120) < 0.1
+        vessel = np.repeat(np.arange(120), 4)
+        flagged = rng.random(480) < np.where(odd, 0.7, 0.0)[vessel]
+        low, high = interval_of_share(flagged, vessel)
+        held.append(low <= 0.07 <= high)
+    assert np.mean(held) >= 0.85

@@ -461,6 +461,8 @@ def test_labels_in_queries_are_labels_of_the_metric():
         "multitaskais_model_partitions": {"version", "role"},
         "multitaskais_model_age_seconds": {"version", "role"},
         "multitaskais_model_alerts_per_vessel_day": {"version", "role"},
+        "multitaskais_model_samples_above": {"version", "role", "level"},
+        "multitaskais_sample_score_bucket": {"le"},
         "multitaskais_controls_total": {"kind", "refused"},
         "multitaskais_settings_differ": {"what"},
         "multitaskais_meetings_alerts_total": {"status", "alert_type"},

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from multitaskais.encounters.coverage import SILENCES_PER_VESSEL_DAY
+from multitaskais.encounters.patterns import MEETINGS_PER_VESSEL_DAY, shared
 from multitaskais.engine.fleet import FleetEngine
 from multitaskais.records import AlertType, Status
 
@@ -105,3 +107,11 @@ def test_where_nothing_was_learnt_a_meeting_is_told_far_from_shore_alone():
     assert found(47.0, -8.0)  # the Bay of Biscay
     assert not found(48.35, -4.85)  # off Brest
     assert not found(41.9, 12.5)  # Rome: a river is no sea
+
+
+@given(st.floats(1e-4, 1.0))
+def test_meetings_and_silences_share_one_budget_as_they_do_by_default(budget):
+    meetings, silences = shared(budget)
+    assert meetings + silences == pytest.approx(budget)
+    assert meetings / silences == pytest.approx(MEETINGS_PER_VESSEL_DAY / SILENCES_PER_VESSEL_DAY)
+    assert shared() == (MEETINGS_PER_VESSEL_DAY, SILENCES_PER_VESSEL_DAY)

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from multitaskais.cli import main
-from multitaskais.evaluation.evaluate import per_day
+from multitaskais.detection.threshold import Budget
+from multitaskais.evaluation.evaluate import budget_kept, per_day
 from multitaskais.evaluation.labelled import CLEAN
+from multitaskais.evaluation.report import kept
 
 
 def test_the_share_flagged_is_said_of_each_day_on_which_clean_tracks_began():
@@ -73,3 +75,29 @@ def test_a_time_that_is_none_is_refused(tmp_path, capsys):
     archive = two_days(tmp_path / "a.csv")
     assert main(["inject", archive, "--seed", "1", "--out", str(tmp_path / "x.parquet"), "--from", "soon"]) == 2
     assert "--from soon" in capsys.readouterr().err
+
+
+def clean_fleet(flagged: int, tracks: int, budget: Budget) -> dict:
+    table = np.zeros(tracks, [("kind", "U12"), ("t_first", "f8"), ("t_last", "f8"), ("mmsi", "i8")])
+    table["kind"], table["mmsi"], table["t_last"] = CLEAN, np.arange(tracks), 86400.0
+    alerts = (np.arange(tracks) < flagged).astype(np.int64)
+    fused = SimpleNamespace(flagged=alerts > 0, alerts=alerts)
+    return budget_kept(SimpleNamespace(labelled=SimpleNamespace(tracks=table), fused=fused), budget)
+
+
+@pytest.mark.parametrize(("flagged", "within"), [(0, False), (4, True), (20, False)])
+def test_the_report_says_whether_the_budget_that_was_set_is_what_clean_tracks_show(flagged, within):
+    found = clean_fleet(flagged, 100, Budget(0.04))
+    assert found["set"] == 0.04
+    assert found["seen"] == flagged / 100
+    assert found["ratio"] == pytest.approx(flagged / 4)
+    assert found["within"] is within
+    low, high = found["clean_flagged_interval_90"]
+    assert low <= flagged / 100 <= high
+    assert f"{flagged / 4:.2f} times" in kept(found)
+
+
+def test_a_budget_of_alerts_a_vessel_day_is_compared_with_alerts():
+    found = clean_fleet(6, 100, Budget(alerts_per_vessel_day=0.06))
+    assert found["ratio"] == pytest.approx(1.0)
+    assert found["within"] is None

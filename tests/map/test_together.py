@@ -6,6 +6,7 @@ import dataclasses
 import json
 import time
 
+import msgspec
 import numpy as np
 import pytest
 from confluent_kafka import Producer
@@ -76,6 +77,12 @@ def records(together) -> list[control.Zone]:
     ]
 
 
+def normal_here(now: float) -> control.SuppressionRecord:
+    return control.SuppressionRecord(
+        alert_type="abnormal", cause="out_of_place", stretch=(48.0, -6.0, 48.0, -5.8), since=now - 7200, least_score=1.5, why="<i>Yann</i> called a1 normal here"
+    )  # fmt: skip
+
+
 def outage(scene: Scene) -> bytes:
     return json.dumps(OUTAGE | {"t": scene.now - 900, "decided_at": scene.now - 300}).encode()
 
@@ -105,6 +112,23 @@ def test_the_picture_holds_zones_partners_and_events_of_stations_and_tells_them_
     assert "stations" not in second
 
 
+def test_what_was_called_normal_is_told_with_its_reason_until_it_is_withdrawn(together):
+    scene, _ = together
+    picture = MapState(clock=lambda: scene.now)
+    picture.control(control.encode(normal_here(scene.now))[1], 7)
+    elsewhere = control.SuppressionRecord(
+        alert_type="drift", cause="drift", stretch=(99.0, 0.0, 99.0, 0.0), since=scene.now, least_score=1.5
+    )
+    picture.control(msgspec.json.encode(elsewhere), 8)
+    (told,) = json.loads(picture.state())["suppressions"]
+    assert (told["number"], told["mmsi"], told["to"]) == (7, None, None)
+    assert told["ends"] == [[-6.0, 48.0], [-5.8, 48.0]]
+    assert told["why"] == "<i>Yann</i> called a1 normal here"
+    picture.tick()
+    picture.control(control.encode(control.Withdrawal(number=7))[1], 9)
+    assert json.loads(picture.tick()[1])["suppressions"] == []
+
+
 def test_an_end_of_an_archive_that_was_said_before_the_past_that_is_kept_moves_no_clock(together):
     scene, _ = together
     for sent, moved in ((scene.now - 3 * 86400, False), (scene.now - 60, True), (0.0, True)):
@@ -127,7 +151,7 @@ def together_map(map_broker, start_map, together):
     settings = own_settings(map_broker.bootstrap)
     publish(settings, scene)
     writer = ControlWriter(settings)
-    for record in records(together):
+    for record in [*records(together), normal_here(scene.now)]:
         writer.send(record)
     p = Producer(kafka.client(settings))
     p.produce(settings.dead_topic, b"\xff not json", headers=[("reason", b"bad_json")])
@@ -159,7 +183,7 @@ def has(found: list[list[int]], rgb: tuple[int, int, int], within: int = 12) -> 
     return any(max(abs(a - b) for a, b in zip(c, rgb, strict=True)) <= within for c in found)
 
 
-ZONE, ABNORMAL = (0x9A, 0x3E, 0x78), (0xD5, 0x5E, 0x00)
+ZONE, ABNORMAL, AFTER = (0x9A, 0x3E, 0x78), (0xD5, 0x5E, 0x00), (0x00, 0x7D, 0x5C)
 
 
 @pytest.mark.broker
@@ -179,6 +203,18 @@ def test_zones_are_drawn_listed_and_switched_off_one_by_one(together_map, open_p
     until_drawn(page, edge, ZONE, False)
     page.locator('input[data-zone="Reserve"]').check()
     until_drawn(page, edge, ZONE, True)
+
+
+@pytest.mark.broker
+def test_what_officers_called_normal_stands_on_the_map_as_text(together_map, open_page):
+    page = open_page(together_map.url, color_scheme="light")
+    page.locator("#suppressions summary").click()
+    text = page.locator("#suppression-list").inner_text()
+    assert "abnormal: out of place, all ships" in text
+    assert "<i>Yann</i> called a1 normal here" in text
+    page.evaluate("map.view.jump({x: -5.9 / 360 + 0.5, y: 0.34855, zoom: 9.5}); map.chart.tracksChanged()")
+    until_drawn(page, (48.0, -5.9), AFTER, True)
+    page.screenshot(path=SCREENSHOTS / "called-normal-light.png")
 
 
 def until_drawn(page, place, rgb, there: bool) -> None:

@@ -12,10 +12,10 @@ import pytest
 
 from multitaskais.cli import main
 from multitaskais.detection.offline import run_panel
-from multitaskais.detection.threshold import Budget
+from multitaskais.detection.threshold import SCORE_LEVELS, TYPES, Budget
 from multitaskais.errors import ConfigError
 from multitaskais.model import folder as modelfolder
-from multitaskais.model.drift import check, recalibrated
+from multitaskais.model.drift import answered, check, found_again, recalibrated
 from tests.support.small_model import fleet, model
 
 
@@ -88,3 +88,73 @@ def test_the_command_answers_no_by_its_exit_code_and_writes_a_new_version(tmp_pa
     assert "new version" in capsys.readouterr().err
     assert main(["recalibrate", tracks, "--model", str(tmp_path / "old")]) == 2
     assert "--check" in capsys.readouterr().err
+
+
+def test_a_model_knows_how_often_scores_come_close_to_its_thresholds_and_says_it_beside_what_is_judged_now(
+    tmp_path: Path,
+):
+    kept = model().panel.thresholds.samples_above
+    shares = [kept[level] for level in SCORE_LEVELS]
+    assert shares == sorted(shares, reverse=True)
+    assert 0 < shares[0] < 1
+    again = modelfolder.load(modelfolder.save(model(), tmp_path / "m") and tmp_path / "m").panel.thresholds
+    assert again.samples_above == kept
+
+    def close(samples: np.ndarray) -> float:
+        score = run_panel(model().panel, samples).score
+        return float((score[np.isfinite(score)] > 0.75).mean())
+
+    same, moved = close(fleet(60, 71, 3000)), close(shifted(60, 71, 3000))
+    assert same <= 2 * kept[0.75] + 0.005 < moved, "the alert rule tells them apart"
+
+
+def alert_on(samples: np.ndarray, k: int) -> dict:
+    ship = samples[samples["mmsi"] == np.unique(samples["mmsi"])[k]]
+    ends = [{"t": float(s["t"]), "lat": float(s["lat"]), "lon": float(s["lon"])} for s in ship[[0, -1]]]
+    return {
+        "alert_id": f"a{k}",
+        "mmsi": str(ship["mmsi"][0]),
+        "alert_type": "abnormal",
+        "cause": "out_of_place",
+        "score": 1.2,
+        "segment_start": ends[0],
+        "segment_end": ends[1],
+    }
+
+
+def some_astray() -> np.ndarray:
+    return np.concatenate([fleet(54, 72, 5000), shifted(6, 5, 6000)])
+
+
+def test_what_officers_called_normal_uses_up_no_budget_and_what_they_called_real_is_not_normal():
+    samples = some_astray()
+    alerts = [alert_on(samples, k) for k in range(54, 60)]
+    plain = recalibrated(model(), samples, Budget(0.05)).panel.thresholds
+    for answer in ("normal_here", "real"):
+        said, aside = answered(alerts, [{"alert_id": a["alert_id"], "answer": answer, "who": "Yann"} for a in alerts])
+        assert not aside
+        new = recalibrated(model(), samples, Budget(0.05), said=said)
+        limits = new.panel.thresholds
+        abnormal = TYPES.index("abnormal")
+        assert limits.by_type[abnormal] < plain.by_type[abnormal], "the odd ones no longer use up the budget"
+        assert limits.n_tracks == (54 if answer == "real" else 60)
+        assert found_again(new, samples, said.real) == (6 if answer == "real" else 0)
+
+
+def test_answers_come_as_files_of_which_a_bad_line_is_named(tmp_path: Path, capsys):
+    old = str(tmp_path / "old")
+    modelfolder.save(model(), tmp_path / "old")
+    samples = some_astray()
+    tracks = table(tmp_path / "day.csv", samples)
+    alerts, answers = tmp_path / "alerts.jsonl", tmp_path / "answers.jsonl"
+    alerts.write_text("\n".join(json.dumps(alert_on(samples, k)) for k in range(54, 60)))
+    answers.write_text('{"alert_id": "a55", "answer": "real", "who": "Yann"}\n{"alert_id": "gone", "answer": "real"}\n')
+    given = ["recalibrate", tracks, "--model", old, "--out", str(tmp_path / "new"), "--alerts", str(alerts)]
+    assert main(given) == 2
+    assert "--answers" in capsys.readouterr().err
+    assert main([*given, "--answers", str(answers)]) == 0
+    assert "1 called real" in capsys.readouterr().out
+    assert modelfolder.load(tmp_path / "new").made_from["answers_real"] == 1
+    answers.write_text("{}\n[1]\n")
+    assert main([*given, "--answers", str(answers)]) == 2
+    assert "answers.jsonl, line 2" in capsys.readouterr().err

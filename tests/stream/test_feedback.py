@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from multitaskais.detection.answers import answers_of
 from multitaskais.detection.suppression import suppressions_of
 from stream_operator.commands import feedback
 from stream_operator.kafka import control
@@ -33,7 +34,7 @@ def said(k: int, answer: str = "normal_here", who: str = "Yann") -> dict:
 def records(
     feedback_records: list[dict], topic: list[tuple[int, bytes | None]], t: float = T
 ) -> tuple[list, list[int]]:
-    answers, _ = feedback.answers_of([alert(k) for k in range(9)], feedback_records, t)
+    answers, _ = answers_of([alert(k) for k in range(9)], feedback_records, t)
     return feedback.due(suppressions_of(answers), topic, "feedback")
 
 
@@ -68,7 +69,7 @@ def test_what_a_person_has_withdrawn_stays_withdrawn_and_what_one_wrote_stays():
 def test_answers_that_cannot_act_are_left_aside_with_their_reason():
     alerts = [alert(1), alert(2, alert_type="zone"), alert(3, segment_end=None)]
     told = [said(1), said(2), said(3), said(7), said(1, "maybe")]
-    found, aside = feedback.answers_of(alerts, told, T)
+    found, aside = answers_of(alerts, told, T)
     assert [a.alert_id for a in found] == ["a1"]
     assert sum(aside.values()) == 4
     assert aside["alerts of type zone are not suppressed by answers"] == 1
@@ -84,7 +85,7 @@ def test_answers_that_cannot_act_are_left_aside_with_their_reason():
     )
 )
 def test_whatever_lies_in_the_feedback_topic_is_an_answer_or_left_aside(told):
-    found, aside = feedback.answers_of([alert(1)], told, T)
+    found, aside = answers_of([alert(1)], told, T)
     assert len(found) + sum(aside.values()) == len(told)
 
 

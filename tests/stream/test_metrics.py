@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import urllib.request
+from dataclasses import replace
 
 import pytest
 
+from multitaskais.detection.panel import Panel
 from multitaskais.engine.events import Events
 from multitaskais.engine.fleet import FleetEngine
 from multitaskais.errors import OperatorError
-from multitaskais.records import Counts, Reason
+from multitaskais.model import folder as modelfolder
+from multitaskais.records import Counts, Reason, Verdict
 from stream_operator.commands.meetings_status import BEAT_S, FleetMetrics, MeetingsStatus, StatusPages
 from stream_operator.devbroker import free_port
 from stream_operator.settings import Settings
@@ -35,6 +38,19 @@ def test_what_the_core_tells_is_counted():
     assert 'multitaskais_reports_rejected_total{reason="late"} 2.0' in text
     assert "multitaskais_model_step_lines_sum 5.0" in text
     assert "multitaskais_model_step_seconds_sum 0.004" in text
+
+
+def test_scores_of_judged_samples_are_counted_by_level_beside_what_was_to_be_expected():
+    metrics = Metrics()
+    told = [("normal", 0.3), ("abnormal", 1.2), ("not_judged", None)]
+    metrics.counted(Events(verdicts=[Verdict(1, "a", 0.0, v, None, score, "m") for v, score in told]))
+    model = modelfolder.load("anywhere")
+    limits = replace(model.panel.thresholds, samples_above={0.75: 0.04})
+    metrics.models([(replace(model, panel=Panel(model.panel.detectors, model.panel.calibrations, limits, model.panel.rules)), "active")], 0.0)  # fmt: skip
+    text = metrics.text().decode()
+    assert 'multitaskais_sample_score_bucket{le="0.75"} 1.0' in text
+    assert "multitaskais_sample_score_count 2.0" in text
+    assert f'multitaskais_model_samples_above{{level="0.75",role="active",version="{model.version}"}} 0.04' in text
 
 
 def test_a_verdict_that_no_track_has_any_more_is_no_longer_shown():

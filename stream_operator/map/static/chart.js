@@ -292,6 +292,7 @@ export class Chart {
       this.#zone(ctx, at, zone);
       yield;
     }
+    for (const s of scene.suppressions()) this.#suppression(ctx, at, s);
     if (scene.live) {
       ctx.strokeStyle = colours.wake;
       ctx.lineWidth = 1;
@@ -324,6 +325,20 @@ export class Chart {
       yield;
     }
     if (scene.focus) this.#focus(ctx, at, scene.focus);
+  }
+
+  /** A dotted line along what was called normal, a dotted ring where it is one place. */
+  #suppression(ctx, at, s) {
+    const [from, to] = s.ends.map(([x, y]) => at(x, y));
+    ctx.beginPath();
+    if (Math.hypot(to[0] - from[0], to[1] - from[1]) < 6) ctx.arc(...from, 8, 0, 2 * Math.PI);
+    else {
+      ctx.moveTo(...from);
+      ctx.lineTo(...to);
+    }
+    ctx.setLineDash([3, 5]);
+    stroke(ctx, this.colours.after, 3, 1);
+    ctx.setLineDash([]);
   }
 
   #zone(ctx, at, zone) {

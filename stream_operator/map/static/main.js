@@ -16,6 +16,7 @@ import { alertName, cause, course, date, hms, isOpen, openAt, knots, mmsiText, p
 import { showCondition } from "./banner.js";
 import { setUpTheme } from "./theme.js";
 import { View } from "./view.js";
+import { SuppressionList } from "./suppressions.js";
 import { ZoneList } from "./zones.js";
 
 const AT_REST_KN = 0.5; // as the sample rule for moored ships
@@ -87,6 +88,10 @@ const scene = {
       else if (trail.length) yield { x: trail[trail.length - 2], y: trail[trail.length - 1], open };
     }
   },
+  /** What officers have called normal, as far as it holds at the time that is shown. */
+  *suppressions() {
+    yield* normal.at(clock.time);
+  },
   /** Zones that are watched at the time that is shown, and are not switched off. */
   *zones() {
     for (const z of zones.shown(clock.time)) yield z;
@@ -110,6 +115,7 @@ function abnormalAt(t) {
   return out;
 }
 
+const normal = new SuppressionList(sea);
 const zones = new ZoneList(sea, () => chart.tracksChanged());
 const chart = new Chart($("canvas"), [$("crowd"), $("above")], view, new Ground(), scene);
 const list = new AlertList(sea, scene, { open: (id) => openAlert(id) });
@@ -158,6 +164,7 @@ function everySecond() {
   $("clock-date").textContent = t ? `UTC · ${date(t)}` : "";
   legend.show(countStates());
   list.refresh();
+  if (normal.refresh(t)) chart.tracksChanged();
   if (zones.refresh(t)) chart.tracksChanged();
   clock.marks(chart.colours);
   const open = [...sea.alerts.values()].filter((a) => isOpen(a) && !a.challenger).length;
@@ -419,4 +426,4 @@ new ResizeObserver(() => {
 }).observe($("stage"));
 
 // For tests and for support: what the page knows, read only in intent.
-window.map = { sea, view, chart, clock, past, link, hands, list, zones, scene };
+window.map = { sea, view, chart, clock, past, link, hands, list, normal, zones, scene };

@@ -53,6 +53,7 @@ export class Sea {
     this.health = null;
     this.hours = 24;
     this.version = 0; // of the alerts
+    this.suppressions = []; // {number, alert_type, cause, mmsi, why, from, to, ends}, ends of [x, y]
     this.zones = []; // {name, rule, severity, from, to, rings}, rings of [x, y]
     this.stations = []; // events of stations, oldest first
   }
@@ -83,9 +84,11 @@ export class Sea {
     return fresh;
   }
 
-  /** Zones and events of stations come only when they have changed. */
+  /** Zones, suppressions and events of stations come only when they have changed. */
   #marks(message) {
     if (message.stations) this.stations = message.stations;
+    if (message.suppressions)
+      this.suppressions = message.suppressions.map((s) => ({ ...s, ends: s.ends.map(([lon, lat]) => [mercX(lon), mercY(lat)]) }));
     if (message.zones)
       this.zones = message.zones.map((z) => ({ ...z, rings: z.rings.map((ring) => ring.map(([lon, lat]) => [mercX(lon), mercY(lat)])) }));
   }
