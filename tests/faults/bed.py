@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from stream_operator import devbroker
+from stream_operator.devbroker.cluster import DevCluster
 from stream_operator.kafka import client as kafka
 from stream_operator.kafka import codec as wire
 from stream_operator.kafka import topics
@@ -47,8 +49,10 @@ class Plan:
     engine: str = "product"  # of tests.support.worker
     model: str = "brittany"
     rate: float = 1000.0  # reports/s
-    vessels: int = 5000
-    quick_vessels: int = 400
+    vessels: int = 240  # of a day of event time
+    brokers: int = 1
+    partitions: int = 4
+    group_protocol: str = "classic"
     session_timeout_s: float = 6.0
     checkpoint_interval_s: float = 0.5
 
@@ -58,10 +62,18 @@ class Bed:
 
     def __init__(self, folder: Path, rng: random.Random, plan: Plan) -> None:
         self.folder, self.rng, self.plan = folder, rng, plan
-        port = devbroker.free_port()
-        self.broker = devbroker.DevBroker(folder / "broker", advertised_port=port, heap_mb=768)
-        self.broker.start()
-        self.proxy = Proxy(port, self.broker.port)
+        self.proxy: Proxy | None = None
+        if plan.brokers > 1:
+            self.cluster = DevCluster(folder / "cluster", plan.brokers)
+            self.cluster.start()
+            self.bootstrap = self.cluster.bootstrap
+        else:
+            port = devbroker.free_port()
+            self.broker = devbroker.DevBroker(folder / "broker", advertised_port=port, heap_mb=768)
+            self.broker.start()
+            self.proxy = Proxy(port, self.broker.port)
+            self.bootstrap = self.broker.bootstrap
+        self._asker: AdminClient | None = None
         self.workers: list[Worker] = []
         self.started = 0
         self.asked_to_end: set[int] = set()  # pids
@@ -74,9 +86,9 @@ class Bed:
     def begin(self, traffic: FaultTraffic) -> None:
         plan = self.plan
         self.settings = replace(
-            own_settings(self.broker.bootstrap, model=plan.model),
-            run_size=500, session_timeout_s=plan.session_timeout_s,
-            checkpoint_interval_s=plan.checkpoint_interval_s,
+            own_settings(self.bootstrap, model=plan.model),
+            partitions=plan.partitions, replication_factor=min(3, plan.brokers), run_size=500, session_timeout_s=plan.session_timeout_s,
+            checkpoint_interval_s=plan.checkpoint_interval_s, group_protocol=plan.group_protocol,
         )  # fmt: skip
         self._topics()
         self.traffic = traffic
@@ -97,11 +109,42 @@ class Bed:
                 t.config.update(STATES)
         Admin(self.settings).create(wanted)
 
-    def producer(self) -> Producer:
+    def producer(self, **more: str) -> Producer:
+        timeout = {} if more else {"message.timeout.ms": 0}  # a transaction has one of its own
         return Producer(
-            kafka.client(self.settings, partitioner=kafka.PARTITIONER, enable_idempotence=True, linger_ms=5)
-            | {"message.timeout.ms": 0, "message.max.bytes": LARGEST_BYTES}, logger=kafka.log,
+            kafka.client(self.settings, partitioner=kafka.PARTITIONER, enable_idempotence=True, linger_ms=5, **more)
+            | {"message.max.bytes": LARGEST_BYTES} | timeout, logger=kafka.log,
         )  # fmt: skip
+
+    def send(self, records: Iterable[tuple[bytes, bytes]]) -> None:
+        """(key, value) each, to where their keys belong."""
+        producer = self.producer()
+        for key, value in records:
+            kafka.produce(producer, self.settings.topic, value, key)
+        producer.flush()
+
+    def leader(self, partition: int) -> devbroker.DevBroker:
+        """The broker that leads a partition of the source."""
+        found = self._admin().list_topics(self.settings.topic, timeout=30).topics[self.settings.topic]
+        return self.cluster.nodes[found.partitions[partition].leader - 1]
+
+    def in_sync(self, within: float = 90.0) -> None:
+        """Wait until every replica of every topic is in sync."""
+        give_up_at = time.monotonic() + within
+        while time.monotonic() < give_up_at:
+            try:
+                topics_ = self._admin().list_topics(timeout=10).topics.values()
+                if all(len(p.isrs) == len(p.replicas) for t in topics_ for p in t.partitions.values()):
+                    return
+            except KafkaException:
+                pass
+            time.sleep(0.5)
+        raise AssertionError(f"not all replicas are in sync within {within:.0f} s")
+
+    def _admin(self) -> AdminClient:
+        if self._asker is None:
+            self._asker = AdminClient(kafka.client(self.settings), logger=kafka.log)
+        return self._asker
 
     def _feed(self) -> None:
         producer = self.producer()
@@ -119,7 +162,6 @@ class Bed:
                 else:
                     time.sleep(-late)
         producer.flush()
-        self.last_control = finish(self.settings, self.traffic.t_end)
 
     def poison(self, records: list[tuple[bytes | None, bytes | None]]) -> None:
         producer = self.producer()
@@ -134,6 +176,13 @@ class Bed:
         self.feeder.join(120)
         if self.feeder.is_alive():
             wrong.append("the feeder did not come to its end within 120 s")
+        if left := self._drained():
+            wrong.append(f"{left} records are not durable after {DRAIN_S:.0f} s")
+        # Tracks are open now: their states are compared, too.
+        self.open_states = {}
+        for number in range(self.settings.partitions):
+            self.open_states |= restore(self.settings, number).vessels
+        self.last_control = finish(self.settings, self.traffic.t_end)
         give_up_at = time.monotonic() + DRAIN_S
         while ((left := self._left()) or not self._ended()) and time.monotonic() < give_up_at:
             self.keep_two_workers()
@@ -150,6 +199,14 @@ class Bed:
         self.watch.close()
         return wrong
 
+    def _drained(self) -> int:
+        """Wait until all that was sent is durable; how much is not."""
+        give_up_at = time.monotonic() + DRAIN_S
+        while (left := self._left()) and time.monotonic() < give_up_at:
+            self.keep_two_workers()
+            time.sleep(0.5)
+        return left
+
     def forget(self) -> None:
         """Delete the round's topics: a long run would fill the disk."""
         names = [t.name for t in topics.wanted(self.settings, self.settings.partitions)]
@@ -162,29 +219,47 @@ class Bed:
 
     def _ended(self) -> bool:
         """Every partition has made durable what it decided on the control record that ends the input."""
-        numbers = range(self.settings.partitions)
-        return all(self.last_control in restore(self.settings, n).decisions for n in numbers)
+        return self._decided(self.last_control)
 
-    def _left(self) -> int:
+    def _decided(self, control: int) -> bool:
+        numbers = range(self.settings.partitions)
+        return all(control in restore(self.settings, n).decisions for n in numbers)
+
+    def decided(self, control: int, within: float = 90.0) -> None:
+        """Wait until every partition has made durable what it decided on a control record."""
+        give_up_at = time.monotonic() + within
+        while not self._decided(control):
+            assert time.monotonic() < give_up_at, f"control record {control} is not decided within {within:.0f} s"
+            time.sleep(0.5)
+
+    def log_ends(self) -> dict[int, int]:
+        """Of each partition of the source the offset behind its last record."""
         consumer = Consumer(kafka.reader(self.settings), logger=kafka.log)
         try:
-            ends = [
-                consumer.get_watermark_offsets(TopicPartition(self.settings.topic, n), 30)[1]
+            return {
+                n: consumer.get_watermark_offsets(TopicPartition(self.settings.topic, n), 30)[1]
                 for n in range(self.settings.partitions)
-            ]
-        except KafkaException:
-            return 1
+            }
         finally:
             consumer.close()
-        return sum(ends) - sum(self.watch.offsets())
+
+    def _left(self) -> int:
+        try:
+            ends = self.log_ends()
+        except KafkaException:
+            return 1
+        return sum(ends.values()) - sum(self.watch.offsets())
 
     def close(self) -> None:
         for worker in self.workers:
             if worker.process.poll() is None:
                 worker.process.kill()
                 worker.process.wait()
-        self.proxy.close()
-        self.broker.stop()
+        if self.proxy is not None:
+            self.proxy.close()
+            self.broker.stop()
+        else:
+            self.cluster.stop()
 
     # ------------------------------------------------------------ workers
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,8 +19,9 @@ import numpy as np
 from multitaskais.engine import batch
 from multitaskais.engine.events import Events
 from multitaskais.model import folder as modelfolder
-from multitaskais.records import Reason
+from multitaskais.records import Reason, Status
 from stream_operator.kafka import codec as wire
+from stream_operator.kafka.control import Watermark
 from stream_operator.settings import Settings
 from stream_operator.worker.checkpoint import restore
 from stream_operator.worker.control_log import planned
@@ -39,12 +40,16 @@ class Truth:
     verdicts: dict[str, str] = field(default_factory=dict)
     dead: Counter[tuple] = field(default_factory=Counter)  # (partition, offset, reason)
     states: dict[int, bytes] = field(default_factory=dict)
+    open_states: dict[int, bytes] = field(default_factory=dict)  # before the record that ends the input
+    open_tracks: int = 0  # of that moment
+    types: Counter[str] = field(default_factory=Counter)  # alerts raised, by type
     samples: Counter[bytes] = field(default_factory=Counter)
     log: list[np.ndarray] = field(default_factory=list)  # of each partition the reports that its order let through
 
     def take(self, events: Events) -> None:
         self.reports += events.counts.received
         self.samples.update(value for _, value in wire.encode_samples(events.samples))
+        self.types.update(str(a.alert_type) for a in events.alerts if a.status == Status.RAISED)
         self.alerts.update(canonical(json.loads(wire.encode_alert(a)[1])) for a in events.alerts)
         self.verdicts.update((str(v.mmsi), canonical(json.loads(wire.encode_verdict(v)[1]))) for v in events.verdicts)
 
@@ -62,6 +67,7 @@ def truth(settings: Settings, engine: str) -> Truth:
         for i, reason in decoded.bad:
             out.dead[number, records[i].offset, str(reason)] += 1
         done = 0
+        states: dict[int, bytes] = {}
         # Where control records acted is in the state: what was decided, and not whether the worker was right to.
         restored = restore(settings, number)
         offsets = [records[i].offset for i in decoded.record_of]
@@ -75,11 +81,24 @@ def truth(settings: Settings, engine: str) -> Truth:
                     if reason in QUARANTINED:
                         out.dead[number, records[decoded.record_of[start + i]].offset, str(reason)] += 1
             done = stop
+            if record is not None and isinstance(record.control, Watermark) and record.control.final:
+                keep(states, fold.snapshot())
+                out.open_states |= states
+                out.open_tracks += sum(fold.open_track_counts().values())
             if record is not None and (events := follow(fold, record, restored.decisions)[0]) is not None:
                 out.take(events)
         out.log.append(decoded.reports[taken])
-        out.states.update({mmsi: b for mmsi, b in fold.snapshot().items() if b is not None})
+        keep(states, fold.snapshot())
+        out.states |= states
     return out
+
+
+def keep(states: dict[int, bytes], changed: Mapping[int, bytes | None]) -> None:
+    for mmsi, state in changed.items():
+        if state is None:
+            states.pop(mmsi, None)
+        else:
+            states[mmsi] = state
 
 
 def canonical(value: dict) -> str:
@@ -95,6 +114,7 @@ class Differences:
     verdicts_wrong: int
     dead_letters_wrong: int
     states_wrong: int
+    open_states_wrong: int
     samples_wrong: int
     batch_alerts_differ: int
     batch_verdicts_differ: int
@@ -105,7 +125,7 @@ class Differences:
         return not any(v for k, v in vars(self).items() if k != "examples")
 
 
-def compare(settings: Settings, engine: str) -> tuple[Truth, Differences]:
+def compare(settings: Settings, engine: str, open_states: Mapping[int, bytes]) -> tuple[Truth, Differences]:
     want = truth(settings, engine)
     alerts = Counter(canonical(json.loads(m.value())) for m in messages(settings, settings.alert_topic))
     verdicts = {m.key().decode(): canonical(json.loads(m.value())) for m in messages(settings, settings.verdict_topic)}
@@ -137,6 +157,9 @@ def compare(settings: Settings, engine: str) -> tuple[Truth, Differences]:
         dead_letters_wrong=sum(((want.dead - dead) + (dead - want.dead)).values()),
         states_wrong=sum(want.states.get(k) != states.get(k) for k in want.states.keys() | states.keys()),
         samples_wrong=sum(((want.samples - samples) + (samples - want.samples)).values()),
+        open_states_wrong=sum(
+            want.open_states.get(k) != open_states.get(k) for k in want.open_states.keys() | open_states.keys()
+        ),
         batch_alerts_differ=len(batch_alerts),
         batch_verdicts_differ=len(batch_verdicts),
         examples=[f"batch {a}" for a in [*batch_alerts, *batch_verdicts][:3]]
@@ -158,9 +181,11 @@ def against_batch(
     settings: Settings, log: list[np.ndarray], alerts: Iterable[str], verdicts: dict[str, str]
 ) -> tuple[list[str], list[str]]:
     """What differs from ``multitaskais.engine.batch.run`` over the same reports."""
-    result = batch.run(modelfolder.load(settings.model), np.concatenate(log))
-    want = last_revisions(json.loads(wire.encode_alert(a)[1]) for a in result.alerts)
-    emitted = {v.track_id: canonical(json.loads(wire.encode_verdict(v)[1])) for v in result.verdicts}
+    # Partition by partition: whether a station's clock is wrong is said of the ships of one.
+    results = [batch.run(modelfolder.load(settings.model), reports) for reports in log]
+    want = last_revisions(json.loads(wire.encode_alert(a)[1]) for result in results for a in result.alerts)
+    in_batch = [v for result in results for v in result.verdicts]
+    emitted = {v.track_id: canonical(json.loads(wire.encode_verdict(v)[1])) for v in in_batch}
     differ = [v for v in verdicts.values() if emitted.get(json.loads(v)["track_id"]) != v]
-    missing = {str(v.mmsi) for v in result.verdicts} - verdicts.keys()
+    missing = {str(v.mmsi) for v in in_batch} - verdicts.keys()
     return sorted(want ^ last_revisions(json.loads(a) for a in alerts)), differ + sorted(missing)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
+import resource
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Callable
+from functools import reduce
+from operator import xor
 from pathlib import Path
 
+from stream_operator.kafka.control import Watermark, Withdrawal
+from stream_operator.kafka.control_writer import ControlWriter
 from stream_operator.worker import fault_points as faultpoints
 from tests.faults.bed import Bed
 from tests.faults.traffic import FIRST_MMSI, T0
@@ -225,6 +235,172 @@ def clock_set_back(bed: Bed) -> None:
     assert code == 0, f"it ended with exit code {code}"
 
 
+def broker_stands_still(bed: Bed) -> None:
+    """SIGSTOP of the broker for some seconds: connections stay, nothing answers."""
+    os.kill(bed.broker.pid, signal.SIGSTOP)
+    time.sleep(bed.rng.uniform(5, 12))
+    os.kill(bed.broker.pid, signal.SIGCONT)
+    bed.returns.append(bed.went_on())
+
+
+def workers_come_and_go(bed: Bed) -> None:
+    """Three workers join and leave, one after the other, before the group has settled."""
+    more = []
+    for _ in range(3):
+        more.append(bed.worker())
+        time.sleep(bed.rng.uniform(1, 4))
+    for worker in more:
+        bed.end(worker, bed.rng.choice((signal.SIGTERM, signal.SIGKILL)))
+    bed.went_on()
+
+
+def worker_with_another_model(bed: Bed) -> None:
+    """A third worker has another MODEL; the states that it takes over name the right one. All workers say so."""
+    bed.pick()
+    other = bed.worker(MODEL="gulf")
+    give_up_at = time.monotonic() + 60
+    while "another MODEL" not in other.text() and time.monotonic() < give_up_at:
+        time.sleep(0.2)
+    assert "another MODEL" in other.text(), "it did not say that the others have another model"
+    bed.end(other)
+    bed.went_on()
+
+
+def control_records(bed: Bed) -> None:
+    """Watermarks while reports come in: one that holds, one of 2099 that is refused, one that is withdrawn before it acts."""
+    writer = ControlWriter(bed.settings)
+    now = bed.traffic.now - 600.0
+    # As a feed does: it acts where all that had been sent before it has been read.
+    writer.send(Watermark(t=now, after=bed.log_ends()))
+    writer.send(Watermark(t=4_070_908_800.0, by="somebody"))
+    waits = writer.send(Watermark(t=now + 7000.0, after=dict.fromkeys(range(bed.settings.partitions), 10**12)))
+    bed.decided(writer.send(Withdrawal(number=waits)))
+
+
+def flood_of_one_vessel(bed: Bed) -> None:
+    """20,000 reports of one ship in a minute of its time; the others go on."""
+    t, mmsi = bed.traffic.now - 60.0, b"227999999"
+    row = b'{"mmsi":"227999999","x":-5.2,"y":48.3,"sog":10,"cog":90,"tagblock_timestamp":%.3f}'
+    bed.send((mmsi, row % (t + i / 400)) for i in range(20_000))
+    bed.went_on()
+
+
+def transactional_feeder(bed: Bed) -> None:
+    """A second feeder writes in transactions, every other one of which is aborted."""
+    feeder = bed.producer(transactional_id=f"{bed.settings.app_id}-feeder")
+    feeder.init_transactions(30)
+    for k in range(20):
+        t = bed.traffic.now
+        feeder.begin_transaction()
+        for i in range(20):
+            mmsi = 227_900_000 + i
+            report = {"mmsi": str(mmsi), "x": -5.1, "y": 48.2, "sog": 8, "cog": 180, "tagblock_timestamp": t + i}
+            feeder.produce(bed.settings.topic, json.dumps(report).encode(), str(mmsi).encode())
+        (feeder.commit_transaction if k % 2 else feeder.abort_transaction)(30)
+    bed.went_on()
+
+
+def open_transaction(bed: Bed) -> None:
+    """A feeder begins a transaction and is silent for some seconds: nothing behind it can be read."""
+    feeder = bed.producer(transactional_id=f"{bed.settings.app_id}-hangs")
+    feeder.init_transactions(30)
+    feeder.begin_transaction()
+    feeder.produce(bed.settings.topic, b"{}", b"1", bed.rng.randrange(bed.settings.partitions))
+    feeder.flush(30)
+    time.sleep(bed.rng.uniform(3, 8))
+    feeder.abort_transaction(30)
+    bed.went_on()
+
+
+def feed_told_to_end(bed: Bed) -> None:
+    """A feed of a receiver gets SIGTERM, or SIGKILL, in the middle of a stream of sentences."""
+    line = b"!AIVDM,1,1,,A,13JEhD7P1>w`ApbK`Q8K??w22@CD,0*12"
+    variables = {n.upper(): getattr(bed.settings, n) for n in ("bootstrap_servers", "topic", "app_id", "control_topic")}
+    feed = subprocess.Popen(
+        [sys.executable, "-m", "stream_operator", "feed", "--stdin", "--quiet", "--no-watermarks"],
+        stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ | variables,
+    )  # fmt: skip
+    number = bed.rng.choice((signal.SIGTERM, signal.SIGKILL))
+    try:
+        t = int(bed.traffic.now)
+        for k in range(3000):
+            tag = b"c:%d" % (t + k // 100)
+            feed.stdin.write(b"\\%b*%02X\\%b\n" % (tag, reduce(xor, tag), line))
+        feed.stdin.flush()
+        time.sleep(bed.rng.uniform(2, 5))
+        feed.send_signal(number)
+        code = feed.wait(20)
+    finally:
+        feed.kill()
+    assert code == (-9 if number == signal.SIGKILL else 0), f"exit code {code}"
+    bed.went_on()
+
+
+def half_requests(bed: Bed) -> None:
+    """Strangers hold 600 half requests on a worker's pages; /health answers throughout."""
+    worker = bed.pick()
+    where = ("127.0.0.1", worker.settings.health_port)
+    held = []
+    try:
+        for k in range(600):
+            held.append(socket.create_connection(where, timeout=10))
+            held[-1].sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-a: ")
+            if k % 100 == 99:
+                with urllib.request.urlopen(f"{worker.url}/health", timeout=10) as answer:
+                    assert answer.status == 200
+    except OSError as e:
+        raise AssertionError(f"/health did not answer: {e}") from None
+    finally:
+        for s in held:
+            s.close()
+    bed.went_on()
+
+
+# ---------------------------------------------------------------- three brokers, replication 3, two in sync to acknowledge
+
+
+def leader_killed(bed: Bed) -> None:
+    """kill -9 of the broker that leads a partition of the source, and its start some seconds later."""
+    node = bed.leader(bed.rng.randrange(bed.settings.partitions))
+    since = time.time()
+    node.kill()
+    bed.returns.append(bed.went_on(since))
+    node.start()
+    bed.in_sync()
+
+
+def rolling_restart(bed: Bed) -> None:
+    """All brokers are restarted, one after the other, each when all replicas are in sync again."""
+    for node in bed.cluster.nodes:
+        node.stop()
+        node.start()
+        bed.in_sync()
+    bed.went_on()
+
+
+def one_broker_paused(bed: Bed) -> None:
+    """SIGSTOP of one broker until the others have given it up, then SIGCONT: it believes that it still leads."""
+    node = bed.leader(bed.rng.randrange(bed.settings.partitions))
+    os.kill(node.pid, signal.SIGSTOP)
+    try:
+        bed.returns.append(bed.went_on(within=90))
+    finally:
+        os.kill(node.pid, signal.SIGCONT)
+    bed.in_sync()
+    bed.went_on()
+
+
+def one_disk_full(bed: Bed) -> None:
+    """One broker can write no more (its file-size limit is taken away); it ends, and comes back when it can."""
+    node = bed.leader(bed.rng.randrange(bed.settings.partitions))
+    resource.prlimit(node.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+    bed.returns.append(bed.went_on(time.time() + 1.0, within=90))
+    node.kill()
+    node.start()
+    bed.in_sync()
+    bed.went_on()
+
+
 def impossible(fault: Callable) -> str | None:
     """Why this machine cannot make the fault; None when it can."""
     if fault is clock_set_back:
@@ -241,5 +417,18 @@ WEIGHTS = {
     kill: 9, kill_inside_a_checkpoint: 14, kill_both: 3, kill_while_the_broker_is_away: 3, sigterm: 6, stop_past_the_session: 6,
     stop_inside_a_checkpoint: 6, kill_the_broker: 6, restart_the_broker: 5, broker_away_for_a_minute: 2, cut_connections: 7,
     half_open_connections: 6, slow_connections: 4, third_worker_joins_and_leaves: 6, poison: 6, duplicates_and_shuffle: 5, no_disk: 4,
-    clock_set_back: 4, other_cpu: 4,
+    clock_set_back: 4, other_cpu: 4, broker_stands_still: 4, workers_come_and_go: 3, worker_with_another_model: 3, control_records: 5,
+    flood_of_one_vessel: 4, transactional_feeder: 4, open_transaction: 4, feed_told_to_end: 4, half_requests: 3,
 }  # fmt: skip
+OF_SEVERAL = {leader_killed: 6, rolling_restart: 2, one_broker_paused: 4, one_disk_full: 3}
+OF_ONE = {
+    kill_while_the_broker_is_away, kill_the_broker, restart_the_broker, broker_away_for_a_minute, cut_connections, half_open_connections,
+    slow_connections, broker_stands_still,
+}  # fmt: skip
+
+
+def of(brokers: int) -> dict[Callable, int]:
+    """The kinds and their weights on so many brokers."""
+    if brokers == 1:
+        return dict(WEIGHTS)
+    return {k: w for k, w in WEIGHTS.items() if k not in OF_ONE} | OF_SEVERAL

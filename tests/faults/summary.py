@@ -25,6 +25,8 @@ class Summary:
         self.totals: Counter[str] = Counter()
         self.differences: Counter[str] = Counter()
         self.wrong: list[str] = []
+        self.types: Counter[str] = Counter()  # alerts raised
+        self.fewest_types = 99  # of a round
         self.times: dict[str, list[float]] = {}
         self.ended: dict[str, int] = {}
 
@@ -39,8 +41,11 @@ class Summary:
             self.survived.update(f.__name__ for i, f in enumerate(faults) if i not in failed)
         self.wrong += [f"{faults[i].__name__}: {what}" for i, what in failed.items()] + wrong
         self.differences.update({k: v for k, v in vars(found).items() if isinstance(v, int)})
+        self.types.update(want.types)
+        self.fewest_types = min(self.fewest_types, len(want.types))
         self.totals.update(
             {
+                "open_states": len(want.open_states), "open_tracks": want.open_tracks,
                 "reports": want.reports, "alert_revisions": sum(want.alerts.values()), "verdicts": len(want.verdicts),
                 "states": len(want.states), "dead_letters": sum(want.dead.values()),
             }
@@ -58,7 +63,7 @@ class Summary:
         return {
             "seed": self.seed, "plan": asdict(self.plan), "faults_made": sum(self.made.values()),
             "faults_survived": sum(self.survived.values()), "kinds": {k: [self.survived[k], self.made[k]] for k in self.made},
-            "skipped": self.skipped, "totals": dict(self.totals), "differences": dict(self.differences), "wrong": self.wrong,
+            "alerts_by_type": dict(self.types), "fewest_types_of_a_round": self.fewest_types, "skipped": self.skipped, "totals": dict(self.totals), "differences": dict(self.differences), "wrong": self.wrong,
             "seconds": {k: _spread(v) | {"all": [round(s, 2) for s in v]} for k, v in self.times.items() if v},
             "ended_by_themselves": self.ended,
         }  # fmt: skip
@@ -85,6 +90,10 @@ class Summary:
         lines += [f"wrong: {w}" for w in self.wrong]
         t = self.totals
         lines += [
+            "alerts raised, by type: "
+            + ", ".join(f"{k} {n}" for k, n in sorted(self.types.items()))
+            + f"; in each round at least {self.fewest_types} types",
+            f"states compared while tracks were open: {t['open_states']:,}, with {t['open_tracks']:,} open tracks; {d['open_states_wrong']} differ",
             f"{t['reports']:,} reports, {t['alert_revisions']:,} alert revisions, {t['verdicts']:,} verdicts, {t['states']:,} states, {t['dead_letters']:,} dead letters",
             f"faults survived / made: {sum(self.survived.values())} / {sum(self.made.values())}; reports lost {d['reports_not_read']}; "
             f"alerts missing {d['alerts_missing']}, false {d['alerts_false']}, twice {d['alerts_twice']}; differing: verdicts {d['verdicts_wrong']}, "

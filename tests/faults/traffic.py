@@ -1,89 +1,87 @@
 """Seeded traffic without end, with everything in it that an operator must get right; and one hour that can be had again and again.
 
-Two kinds of ships on straight legs off Brittany: some report each half minute, most every ten minutes. Among them: single reports far
-away (jumps), pairs of ships on one MMSI, ships that fall silent for hours, missing speeds and courses, station clocks that are hours
-ahead or behind, positions that are none. On request for a while: shuffled and doubled, as two stations and a bad line deliver it.
+Ships of the simulator off Brittany, day after day, half of them abnormal, each heard once a minute: so a round of a minute follows
+ships over hours of event time, and the learned detectors raise alerts of most types. Among them: single reports far away (jumps),
+pairs of ships on one MMSI, missing speeds and courses, station clocks that are hours ahead or behind, positions that are none. On
+request for a while: shuffled and doubled, as two stations and a bad line deliver it.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multitaskais.config import REGIONS
 from multitaskais.records import REPORT_DTYPE
+from multitaskais.simulate import SimulationSettings, simulate
 
 T0 = 1_767_225_600.0  # 2026-01-01
 HOUR_S = 3600.0
 SHIFT_S = 6 * 3600.0  # from one round of the soak to the next: tracks end, and in five rounds a vessel is forgotten
-TICK_S = 30.0  # event time that is made at once; a quick ship reports once in it
-SLOW_TICKS = 20  # a slow ship reports once in so many
+DAY_S = 86_400.0
+TICK_S = 60.0  # event time that is made at once; a ship reports at most once in it
 FIRST_MMSI = 227_000_001
 CLOCK_WRONG_S = 2 * 3600.0
-TWINS = 6  # ships whose MMSI a second ship uses for a while
-TWIN_TICKS, TWIN_EVERY = 40, 240
-SILENT_TICKS = 300  # 2.5 h: longer than the gap rule
+TWINS = 3  # pairs of ships of a day that use one MMSI
 JUMP, NO_SOG, NO_COG, NO_PLACE, WRONG_CLOCK = 0.0006, 0.002, 0.01, 0.001, 0.0004  # shares of reports
 
 
 class FaultTraffic:
-    """Rows of reports in log order; ``t_end`` lies past the gap rule after the last one."""
+    """Rows of reports in log order; ``t_end`` lies past the gap rule after the last one.
 
-    def __init__(self, seed: int, vessels: int = 600, quick: int = 300) -> None:
-        self.vessels, self.quick = vessels, min(quick, vessels)
+    Args:
+        vessels: ships of a day.
+    """
+
+    def __init__(self, seed: int, vessels: int = 160) -> None:
+        self.vessels = vessels
         self._rng = np.random.default_rng(seed)
         self._disorder = 0
-        self._tick = 0
+        self.now = T0  # event time (Unix s) of the next rows
 
     @property
     def t_end(self) -> float:
         # Past the gap rule also after a clock that was ahead.
-        return T0 + self._tick * TICK_S + CLOCK_WRONG_S + 7200.0 + 120.0 + 60.0
+        return self.now + CLOCK_WRONG_S + 7200.0 + 120.0 + 60.0
 
     def disorder(self, reports: int) -> None:
         """The next so many reports come shuffled, and one in five comes twice."""
         self._disorder = reports
 
-    def __iter__(self) -> Iterator[tuple]:
-        rng, n = self._rng, self.vessels
-        number = np.arange(n)
-        lat, lon = rng.uniform(47.6, 49.4, n), rng.uniform(-6.9, -4.1, n)
-        sog, cog = rng.uniform(5, 20, n), rng.uniform(0, 360, n)
-        slow_at = rng.integers(0, SLOW_TICKS, n)
-        while True:
-            step = sog * TICK_S / 3600 / 60  # degrees of latitude
-            lat = lat + step * np.cos(np.radians(cog))
-            lon = lon + step * np.sin(np.radians(cog)) / 0.66
-            out = (lat < 47.55) | (lat > 49.45) | (lon < -6.95) | (lon > -4.05)
-            cog = np.where(out, (cog + 180) % 360, cog)
-            heard = (number < self.quick) | (slow_at == self._tick % SLOW_TICKS)
-            # Of the slow ships one in twenty is silent half of the time.
-            heard &= ~((number % 20 == 19) & (self._tick // SILENT_TICKS % 2 == 1))
-            i = np.flatnonzero(heard)
-            rows = np.zeros(len(i), REPORT_DTYPE)
-            rows["mmsi"] = FIRST_MMSI + i
-            t = T0 + self._tick * TICK_S
-            rows["t"] = t + rng.uniform(0, TICK_S, len(i)).round(1)
-            rows["lat"], rows["lon"], rows["sog"], rows["cog"] = lat[i], lon[i], sog[i].round(1), cog[i].round(1)
-            rows["heading"], rows["nav_status"], rows["msg_type"], rows["ship_type"] = np.nan, 0, 1, 70
-            rows = self._spoil(rows)
-            if self._tick % TWIN_EVERY < TWIN_TICKS:
-                # The second half of the quick ships lends its positions to the first ones' numbers.
-                twins = rows[np.isin(rows["mmsi"], FIRST_MMSI + self.quick // 2 + np.arange(TWINS))].copy()
-                twins["mmsi"] -= self.quick // 2
-                rows = np.concatenate([rows, twins])
-            rows["lat"], rows["lon"] = rows["lat"].round(6), rows["lon"].round(6)
-            rows = rows[np.argsort(rows["t"], kind="stable")]
-            if self._disorder > 0:
-                self._disorder -= len(rows)
-                rows = np.concatenate([rows, rows[::5]])
-                rows = rows[rng.permutation(len(rows))]
-            self._tick += 1
-            yield from rows.tolist()  # type: ignore[misc]
+    def _day(self, number: int) -> NDArray[np.void]:
+        """The reports of a day, in order of time, one of a ship in a tick; ships of other days have other numbers."""
+        asked = SimulationSettings(start=T0 + number * DAY_S, vessels=self.vessels, abnormal=self.vessels // 2)
+        reports = simulate(REGIONS["brittany"], asked, self._rng).reports
+        _, first = np.unique(np.stack([reports["mmsi"], reports["t"] // TICK_S]), axis=1, return_index=True)
+        reports = reports[np.sort(first)]
+        ships, count = np.unique(reports["mmsi"], return_counts=True)
+        numbers = FIRST_MMSI + number * self.vessels + np.arange(len(ships))
+        busy = np.argsort(-count, kind="stable")[: 2 * TWINS]
+        numbers[busy[TWINS:]] = numbers[busy[:TWINS]]
+        reports["mmsi"] = numbers[np.searchsorted(ships, reports["mmsi"])]
+        return reports
 
-    def _spoil(self, rows: np.ndarray) -> np.ndarray:
+    def __iter__(self) -> Iterator[tuple]:
+        for number in itertools.count():
+            day = self._day(number)
+            arrival = day["t"].copy()
+            day = self._spoil(day)
+            day["lat"], day["lon"] = day["lat"].round(6), day["lon"].round(6)
+            cuts = np.searchsorted(arrival, T0 + number * DAY_S + np.arange(0.0, DAY_S, TICK_S))
+            for rows in np.split(day, cuts[1:]):
+                if self._disorder > 0:
+                    self._disorder -= len(rows)
+                    rows = np.concatenate([rows, rows[::5]])
+                    rows = rows[self._rng.permutation(len(rows))]
+                self.now += TICK_S
+                yield from rows.tolist()  # type: ignore[misc]
+
+    def _spoil(self, rows: NDArray[np.void]) -> NDArray[np.void]:
+        """Of reports in order of their arrival, which stays."""
         chance = self._rng.random((5, len(rows)))
         rows["lat"] += np.where(chance[0] < JUMP, np.where(rows["lat"] > 48.5, -0.4, 0.4), 0.0)
         rows["sog"][chance[1] < NO_SOG] = np.nan
