@@ -42,6 +42,7 @@ NAMES = (
     "store",
     "score",
     "workers",
+    "map_pages",
 )
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 SEVERAL_THREADS = ("tracks_build",)  # both sides on all cores
