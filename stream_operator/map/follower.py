@@ -7,11 +7,14 @@ broker that goes away is waited for: librdkafka reconnects by itself, and this t
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from multitaskais.errors import OperatorError
 
@@ -33,12 +36,17 @@ _AWAY = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLV
 
 
 class TopicFollower(threading.Thread):
-    """Reads until ``stop``. Positions of the last ``limits.hours`` (by the broker's clock), alerts of a week, all verdicts."""
+    """Reads until ``stop``. Positions of the last ``limits.hours`` (by the broker's clock), alerts of a week, all verdicts.
 
-    def __init__(self, settings: Settings, picture: MapState) -> None:
+    Args:
+        clock: Unix s, of this machine. Where it is ahead of the broker's, the newest record says what the time is.
+    """
+
+    def __init__(self, settings: Settings, picture: MapState, clock: Callable[[], float] = time.time) -> None:
         super().__init__(name="map-source", daemon=True)
         self._settings = settings
         self._picture = picture
+        self._clock = clock
         self._end = threading.Event()
         self._lookup = TopicLookup(settings)
         self._assigned: set[tuple[str, int]] = set()
@@ -124,14 +132,21 @@ class TopicFollower(threading.Thread):
 
     def _starts(self, consumer: Consumer, new: list[tuple[str, int]]) -> list[TopicPartition]:
         """The first offset of each that is not too old; -2 (the beginning) where all is wanted."""
-        begin, timed = [], []
-        for name, p in new:
-            hours = self._hours[name]
-            if hours is None:
-                begin.append(TopicPartition(name, p, -2))
-            else:
-                timed.append(TopicPartition(name, p, int((time.time() - 3600.0 * hours) * 1000)))
-        return begin + (consumer.offsets_for_times(timed, timeout=CALL_S) if timed else [])
+        begin = [TopicPartition(name, p, -2) for name, p in new if self._hours[name] is None]
+        timed = [TopicPartition(name, p) for name, p in new if self._hours[name] is not None]
+        if not timed:
+            return begin
+        now = min(self._clock(), self._newest_s(timed))
+        for source in timed:
+            source.offset = int((now - 3600.0 * (self._hours[source.topic] or 0.0)) * 1000)
+        return begin + consumer.offsets_for_times(timed, timeout=CALL_S)
+
+    def _newest_s(self, partitions: list[TopicPartition]) -> float:
+        """Time (Unix s) of the newest record in any of them; inf where there is none."""
+        admin = AdminClient(kafka.client(self._settings), logger=kafka.log)
+        asked = admin.list_offsets({tp: OffsetSpec.max_timestamp() for tp in partitions}, request_timeout=CALL_S)
+        newest_ms = max(future.result(CALL_S + 1.0).timestamp for future in asked.values())
+        return newest_ms / 1000.0 if newest_ms > 0 else math.inf
 
     def _take(self, messages: list[Message]) -> None:
         s, picture = self._settings, self._picture
@@ -162,7 +177,18 @@ class TopicFollower(threading.Thread):
         for partition, records in runs.items():
             picture.positions(partition, records)
         if messages:
+            if picture.health.caught_up:
+                self._compare_clocks(messages)
             picture.health.caught_up = not self._behind
+
+    def _compare_clocks(self, messages: list[Message]) -> None:
+        """What comes now was written now, by the broker's clock."""
+        for message in reversed(messages):
+            if message.error() is None:
+                kind, at_ms = message.timestamp()
+                if kind == TIMESTAMP_LOG_APPEND_TIME:
+                    self._picture.health.clock_ahead_s = self._clock() - at_ms / 1000.0
+                return
 
     def _station(self, message: Message) -> None:
         """Of the dead letters, what is wrong with a station; the rest are not for the map."""

@@ -42,6 +42,7 @@ TAIL_S = 1800.0  # the wake that is drawn behind a ship
 AROUND_S = 6 * 3600.0  # of the track before and after an alert's segment
 ABNORMAL = incoming.VERDICT_CODE[VerdictKind.ABNORMAL]
 PATH_POINTS = 40  # of the abnormal part of a track on the map; the story has all of them
+CLOCK_OFF_S = 120.0  # more than a record is under way: this machine's clock, or the broker's, is wrong
 LIST_MAX = 2000  # alerts that a page gets
 DELTAS_MAX = 120  # a page that was away for so many seconds is brought up to date, a longer absence starts again
 FORGET_EVERY = 60  # deltas
@@ -62,8 +63,13 @@ class Health:
     caught_up: bool = False  # have all topics been read to their end once?
     records: int = 0
     arrived: float | None = None  # wall clock at the last record
+    clock_ahead_s: float = 0.0  # of this machine's clock against the broker's, as the last record that came showed it
     missing_topics: list[str] = field(default_factory=list)
     not_shown: dict[str, int] = field(default_factory=dict)  # records that could not be used, by reason
+
+    @property
+    def clock_is_wrong(self) -> bool:
+        return abs(self.clock_ahead_s) > CLOCK_OFF_S
 
 
 class MapState:
@@ -350,8 +356,11 @@ class MapState:
         now, wall = self.now, self._clock()
         health = asdict(self.health)
         arrived = health.pop("arrived")
+        health["clock_ahead_s"] = health["clock_ahead_s"] if self.health.clock_is_wrong else None
         health["quiet_s"] = None if arrived is None else max(0.0, wall - arrived)
-        health["age_s"] = None if now is None else wall - now
+        health["age_s"] = (
+            None if now is None else wall - now - (self.health.clock_ahead_s if self.health.clock_is_wrong else 0.0)
+        )
         return {"id": self.event_id, "now": now, "health": health}
 
 

@@ -21,6 +21,8 @@ import faust
 from faust.app import BootStrategy
 from mode import Service
 
+from multitaskais.errors import ConfigError
+
 from .. import exit_codes as exits
 from .. import pages
 from ..pages import Answer, Pages, as_json
@@ -130,7 +132,10 @@ def listen(settings: Settings) -> socket.socket:
 def _copy_alerts(settings: Settings) -> Callable[[CheckpointPayload], None]:
     """Append durable alerts to a file; trouble with the disk is told once and stops nothing."""
     path = Path(settings.output_dir) / "alerts.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise ConfigError(f"OUTPUT_DIR={settings.output_dir}: no folder can be made there ({e.strerror})") from None
     failed = False
 
     def copy(cut: CheckpointPayload) -> None:

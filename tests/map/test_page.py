@@ -253,6 +253,11 @@ def still_page(live_map, browser):
             "Topic ais.alerts does not exist; create it with: python -m stream_operator topics",
         ),
         ({}, {"caught_up": False, "records": 12345}, "Reading what has been heard: 12,345 records so far."),
+        (
+            {},
+            {"clock_ahead_s": 172800},
+            "The clock of the map's server is 2 days ahead of the broker's: one of the two is wrong. Ships are shown at the times of their reports.",
+        ),
     ],
 )
 def test_the_page_says_how_old_its_data_are(still_page, link, sea, words):

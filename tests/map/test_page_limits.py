@@ -29,7 +29,15 @@ async def serving(total: int = 32, **limits):
     async def health(request):
         return web.Response(text="ok")
 
-    app.add_routes([web.get("/health", health), web.post("/body", body), web.get("/stream", stream)])
+    async def flood(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b"x" * 65536)
+
+    app.add_routes(
+        [web.get("/health", health), web.post("/body", body), web.get("/stream", stream), web.get("/flood", flood)]
+    )
     bounded = BoundedConnections(lambda: runner.server(), total, **limits)
     app.middlewares.insert(0, bounded.middleware())
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -95,6 +103,19 @@ def test_half_requests_shut_nobody_out_and_health_answers_throughout():
                 if i % 10 == 0:
                     assert b"200" in await first_line(port, GET)
             assert await ended(half[0][0])
+
+    asyncio.run(go())
+
+
+def test_a_reader_that_does_not_take_what_it_asked_for_is_let_go_and_others_are_served():
+    async def go():
+        async with serving(unread_s=0.3) as port:
+            reader, _ = await send(port, b"GET /flood HTTP/1.1\r\nHost: x\r\n\r\n")
+            # What comes fills the buffers on both sides; from then on nobody takes it.
+            for _ in range(20):
+                await asyncio.sleep(0.1)
+                assert b"200" in await first_line(port, GET)
+            assert await ended(reader)
 
     asyncio.run(go())
 

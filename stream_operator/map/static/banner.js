@@ -38,6 +38,8 @@ function dataCondition(link, sea) {
   if (!h) return ["Loading …", "note"];
   if (h.missing_topics.length) return [`Topic ${h.missing_topics[0]} does not exist; create it with: python -m stream_operator topics`, "bad"];
   if (!h.broker) return [`The Kafka broker does not answer; trying again.${old}`, "bad"];
+  if (h.clock_ahead_s != null)
+    return [`The clock of the map's server is ${span(Math.abs(h.clock_ahead_s))} ${h.clock_ahead_s > 0 ? "ahead of" : "behind"} the broker's: one of the two is wrong. Ships are shown at the times of their reports.`, "warn"];
   if (!h.caught_up) return [`Reading what has been heard: ${number(h.records, 6)} records so far.`, "note"];
   if (sea.now === null) return ["No ship has been heard yet.", "note"];
   if (archive)
