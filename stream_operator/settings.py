@@ -118,6 +118,11 @@ class Settings(ProcessSettings):
         "A worker that is not heard from for so long loses its partitions (the broker's group.min.session.timeout.ms, 6 s unless changed, is the least).",
         least=1,
     )
+    group_protocol: str = setting(
+        "classic",
+        "How workers share the partitions: `classic`, or `consumer` (KIP-848, brokers from Kafka 4.0 on; SESSION_TIMEOUT_S is then the brokers' group.consumer.session.timeout.ms). Equal for all workers.",
+        choices=("classic", "consumer"),
+    )
     transaction_timeout_s: float = setting(
         180.0,
         "The broker ends a checkpoint that is open for so long; keep it three times the outage to ride out.",

@@ -48,12 +48,12 @@ from ..kafka.topics import Admin
 from ..pages import PagesThread
 from ..settings import Settings
 from ..worker.registry import track_rules
-from . import receivers
+from . import feed_daemon, receivers
 from .external_sort import in_time_order
 from .feed_daemon import EventTime, FeedState, Watermarks
 
 FLUSH_TURN_S = 0.2
-LEAVE_S = 4.0  # SIGTERM: what is queued is sent for so long
+LEAVE_S = 4.0  # SIGTERM: reports that are queued are sent for so long
 REMEMBER_EVERY = 50_000  # reports between two notes in the resume file
 
 
@@ -388,7 +388,7 @@ def _live(args: argparse.Namespace, settings: Settings, pace: Pace) -> int:
     start = time.monotonic()
     code = _send(args, rows, feeder, pace, 0, lambda row: event_time.take(row[1]))
     if watermarks is not None:
-        watermarks.flush(0.5)
+        watermarks.flush(feed_daemon.LEAVE_S)
     _summary(feeder, settings, state.counts, start)
     return code
 

@@ -31,6 +31,7 @@ WATERMARK_EVERY_S = 60.0  # of event time
 RECENT = 9  # reports whose middle time is how far they have come: four wrong clocks among them do not matter
 SILENT_S = 60.0
 BEAT_S = 60.0
+LEAVE_S = 0.5  # SIGTERM: watermarks that are queued are sent for so long
 
 
 class EventTime:

@@ -62,6 +62,20 @@ def client(settings: Settings, **more: Any) -> dict[str, Any]:
     return config | {name if name == "error_cb" else name.replace("_", "."): value for name, value in more.items()}
 
 
+def membership(settings: Settings) -> dict[str, Any]:
+    """What a member of the workers' group says of itself; partitions are moved one by one under both protocols.
+
+    Under ``consumer`` the broker deals the partitions out and has the timeouts; a client that gives its own is refused.
+    """
+    if settings.group_protocol == "consumer":
+        return {"group.protocol": "consumer"}
+    return {
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": int(settings.session_timeout_s * 1000),
+        "heartbeat.interval.ms": int(settings.session_timeout_s * 1000 / 4),
+    }
+
+
 def produce(
     producer: Producer,
     topic: str,

@@ -139,7 +139,8 @@ class TopicFollower(threading.Thread):
         now = min(self._clock(), self._newest_s(timed))
         for source in timed:
             source.offset = int((now - 3600.0 * (self._hours[source.topic] or 0.0)) * 1000)
-        return begin + consumer.offsets_for_times(timed, timeout=CALL_S)
+        found: list[TopicPartition] = consumer.offsets_for_times(timed, timeout=CALL_S)
+        return begin + found
 
     def _newest_s(self, partitions: list[TopicPartition]) -> float:
         """Time (Unix s) of the newest record in any of them; inf where there is none."""

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from multitaskais.errors import MultitaskAISError, TryAgain
+from multitaskais.errors import MultitaskAISError, OperatorError, TryAgain
 
 from .. import exit_codes as exits
 from ..kafka import client as kafka
@@ -118,14 +118,12 @@ class KafkaSource:
             "enable.auto.commit": False,
             "enable.partition.eof": True,  # reports where the log ends when its last offsets hold no record
             "auto.offset.reset": "error",  # an offset that is not there is a question, see SourceLog.seek_past_deleted
-            "partition.assignment.strategy": "cooperative-sticky",
-            "session.timeout.ms": int(s.session_timeout_s * 1000),
-            "heartbeat.interval.ms": int(s.session_timeout_s * 1000 / 4),
             "max.poll.interval.ms": max(300_000, int(s.session_timeout_s * 1000)),
             "fetch.queue.backoff.ms": 5,
             "queued.max.messages.kbytes": 32_768,
             "on_commit": lambda error, partitions: None,
         }
+        config |= kafka.membership(s)
         consumer = Consumer(config, logger=kafka.log)
         consumer.subscribe(
             [s.topic],
@@ -163,7 +161,7 @@ class KafkaSource:
             self._reached_the_end(number, end)
 
     def _complain(self, message: Message) -> None:
-        error = message.error()
+        error, s = message.error(), self._settings
         if is_access_denied(error):
             group = error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
             what = f"group {self._settings.app_id}" if group else f"topic {self._settings.topic}"
@@ -172,6 +170,9 @@ class KafkaSource:
             if (partition := self.assignment.partitions.get(message.partition())) is not None:
                 self._log.seek_past_deleted(self._consumer, partition)
             return
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            hint = "; brokers before Kafka 4.0 know GROUP_PROTOCOL=classic alone" * (s.group_protocol == "consumer")
+            raise OperatorError(f"the group {s.app_id} cannot be joined or kept: {error.str()}{hint}")
         if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_ID):
             self.watch.look_now()
         kafka.log.warning("%s", error.str())

@@ -57,6 +57,11 @@ def broker(tmp_path_factory, authority):
     rights = (
         "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         f"super.users=User:ANONYMOUS;User:{USER}",
+        # Under KIP-848 the broker has the timeouts: tests do not wait its usual 45 s for the end of a worker they kill.
+        "group.consumer.min.session.timeout.ms=3000",
+        "group.consumer.session.timeout.ms=3000",
+        "group.consumer.min.heartbeat.interval.ms=500",
+        "group.consumer.heartbeat.interval.ms=500",
     )
     with devbroker.DevBroker(tmp_path_factory.mktemp("kafka"), security=security, more=rights) as b:
         yield b

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from multitaskais.records import REPORT_DTYPE
+from stream_operator import devbroker
 from stream_operator.kafka import codec as wire
 from stream_operator.kafka.topics import Admin
 from stream_operator.worker.checkpoint import Checkpointer
@@ -243,3 +244,31 @@ def test_the_stand_in_counts():
     core = CountingEngine({}, None)
     reports = np.array(rows(EVERY, 1), REPORT_DTYPE)
     assert [a.revision for a in core.process(reports).alerts] == [EVERY]
+
+
+def test_under_the_newer_group_protocol_partitions_are_shared_and_taken_over_and_nothing_is_lost(
+    settings, start_worker
+):
+    reports = rows(20_000, 100, seed=3)
+    slow = {"STANDIN_PAUSE_S": "0.05", "RUN_SIZE": "100", "GROUP_PROTOCOL": "consumer"}
+    first, second = start_worker(settings, **slow), start_worker(settings, **slow)
+    send(settings, reports)
+    wait_until(lambda: all("restored" in w.text() for w in (first, second)), within=60)
+    first.end(signal.SIGKILL)
+    third = start_worker(settings, GROUP_PROTOCOL="consumer")
+    wait_until(lambda: "restored" in third.text(), within=60)
+    assert second.end() == 0
+    wait_for_closed(settings, 100, within=120)
+    assert third.end() == 0
+    assert_exact(settings, reports)
+
+
+def test_brokers_that_do_not_know_the_newer_group_protocol_are_one_line(tmp_path, start_worker):
+    classic_alone = ("group.coordinator.rebalance.protocols=classic",)
+    with devbroker.DevBroker(tmp_path / "kafka", more=classic_alone) as old:
+        settings = own_settings(old.bootstrap)
+        Admin(settings).create()
+        worker = start_worker(settings, GROUP_PROTOCOL="consumer")
+        assert worker.process.wait(60) == 2
+        assert "GROUP_PROTOCOL=classic" in worker.text()
+        assert "Traceback" not in worker.text()
