@@ -44,20 +44,8 @@ from multitaskais.tracks.resample import resample_track
 COLUMNS = ("track_id", "mmsi", "reports", "hours", "seconds", "verdict", "reason", "start")
 TOGETHER = 512  # tracks that step together
 NO_SAMPLE = "no_sample"
-_READ = (
-    "track_id",
-    "mmsi",
-    "t",
-    "lat",
-    "lon",
-    "sog",
-    "cog",
-    "heading",
-    "nav_status",
-    "msg_type",
-    "ship_type",
-    "left_out",
-)
+_REPORT = tuple(name for name in REPORT_DTYPE.names or () if name not in ("ship_name", "second", "station"))
+_READ = ("track_id", *_REPORT, "left_out")
 
 
 class Outcome(NamedTuple):
@@ -118,7 +106,7 @@ def tracks_of(file: Path) -> tuple[list[str], list[NDArray[np.void]]]:
     reports = np.zeros(len(codes), REPORT_DTYPE)
     reports["nav_status"] = reports["msg_type"] = reports["ship_type"] = -1
     reports["cog"] = reports["heading"] = np.nan
-    for name in set(_READ[1:-1]) & names:
+    for name in set(_REPORT) & names:
         column = table[name].to_numpy()
         reports[name] = column
     order = np.lexsort((reports["t"], codes))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from multitaskais.settings import ProcessSettings, setting
 from web_common.access import Access
@@ -12,7 +11,7 @@ from web_common.access import Access
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(ProcessSettings):
-    PORTS: ClassVar[tuple[str, ...]] = ("train_port",)
+    PORTS = ("train_port",)
 
     database_url: str = setting("sqlite:///multitaskais.db", "Where jobs are kept: `sqlite:///FILE`, `mysql+pymysql://...`, `postgresql+psycopg://...`.", secret=True)  # fmt: skip
     lease_s: float = setting(30.0, "A trainer that is not heard from for so long (s) loses its job.", least=0.5)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import ipaddress
 import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self, get_type_hints
+from typing import Any, Self, cast, get_type_hints
 
 from .environment import PREFIX, variable_of
 from .errors import ConfigError
@@ -34,8 +35,9 @@ class ProcessSettings:
     """Fields are ``str``, ``int``, ``float``, or one of them or None. Raises ``ConfigError``, one line that names the setting,
     where a value cannot be right."""
 
-    PORTS: ClassVar[tuple[str, ...]] = ()  # fields that are ports
-    LISTED_BY: ClassVar[str] = ""  # the command that lists all settings, for messages
+    # Without annotations, so that they are no fields.
+    PORTS = cast("tuple[str, ...]", ())  # names of the fields that are ports
+    LISTED_BY = ""  # the command that lists all settings, for messages
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
@@ -91,6 +93,16 @@ class ProcessSettings:
             default = "" if f.default in ("", None) else f"`{f.default}`"
             rows.append(f"| `{PREFIX}{f.name.upper()}` | {kind} | {default} | {f.metadata['doc']} |")
         return "\n".join(rows)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is this machine's own alone: any other needs a token."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _read(file: Path) -> dict[str, Any]:

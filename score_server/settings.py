@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from multitaskais.environment import value_of
 from multitaskais.model.objects import StoreSettings
@@ -15,7 +14,7 @@ from web_common.access import Access
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(ProcessSettings):
-    PORTS: ClassVar[tuple[str, ...]] = ("serve_port",)
+    PORTS = ("serve_port",)
 
     serve_bind: str = setting("127.0.0.1", "Address to listen on. Any other than this machine's own needs SERVE_TOKEN.")
     serve_port: int = setting(8190, "Port to listen on.", least=1)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from multitaskais.environment import value_of
 from multitaskais.errors import ConfigError
@@ -20,8 +20,8 @@ FILE_VARIABLE = "SETTINGS_FILE"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(ProcessSettings):
-    PORTS: ClassVar[tuple[str, ...]] = ("health_port", "meetings_port", "map_port")
-    LISTED_BY: ClassVar[str] = "python -m stream_operator settings"
+    PORTS = ("health_port", "meetings_port", "map_port")
+    LISTED_BY = "python -m stream_operator settings"
 
     # what is judged, and by what
     app_id: str = setting(

@@ -12,25 +12,13 @@ from pyspark.sql import DataFrame, SparkSession
 
 from multitaskais.ais.tables.columns import to_reports
 from multitaskais.errors import ConfigError, InputError
-from multitaskais.records import Counts
+from multitaskais.records import REPORT_DTYPE, Counts
 
 from .spark_errors import telling
 
 # Those that the core's reader of tables takes of tracks; ``mmsi`` and ``t`` first, and then what puts equal times of a vessel into one
 # order on every node.
-REPORT_COLUMNS = (
-    "mmsi",
-    "t",
-    "lat",
-    "lon",
-    "sog",
-    "cog",
-    "heading",
-    "nav_status",
-    "msg_type",
-    "ship_type",
-    "ship_name",
-)
+REPORT_COLUMNS = tuple(name for name in REPORT_DTYPE.names or () if name not in ("second", "station"))
 VESSEL_ORDER = REPORT_COLUMNS
 ROWS_PER_TASK = 4_000_000  # reports of the vessels of one task
 

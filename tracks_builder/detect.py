@@ -37,7 +37,7 @@ from pyspark.sql import DataFrame, SparkSession  # noqa: E402
 from pyspark.sql import functions as F  # noqa: E402
 
 from multitaskais.command import CommandParser  # noqa: E402
-from multitaskais.errors import ConfigError, MultitaskAISError  # noqa: E402
+from multitaskais.errors import ConfigError  # noqa: E402
 from multitaskais.evaluation import alert_files  # noqa: E402
 from multitaskais.evaluation.months import Months  # noqa: E402
 from multitaskais.export import feature  # noqa: E402
@@ -49,7 +49,7 @@ from tracks_builder import judge  # noqa: E402
 from tracks_builder.built import VESSEL_ORDER, require_apart, tasks_for, tracks_of  # noqa: E402
 from tracks_builder.files import copy_from_here, exists, read_text, require_writable, write_text  # noqa: E402
 from tracks_builder.job import set_defaults  # noqa: E402
-from tracks_builder.session import start  # noqa: E402
+from tracks_builder.session import exit_code, leave, start  # noqa: E402
 from tracks_builder.spark_errors import telling  # noqa: E402
 from tracks_builder.tally import ByTask, total  # noqa: E402
 
@@ -221,27 +221,23 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def judge_all(args: argparse.Namespace) -> None:
+    """Raises what ``run`` does."""
+    job = Detection(args.tracks, args.model, args.output.rstrip("/"), args.zones, args.partitions, args.resume)
+    with start(f"detect {args.model}") as spark:
+        said = run(spark, job)
+    if args.json:
+        print(json.dumps(said))
+    else:
+        for key, value in said.items():
+            print(f"{key:>15}  {value}")
+        print(f"{job.output}/alerts.jsonl, alerts.parquet, alerts.geojson, verdicts/, summary.json")
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    try:
-        job = Detection(args.tracks, args.model, args.output.rstrip("/"), args.zones, args.partitions, args.resume)
-        with start(f"detect {args.model}") as spark:
-            said = run(spark, job)
-        if args.json:
-            print(json.dumps(said))
-        else:
-            for key, value in said.items():
-                print(f"{key:>15}  {value}")
-            print(f"{job.output}/alerts.jsonl, alerts.parquet, alerts.geojson, verdicts/, summary.json")
-        return 0
-    except MultitaskAISError as e:
-        print(f"{parser().prog}: {e}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return exit_code(parser().prog, lambda: judge_all(args))
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    os._exit(code) if code == 130 else sys.exit(code)
+    leave(main())

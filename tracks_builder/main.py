@@ -9,7 +9,7 @@ Exit codes: 0 done, 2 wrong use or wrong input (one line says what to do), 130 i
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import sys
 from pathlib import Path
 
@@ -25,10 +25,9 @@ from multitaskais.ais.tables.layout import parse_columns  # noqa: E402
 from multitaskais.ais.zero import nothing_read  # noqa: E402
 from multitaskais.command import CommandParser  # noqa: E402
 from multitaskais.config import REGIONS, Region  # noqa: E402
-from multitaskais.errors import MultitaskAISError  # noqa: E402
 from multitaskais.records import Counts, Reason  # noqa: E402
 from tracks_builder.job import DEFAULT_OUTPUT, Job, run  # noqa: E402
-from tracks_builder.session import start  # noqa: E402
+from tracks_builder.session import exit_code, leave, start  # noqa: E402
 
 EXAMPLE = """examples:
   spark-submit tracks_builder/main.py '/data/*/*/*.cdv' brittany
@@ -61,32 +60,23 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def build(args: argparse.Namespace) -> None:
+    """Raises what ``run`` does, and ``InputError`` where no report was in a track."""
+    region = Region.load(args.profile)
+    columns = parse_columns(args.columns)
+    job = Job(tuple(args.globs), region, args.output, args.format, args.year, args.partitions, columns=columns)
+    with start(f"tracks {region.name}") as spark:
+        summary = run(spark, job)
+    print(json.dumps(summary.as_dict()) if args.json else summary)
+    if not summary.kept and args.year is None:
+        rejected = {reason: summary.rejected[reason] for reason in Reason if reason in summary.rejected}
+        raise nothing_read(args.globs, Counts(summary.lines_in, 0, rejected), args.format, columns, "no track")
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    try:
-        region = Region.load(args.profile)
-        columns = parse_columns(args.columns)
-        job = Job(tuple(args.globs), region, args.output, args.format, args.year, args.partitions, columns=columns)
-        with start(f"tracks {region.name}") as spark:
-            summary = run(spark, job)
-        if args.json:
-            import json
-
-            print(json.dumps(summary.as_dict()))
-        else:
-            print(summary)
-        if not summary.kept and args.year is None:
-            rejected = {reason: summary.rejected[reason] for reason in Reason if reason in summary.rejected}
-            raise nothing_read(args.globs, Counts(summary.lines_in, 0, rejected), args.format, columns, "no track")
-        return 0
-    except MultitaskAISError as e:
-        print(f"{parser().prog}: {e}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return exit_code(parser().prog, lambda: build(args))
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    os._exit(code) if code == 130 else sys.exit(code)
+    leave(main())

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,7 +35,7 @@ from pyspark.sql.pandas.types import from_arrow_schema  # noqa: E402
 
 from multitaskais.command import CommandParser  # noqa: E402
 from multitaskais.config import DetectionRules, Region, TrackRules  # noqa: E402
-from multitaskais.errors import ConfigError, InputError, MultitaskAISError  # noqa: E402
+from multitaskais.errors import ConfigError, InputError  # noqa: E402
 from multitaskais.model.samples import samples_of  # noqa: E402
 from multitaskais.model.samples_table import SAMPLES_ARROW, sample_columns  # noqa: E402
 from multitaskais.records import REPORT_DTYPE, Counts  # noqa: E402
@@ -44,7 +43,7 @@ from tracks_builder.built import VESSEL_ORDER, reports_of, require_apart, tasks_
 from tracks_builder.decode import task_number  # noqa: E402
 from tracks_builder.files import require_writable, write_text  # noqa: E402
 from tracks_builder.job import DAY_S, set_defaults  # noqa: E402
-from tracks_builder.session import start  # noqa: E402
+from tracks_builder.session import exit_code, leave, start  # noqa: E402
 from tracks_builder.spark_errors import telling  # noqa: E402
 from tracks_builder.tally import ByTask, Tallies, Tally, total  # noqa: E402
 
@@ -188,28 +187,24 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def thin(args: argparse.Namespace) -> None:
+    """Raises what ``run`` does, and ``ConfigError``."""
+    if args.partitions is not None and args.partitions < 1:
+        raise ConfigError(f"--partitions {args.partitions}: it must be at least 1")
+    region = Region.load(args.profile)
+    with start(f"samples {region.name}") as spark:
+        summary = run(spark, args.tracks, region, args.output.rstrip("/"), args.partitions)
+    if args.json:
+        print(json.dumps(summary))
+    else:
+        for key, value in summary.items():
+            print(f"{key:>10}  {value}")
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    try:
-        if args.partitions is not None and args.partitions < 1:
-            raise ConfigError(f"--partitions {args.partitions}: it must be at least 1")
-        region = Region.load(args.profile)
-        with start(f"samples {region.name}") as spark:
-            summary = run(spark, args.tracks, region, args.output.rstrip("/"), args.partitions)
-        if args.json:
-            print(json.dumps(summary))
-        else:
-            for key, value in summary.items():
-                print(f"{key:>10}  {value}")
-        return 0
-    except MultitaskAISError as e:
-        print(f"{parser().prog}: {e}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return exit_code(parser().prog, lambda: thin(args))
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    os._exit(code) if code == 130 else sys.exit(code)
+    leave(main())

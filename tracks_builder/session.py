@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from pyspark.sql import SparkSession
+
+from multitaskais.errors import MultitaskAISError
+
+USAGE, INTERRUPTED = 2, 130
 
 # They print the trace of a failure that ends the job; the job's own error reports it once more.
 TWICE_TOLD = (
@@ -38,6 +43,26 @@ def start(name: str) -> Iterator[SparkSession]:
         yield spark
     finally:
         spark.stop()
+
+
+def exit_code(prog: str, work: Callable[[], None]) -> int:
+    """Do a command's work: 0, or 2 with one line on an error of ours, or 130 when interrupted."""
+    try:
+        work()
+    except MultitaskAISError as e:
+        print(f"{prog}: {e}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def leave(code: int) -> NoReturn:
+    """End a script. At once when it was interrupted: py4j would wait for a JVM that the same signal has ended."""
+    sys.stdout.flush()
+    if code == INTERRUPTED:
+        os._exit(code)
+    sys.exit(code)
 
 
 def _silence(spark: SparkSession) -> None:

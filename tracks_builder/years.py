@@ -28,10 +28,10 @@ from pyspark.sql import SparkSession  # noqa: E402
 
 from multitaskais.command import CommandParser  # noqa: E402
 from multitaskais.config import Region  # noqa: E402
-from multitaskais.errors import ConfigError, InputError, MultitaskAISError  # noqa: E402
+from multitaskais.errors import ConfigError, InputError  # noqa: E402
 from tracks_builder.files import exists, read_text, write_text  # noqa: E402
 from tracks_builder.job import DEFAULT_OUTPUT, Job, Summary, run  # noqa: E402
-from tracks_builder.session import start  # noqa: E402
+from tracks_builder.session import exit_code, leave, start  # noqa: E402
 from tracks_builder.spark_errors import telling  # noqa: E402
 
 COLUMNS = (
@@ -103,25 +103,23 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def build(args: argparse.Namespace) -> None:
+    """Raises what ``build_years`` does."""
+    years = parse_years(args.years)
+    job = Job((args.root,), Region.load(args.profile), args.output, args.format)
+    with start(f"tracks {job.region.name} {args.years}") as spark:
+        print(row([name for name, _ in COLUMNS]), flush=True)
+        summaries = []
+        for summary in build_years(spark, args.root, years, job, args.resume):
+            print(row_of(summary), flush=True)
+            summaries.append(summary.as_dict())
+        write_text(spark, f"{args.output}/_years.json", json.dumps(summaries, indent=2) + "\n")
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    try:
-        years = parse_years(args.years)
-        job = Job((args.root,), Region.load(args.profile), args.output, args.format)
-        with start(f"tracks {job.region.name} {args.years}") as spark:
-            print(row([name for name, _ in COLUMNS]), flush=True)
-            summaries = []
-            for summary in build_years(spark, args.root, years, job, args.resume):
-                print(row_of(summary), flush=True)
-                summaries.append(summary.as_dict())
-            write_text(spark, f"{args.output}/_years.json", json.dumps(summaries, indent=2) + "\n")
-        return 0
-    except MultitaskAISError as e:
-        print(f"{parser().prog}: {e}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return exit_code(parser().prog, lambda: build(args))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -21,21 +21,8 @@ from .positions import POSITION_TYPES
 from .tables.columns import to_reports
 from .tables.layout import columns_of
 
-_FIELDS = (
-    "mmsi",
-    "t",
-    "lat",
-    "lon",
-    "sog",
-    "cog",
-    "heading",
-    "nav_status",
-    "msg_type",
-    "ship_type",
-    "second",
-    "ship_name",
-)
-_NUMBERS = _FIELDS[:-1]
+_NUMBERS = tuple(name for name in REPORT_DTYPE.names or () if REPORT_DTYPE[name].kind != "S")
+_FIELDS = (*_NUMBERS, "ship_name")
 _RAW_DEGREES_27 = 600.0
 _RAW_DEGREES = 600_000.0  # gpsd's numbers without ``scaled`` are those of the air: 1/10000 minute, 0.1 kn, 0.1 deg
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from multitaskais.errors import ConfigError
+from multitaskais.settings import is_loopback
 
 TOKEN_CHARS_MIN = 16
 COOKIE = "map_session"
@@ -35,15 +35,6 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 _OPEN_PATHS = ("/login", "/health", "/static/")  # static files hold no data
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,14 @@ import msgspec
 from aiohttp import web
 
 from multitaskais.detection.suppression import AnswerKind
+from multitaskais.settings import is_loopback
 
 from ..page_limits import RETRY_S
 from ..plain_text import plain
 from . import vocabulary
 from .coast import coast
 from .feedback import Answers
-from .guard import HEADERS, Guard, Handler, is_loopback
+from .guard import HEADERS, Guard, Handler
 from .rate import Rate
 from .state import MapState
 from .untrusted import NAME_CHARS, Answer, Id
