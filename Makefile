@@ -10,12 +10,12 @@ DEPENDENCIES ?= locked
 NAMESPACE ?= local
 TARGET_REF ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo dev)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-# Tests in two processes: each server (broker, browser, Spark) in one of them (tests/conftest.py). With more than one thread each
-# the linear algebra of two processes waits for itself on two cores.
-PROCESSES ?= 2
+# Tests in three processes, for two cores: each server (broker, browser, Spark) in one of them (tests/conftest.py), and tests of the
+# broker mostly wait. With more than one thread each the linear algebra of the processes waits for itself.
+PROCESSES ?= 3
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(PROCESSES) --dist loadgroup
 
-.PHONY: help demo demo-real test test-unit test-broker test-spark test-fast coverage lint docs lock bench faults portable airflow images check setup clean
+.PHONY: help demo demo-real test test-unit test-broker test-spark test-slow test-fast coverage lint docs lock bench faults portable airflow images check setup clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ test-broker: $(READY)  ## tests with the real Kafka broker, and those of the map
 
 test-spark: $(READY)  ## tests with Spark
 	@$(BIN)/pytest -m "spark and not slow"
+
+test-slow: $(READY)  ## what takes minutes a test: whole matrices, clusters, images, every benchmark
+	@$(PYTEST) -m "slow"
 
 test-fast: $(READY)  ## no broker, no Spark, no slow ones: what to run while writing
 	@$(PYTEST) -m "not slow and not broker and not spark"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -30,14 +31,43 @@ def shared() -> Path:
     return path
 
 
-def _group(nodeid: str) -> str:
-    """What one process runs under ``-n 2 --dist loadgroup``: a file, or all files that share a server."""
-    file = nodeid.partition("::")[0]
+# What takes longest goes first, so that no process is left with a long one at the end: groups of ``_group``.
+LONGEST = (
+    "broker",
+    "spark",
+    "map",
+    "tests/networks/test_train.py",
+    "tests/docs/test_notebooks.py",
+    "tests/docs/test_pages.py",
+    "tests/cli/test_detect_jobs.py",
+    "tests/trainer/test_pipeline_command.py",
+    "tests/cli/test_region.py",
+    "tests/portable/test_portable.py",
+    "tests/trainer/test_training.py",
+    "tests/docs/test_commands.py",
+)
+
+
+@functools.cache
+def _file_group(file: str) -> str:
     room = file.removeprefix("tests/").partition("/")[0]
     if room in ("map", "spark"):
         return room
+    if room == "docs":  # what of it needs a server starts its own
+        return file
     text = (ROOT / file).read_text()
     return next((server for server in ("broker", "spark") if f"mark.{server}" in text), file)
+
+
+def _group(nodeid: str) -> str:
+    """What one process runs under ``--dist loadgroup``: a file, or all files that share a server."""
+    return _file_group(nodeid.partition("::")[0])
+
+
+def pytest_collection_modifyitems(config, items):
+    if hasattr(config, "workerinput"):
+        rank = {group: i for i, group in enumerate(LONGEST)}
+        items.sort(key=lambda item: rank.get(_group(item.nodeid), len(rank)))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -49,6 +79,8 @@ def pytest_xdist_make_scheduler(config, log):
     if config.getvalue("dist") != "loadgroup":
         return None
     from xdist.scheduler import LoadScopeScheduling
+
+    config.option.loadscopereorder = False  # the order is ours
 
     class Grouped(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:

@@ -14,7 +14,7 @@ import pytest
 from score_server.example import request
 from score_server.scoring import score
 from score_server.wire import ScoreRequest
-from tests.docs.test_docs import blocks
+from tests.support.pages import blocks
 from tests.support.s3proxy import ROOT, free_port
 
 PAGE = ROOT / "docs" / "serve-models.md"

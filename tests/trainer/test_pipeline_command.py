@@ -243,7 +243,7 @@ def test_the_example_step_is_found_by_its_entry_point_and_done_once(tmp_path):
     from model_trainer.database import Database
     from model_trainer.pipeline.results import Results
     from model_trainer.pipeline.runner import Runner
-    from tests.docs.test_docs import ROOT, blocks
+    from tests.support.pages import ROOT, blocks
 
     (example,) = blocks(ROOT / "docs" / "pipeline.md", "python")
     assert 'hours = "my_package.hours:Hours"' in blocks(ROOT / "docs" / "pipeline.md", "toml")[1]
