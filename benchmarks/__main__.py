@@ -31,6 +31,7 @@ NAMES = (
     "alert_function",
     "training_step",
     "memory",
+    "fold",
     "growth",
     "archive",
     "world",

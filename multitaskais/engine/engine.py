@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import heapq
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sized
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..config import TrackRules
 from ..detection.lifecycle import TargetInfo
@@ -27,7 +29,8 @@ from ..tracks.sampler import SlotSampler
 from ..tracks.station_clock import StationWatch
 from ..tracks.tracker import Accepted, EndReason, Jump, Rejected, Report, TrackEnded, TrackEvent, VesselTracker
 from ..tracks.watermark import WatermarkGenerator
-from ..types import Reports
+from ..types import Reports, Samples
+from . import ordinary
 from .events import Events, TargetState, VesselState
 from .judging import Judging, Step
 from .rollout import FindModel, ModelRollout
@@ -63,6 +66,8 @@ class PartitionEngine:
         source: name or folder of the model; kept in the state beside its version.
         find: loads the models that are announced in the log, or that a stored state names.
         elsewhere: (t, mmsi) of a report -> ships under observation then that are judged elsewhere, where the log is not whole.
+        one_by_one: move each report on its own, also where all of a run could be moved at once (``ordinary``). The result is the same; this
+            is the reference of tests and benchmarks.
     """
 
     def __init__(
@@ -77,8 +82,10 @@ class PartitionEngine:
         source: str = "",
         find: FindModel | None = None,
         elsewhere: Callable[[float, int], int] | None = None,
+        one_by_one: bool = False,
     ) -> None:
         self._elsewhere = elsewhere
+        self._one_by_one = one_by_one
         self.model = model  # the first of the rollout: its region and track rules are those of all
         self.clock = WatermarkGenerator()
         self._stations = StationWatch()
@@ -123,16 +130,48 @@ class PartitionEngine:
         events.counts.received = len(reports)
         codes = screen(reports, self.model.region, rules)
         if self._ordered:
-            watermarks = np.maximum.accumulate(reports["t"])
+            watermarks = np.fmax.accumulate(reports["t"])
         else:
             codes, watermarks = self.clock.admit(reports, codes, rules)
         steps: list[Step] = []
+        ordinary_steps: list[Step] = []
+        at = np.arange(len(reports))
+        ready: Samples | None = None
+        duplicates: list[tuple[int, int]] = []
+        if not self._one_by_one and len(reports) >= ordinary.RUN_MIN:
+            moved = ordinary.move(reports, codes, watermarks, self._vessels, rules)
+            events.counts.accepted += moved.accepted
+            self._changed.update(moved.vessels)
+            at, ready, duplicates = np.flatnonzero(~moved.done), moved.samples, moved.duplicates
+            ordinary_steps = moved.steps
+        self._one_after_the_other(reports, codes, watermarks.tolist(), at, steps, events)
+        if duplicates:
+            self._drop_duplicates(duplicates, events)
+        if ordinary_steps:
+            # Stable, in the order of the log: what follows at a report from the silence of others comes first.
+            steps = sorted([*steps, *ordinary_steps], key=lambda step: step.report_index)
+        self._judge(steps, events, ready)
+        if len(watermarks):
+            self._settle(float(watermarks[-1]))
+        return events
+
+    def _one_after_the_other(
+        self,
+        reports: Reports,
+        codes: NDArray[np.uint8],
+        watermarks: list[float],
+        at: NDArray[np.int64],
+        steps: list[Step],
+        events: Events,
+    ) -> None:
+        """Move the reports at ``at``, and end who is silent at any report of the run."""
+        rules = self.model.track_rules
         deadlines, vessels, changed = self._deadlines, self._vessels, self._changed
-        for i, (report, code, watermark) in enumerate(
-            zip(reports.tolist(), codes.tolist(), watermarks.tolist(), strict=True)
-        ):
-            if deadlines and deadlines[0][0] < watermark:
-                self._flush_silent(i, watermark, steps, events)
+        seen = 0  # reports of the run up to which silence was looked for
+        for i, report, code in zip(at.tolist(), reports[at].tolist(), codes[at].tolist(), strict=True):
+            if deadlines and deadlines[0][0] < watermarks[i]:
+                self._flush_until(seen, i + 1, watermarks, steps, events)
+            seen = i + 1
             if code:
                 events.counts.reject(REASONS[code])
                 events.rejected.append((i, REASONS[code]))
@@ -140,6 +179,8 @@ class PartitionEngine:
             mmsi = report[0]
             vessel = vessels.get(mmsi) or self._open(mmsi)
             changed.add(mmsi)
+            if vessel.tail is not None:
+                ordinary.awake(vessel)
             tracker = vessel.tracker
             if not (tracker.buffered or tracker.targets):
                 # It begins, or was silent: what comes next is another silence, and not that it is forgotten.
@@ -150,10 +191,21 @@ class PartitionEngine:
                 # What was buffered is decided now, or was already by the vessel's silence: by its own clock alone, so that it does
                 # not matter how far its partition has come.
                 self._ingest(vessel, event, i, min(report[1], newest + rules.gap_max_s), steps, events)
-        self._judge(steps, events)
-        if len(watermarks):
-            self._settle(float(watermarks[-1]))
-        return events
+        self._flush_until(seen, len(watermarks), watermarks, steps, events)
+
+    def _flush_until(self, seen: int, stop: int, watermarks: list[float], steps: list[Step], events: Events) -> None:
+        """End who is silent, each at the first report of ``seen`` to ``stop`` whose watermark is past its deadline."""
+        while self._deadlines and (i := bisect_right(watermarks, self._deadlines[0][0], seen, stop)) < stop:
+            self._flush_silent(i, watermarks[i], steps, events)
+            seen = i + 1
+
+    def _drop_duplicates(self, duplicates: list[tuple[int, int]], events: Events) -> None:
+        events.counts.reject(Reason.DUPLICATE, len(duplicates))
+        dropped = [(i, one) for i, one in zip(events.dropped_at, events.dropped, strict=True)]
+        dropped += [(i, (mmsi, Reason.DUPLICATE)) for i, mmsi in duplicates]
+        dropped.sort(key=lambda x: x[0])  # stable: in the order of the log
+        events.dropped = [one for _, one in dropped]
+        events.dropped_at = [i for i, _ in dropped]
 
     def advance_watermark(self, t: float) -> Events:
         """A punctuation: no report older than ``t`` will come. Release and close what waited for that."""
@@ -193,6 +245,7 @@ class PartitionEngine:
         events = Events()
         steps: list[Step] = []
         if (vessel := self._vessels.get(mmsi)) is not None:
+            ordinary.awake(vessel)
             silent_at = vessel.tracker.silent_at(self.model.track_rules)
             for target in vessel.tracker.targets:
                 ended = TrackEnded(target.number, target.track_id, target.last[1], silent_at, EndReason.GAP)
@@ -282,6 +335,7 @@ class PartitionEngine:
         heapq.heappush(self._deadlines, (t, mmsi))
 
     def _flush_silent(self, report_index: int, watermark: float, steps: list[Step], events: Events) -> None:
+        """End who is silent, in the order of their deadlines."""
         rules = self.model.track_rules
         while self._deadlines and self._deadlines[0][0] < watermark:
             at, mmsi = heapq.heappop(self._deadlines)
@@ -293,6 +347,7 @@ class PartitionEngine:
             ) > at:  # heard since then: in the order of the deadlines themselves
                 self._set_deadline(vessel, mmsi, due)
                 continue
+            ordinary.awake(vessel)
             silent_at = vessel.tracker.silent_at(rules)
             if flushed := vessel.tracker.flush(rules, watermark):
                 self._changed.add(mmsi)
@@ -332,6 +387,7 @@ class PartitionEngine:
                 reason = Reason.STATION_CLOCK
             events.counts.reject(reason)
             events.dropped.append((event.report[0], reason))
+            events.dropped_at.append(report_index)
             if event.reason is Reason.LATE:
                 events.rejected.append((report_index, event.reason))
         elif isinstance(event, TrackEnded):
@@ -346,8 +402,8 @@ class PartitionEngine:
                 return  # the ship is where it was: the clock of who received it is wrong
             steps.append(Step(report_index, target, _info(target, decided_at), event))
 
-    def _judge(self, steps: list[Step], events: Events) -> None:
-        self._judging.judge(steps, events)
+    def _judge(self, steps: list[Step], events: Events, ready: Samples | None = None) -> None:
+        self._judging.judge(steps, events, ready)
         self._rows.release(self._ended)
         self._ended.clear()
 
@@ -410,11 +466,12 @@ class PartitionEngine:
     def _to_bytes(self, vessel: VesselState | None) -> bytes | None:
         if vessel is None:
             return None
+        tracker, sampler = ordinary.stored(vessel)
         targets = [
             StoredTarget(
                 target.number,
                 target.track_id,
-                target.sampler,
+                sampler or target.sampler,
                 target.ship_type,
                 target.ship_name,
                 StoredRow(layout(TARGET_DTYPE), self._rows.data[target.slot].tobytes()),
@@ -424,7 +481,7 @@ class PartitionEngine:
             )
             for target in vessel.targets.values()
         ]
-        return write_vessel(vessel.tracker, targets)
+        return write_vessel(tracker, targets)
 
 
 def _nowhere(version: str, source: str) -> Model:

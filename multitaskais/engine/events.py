@@ -26,6 +26,7 @@ class Events:
     samples: list[JudgedSamples] = field(default_factory=list)  # all of them, when they are asked for
     rejected: list[tuple[int, Reason]] = field(default_factory=list)  # (index in the run, why), decided on arrival
     dropped: list[tuple[int, Reason]] = field(default_factory=list)  # (mmsi, why), decided by the vessel's tracker
+    dropped_at: list[int] = field(default_factory=list)  # of each the index of the report with which that was decided
     station_clocks: list[StationClock] = field(default_factory=list)  # faults of stations that began
     counts: Counts = field(default_factory=Counts)
     traces: list[StepTrace] = field(default_factory=list)  # when a trace is asked for
@@ -71,9 +72,17 @@ class TargetState(msgspec.Struct):
     reason: int = NotJudged.TOO_SHORT  # why its last sample has no judgement; 0 when it has one
 
 
+class Tail(NamedTuple):
+    """The reports that an ordinary vessel holds, as the memory of an array of ``REPORT_DTYPE`` (``ordinary``)."""
+
+    rows: bytes  # the sampler's anchor, the tracker's ``recent``, the last of which is the line's last, and its ``buffered``
+    n_recent: int
+
+
 class VesselState(msgspec.Struct):
     """All that is known of one MMSI, but for the rows of its lines."""
 
     tracker: VesselTracker
     targets: dict[int, TargetState]
     deadline: float  # of its entry among the engine's deadlines; other entries of the vessel are void
+    tail: Tail | None = None  # where it is, the lists of reports in tracker and sampler are empty or old

@@ -7,6 +7,7 @@ told is in the order in which one sample of each target after another would have
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -25,13 +26,19 @@ from .rollout import ModelRollout
 from .rows import RowTable
 
 
+class Ready(NamedTuple):
+    """A sample that is due and interpolated already."""
+
+    row: int  # among the samples that are given with the steps
+
+
 class Step(NamedTuple):
     """A sample that is due, or an event of a target."""
 
     report_index: int  # of the report that led to it, in its run
     target: TargetState
     info: TargetInfo
-    what: Due | Jump | IdentityConflict | TrackEnded
+    what: Due | Ready | Jump | IdentityConflict | TrackEnded
 
 
 class _Order(NamedTuple):
@@ -99,9 +106,16 @@ class Judging:
         self._timer = timer
         self.suppressions = Suppressions()  # of officers' answers; they hold for every model
 
-    def judge(self, steps: list[Step], events: Events) -> None:
-        """Judge all steps of a run, in the order of the log for each target; append to ``events``."""
+    def judge(self, steps: list[Step], events: Events, ready: Samples | None = None) -> None:
+        """Judge all steps of a run, in the order of the log for each target; append to ``events``.
+
+        ``ready``: the samples of the steps that are ``Ready``, but for what ``complete`` adds.
+        """
         samples = interpolate([s.what for s in steps if isinstance(s.what, Due)])
+        if ready is not None and len(ready):
+            rows = itertools.count(len(ready))
+            due = (s.what for s in steps if isinstance(s.what, Due | Ready))
+            samples = np.concatenate([ready, samples])[[w.row if isinstance(w, Ready) else next(rows) for w in due]]
         queues: dict[int, _Queue] = {}
         n = 0
         for step in steps:
@@ -109,7 +123,7 @@ class Judging:
             queue = queues.get(slot)
             if queue is None:
                 queue = queues[slot] = _Queue(len(queues))
-            if isinstance(step.what, Due):
+            if isinstance(step.what, Due | Ready):
                 queue.due(step, n)
                 n += 1
             else:

@@ -20,6 +20,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..config import TrackRules
 from ..exact import scalars
 from ..units import KNOT_MPS, M_PER_DEG
@@ -30,6 +33,7 @@ COARSE_DECIMALS, COARSE_STEP_DEG = (
     0.01,
 )  # of degrees (1.1 km); with one more, rounding is small beside ``jump_min_m``
 TYPE_27_STEP_DEG = 0.1 / 60.0
+WELL_WITHIN = 0.999  # of a squared distance: no rounding reaches from there to the limit
 # Latitude and longitude are sent in 1/10000 minute; bits whose flip moves a ship by more than 1 km: 13 (0.8 nautical miles) to 27.
 FLIP_DEG = tuple((1 << bit) / 600_000.0 for bit in range(13, 28))
 COPY_KNOTS = 1.0  # at this speed a ship passes several steps of 1/10000 minute in a second
@@ -51,13 +55,22 @@ def is_jump(before: tuple[Any, ...], after: tuple[Any, ...], rules: TrackRules) 
     # The distance is never more than on a flat chart without the cosine: that settles nearly all.
     dlat = (after[2] - before[2]) * M_PER_DEG
     dlon = (after[3] - before[3]) * M_PER_DEG
-    if dlat * dlat + dlon * dlon <= reach_m * reach_m * 0.999:
+    if dlat * dlat + dlon * dlon <= reach_m * reach_m * WELL_WITHIN:
         return False
     made_m = great_circle_m(before[2], before[3], after[2], after[3])
     if made_m <= reach_m:
         return False
     step_m = resolution_m(before, after)
     return made_m > reach_m + step_m and not _is_stamp_error(before, after, made_m, rules, step_m)
+
+
+def surely_follow(before: NDArray[np.float64], after: NDArray[np.float64], rules: TrackRules) -> NDArray[np.bool_]:
+    """(n,) where ``is_jump`` is false by its first look, the flat chart; (4, n) t, lat, lon, sog of the two reports. Elsewhere ask it."""
+    reach_m = rules.jump_min_m + (after[3] + rules.jump_excess_knots) * KNOT_MPS * (after[0] - before[0])
+    dlat = (after[1] - before[1]) * M_PER_DEG
+    dlon = (after[2] - before[2]) * M_PER_DEG
+    sure: NDArray[np.bool_] = dlat * dlat + dlon * dlon <= reach_m * reach_m * WELL_WITHIN
+    return sure
 
 
 def is_copy(report: tuple[Any, ...]) -> bool:
@@ -67,6 +80,12 @@ def is_copy(report: tuple[Any, ...]) -> bool:
     lat, lon = report[_LAT] * COPY_GRID, report[_LON] * COPY_GRID
     found: bool = abs(lat - round(lat)) > 1e-6 or abs(lon - round(lon)) > 1e-6
     return found
+
+
+def are_copies(lat: NDArray[np.float64], lon: NDArray[np.float64], sog: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """``is_copy`` of (n,) reports."""
+    y, x = lat * COPY_GRID, lon * COPY_GRID
+    return (sog >= COPY_KNOTS) & ((np.abs(y - np.rint(y)) > 1e-6) | (np.abs(x - np.rint(x)) > 1e-6))
 
 
 def resolution_m(before: tuple[Any, ...], after: tuple[Any, ...]) -> float:

@@ -54,6 +54,16 @@ def interpolate(dues: Sequence[Due]) -> Samples:
     return samples
 
 
+def between(before: Reports, after: Reports, t: _Floats, n: NDArray[np.int64], mismatch: _Floats) -> Samples:
+    """``interpolate`` of (m,) samples at grid times ``t`` with numbers ``n``, each between two reports of ``REPORT_DTYPE``."""
+    samples = np.zeros(len(before), SAMPLE_DTYPE)
+    samples["t"], samples["n"], samples["mismatch"] = t, n, mismatch
+    for name in ("mmsi", "nav_status", "ship_type"):
+        samples[name] = before[name]
+    _between(samples, _columns(before), _columns(after))
+    return samples
+
+
 def _between(samples: Samples, a: _Floats, b: _Floats) -> None:
     """Fill position, speed and course; a, b (5, n) t, lat, lon, sog, cog. Element-wise: no row depends on another."""
     ta, lat_a, lon_a, sog_a, cog_a = a
@@ -228,7 +238,7 @@ def _mismatches(columns: _Floats, before: NDArray[np.int64]) -> _Floats:
     if not (np.diff(columns[0]) > PAIR_DT_S[0]).all():
         chain = _apart(columns[0])
         nodes, second = columns[:, chain], chain[1:]
-    values, use = _pairs(nodes)
+    values, use = pair_mismatches(nodes)
     if not use.all():
         values = values[use]
         second = (np.arange(1, nodes.shape[1]) if second is None else second)[use]
@@ -254,8 +264,8 @@ def _mismatches(columns: _Floats, before: NDArray[np.int64]) -> _Floats:
     return np.where(kept > 0, middle, np.nan)
 
 
-def _pairs(nodes: _Floats) -> tuple[_Floats, NDArray[np.bool_]]:
-    """``pair_mismatch`` of each of n nodes (5, n) and the next, bit for bit, and which of them (n - 1,) count."""
+def pair_mismatches(nodes: _Floats) -> tuple[_Floats, NDArray[np.bool_]]:
+    """Mismatch of each of n reports (5, n) t, lat, lon, sog, cog and the next, bit for bit ``SlotSampler``'s; which of them (n - 1,) count."""
     n = nodes.shape[1] - 1
     values, use = np.empty(n), np.empty(n, bool)
     for lo in range(0, n, PAIRS_AT_ONCE):

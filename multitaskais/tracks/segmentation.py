@@ -15,7 +15,7 @@ from ..config import Region, TrackRules
 from ..records import AlertType, Reason
 from ..types import Reports
 from ..units import KNOT_MPS
-from .displacement import COPY_GRID, COPY_KNOTS
+from .displacement import are_copies
 from .geometry import great_circles_m
 from .quality import CODE, screen
 from .tracker import RATE_MAX, RATE_S, Accepted, IdentityConflict, Jump, Rejected, VesselTracker, track_name
@@ -159,7 +159,7 @@ def look(r: NDArray[np.void], rules: TrackRules) -> tuple[NDArray[np.bool_], NDA
         if not len(near):
             break
         near = near[(lat[near + k] == lat[near]) & (lon[near + k] == lon[near])]
-        near = near[(dt[near] <= rules.duplicate_s) | _are_copies(lat[near], lon[near], sog[near])]
+        near = near[(dt[near] <= rules.duplicate_s) | are_copies(lat[near], lon[near], sog[near])]
         for name in _CONTENT[2:]:
             x, y = r[name][near + k], r[name][near]
             same = x == y
@@ -183,12 +183,6 @@ def look(r: NDArray[np.void], rules: TrackRules) -> tuple[NDArray[np.bool_], NDA
     doubtful[kept[1:][jumps]] = True
     special[vessel[doubtful]] = True
     return ~special[vessel], matched
-
-
-def _are_copies(lat: NDArray[np.float64], lon: NDArray[np.float64], sog: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """``displacement.is_copy`` of (n,) reports."""
-    y, x = lat * COPY_GRID, lon * COPY_GRID
-    return (sog >= COPY_KNOTS) & ((np.abs(y - np.rint(y)) > 1e-6) | (np.abs(x - np.rint(x)) > 1e-6))
 
 
 def _segment_ordinary(
