@@ -24,7 +24,7 @@ from .judging import BadInput, Busy, JudgeFailed, Judges, Late
 from .metrics import Metrics
 from .models import Offered, Served, region_of
 from .settings import Settings
-from .wire import Health, ModelInfo, ModelList, Ready, ScoreAnswer, ScoreRequest
+from .wire import FORMS, MODEL_NAME, Health, ModelInfo, ModelList, Ready, ScoreAnswer, ScoreRequest
 
 log = logging.getLogger("multitaskais.web")
 
@@ -77,8 +77,6 @@ class Server:
         if data.given() != 1:
             raise Refused(400, "give exactly one of reports, tracks and sentences")
         size = data.size()
-        if size == 0:
-            raise Refused(400, "tracks: they hold no report")
         if size > self.settings.reports_max:
             raise Refused(413, f"{size:,} reports or sentences; at most {self.settings.reports_max:,} in one request")
         served = await self.offered.find(data.model)
@@ -171,7 +169,7 @@ def make(settings: Settings, store: ModelStore | None) -> tuple[Any, Server]:
         summary="One model",
         responses=responses(400, 401, 403, 404, 500, 503),
     )
-    async def model(name: Annotated[str, Parameter(description="NAME or NAME@VERSION")]) -> ModelInfo:
+    async def model(name: Annotated[str, Parameter(description="NAME or NAME@VERSION", pattern=f"^{MODEL_NAME}$")]) -> ModelInfo:  # fmt: skip
         return _info(await server.offered.find(name))
 
     @get("/health", operation_id="health", summary="The server answers", security=[{}])
@@ -198,6 +196,7 @@ def make(settings: Settings, store: ModelStore | None) -> tuple[Any, Server]:
 
     others = [models, model, health, ready, metrics]
     server.openapi = document("MultitaskAIS score", DESCRIPTION, [_score_documented, *others])
+    server.openapi["components"]["schemas"]["ScoreRequest"]["oneOf"] = [{"required": [form]} for form in FORMS]
     app = make_app(
         [score, *others],
         server.openapi,

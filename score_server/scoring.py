@@ -119,7 +119,7 @@ def _columns(rows: list[Report]) -> NDArray[np.void]:
     return out
 
 
-def _statics(reports: NDArray[np.void], at: slice, types: Iterable[int | None], names: Iterable[str | None]) -> None:
+def _statics(reports: NDArray[np.void], at: slice, types: Iterable[float | None], names: Iterable[str | None]) -> None:
     reports["ship_type"][at] = [-1 if t is None else t for t in types]
     reports["ship_name"][at] = [clean_name(n) for n in names]
 

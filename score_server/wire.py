@@ -10,9 +10,11 @@ from multitaskais.times import LATEST
 
 SENTENCE_CHARS_MAX = 4096
 
+# JSON knows no whole numbers: 5.0 is 5, also where null may stand in its place.
+_WHOLE = {"type": "integer"}
 Mmsi = (
-    Annotated[int, Meta(ge=1, le=999_999_999)]
-    | Annotated[str, Meta(pattern=r"^[0-9]{1,9}$", description="digits")]
+    Annotated[float, Meta(ge=1, le=999_999_999, multiple_of=1, extra_json_schema=_WHOLE)]
+    | Annotated[str, Meta(pattern=r"^(?=.*[1-9])[0-9]{1,9}$", description="digits, not all of them 0")]
 )  # fmt: skip
 UnixTime = Annotated[float, Meta(gt=0, lt=LATEST, description="Unix s")]
 Lat = Annotated[float, Meta(ge=-90, le=91, description="degrees north; 91 is not available")]
@@ -20,13 +22,14 @@ Lon = Annotated[float, Meta(ge=-180, le=181, description="degrees east; 181 is n
 Sog = Annotated[float, Meta(ge=0, le=102.3, description="knots; 102.3 is not available")]
 Cog = Annotated[float, Meta(ge=0, le=360, description="degrees true; 360 is not available")]
 Heading = Annotated[float, Meta(ge=0, le=511, description="degrees true; 511 is not available")]
-NavStatus = Annotated[int, Meta(ge=0, le=15, description="ITU-R M.1371")]
-ShipType = Annotated[int, Meta(ge=0, le=255, description="ITU-R M.1371")]
+NavStatus = Annotated[float, Meta(ge=0, le=15, multiple_of=1, description="ITU-R M.1371", extra_json_schema=_WHOLE)]
+ShipType = Annotated[float, Meta(ge=0, le=255, multiple_of=1, description="ITU-R M.1371", extra_json_schema=_WHOLE)]
 ShipName = Annotated[str, Meta(max_length=64, description="20 characters are used")]
+MODEL_NAME = r"[a-z0-9][a-z0-9_.-]{0,63}(@[a-z0-9][a-z0-9_.-]{0,63}-[0-9a-f]{12})?"
 ModelName = Annotated[
     str,
-    Meta(pattern=r"^([a-z0-9][a-z0-9_.-]{0,63}(@[a-z0-9][a-z0-9_.-]{0,63}-[0-9a-f]{12})?)?$", description="NAME or NAME@VERSION; may be left out where one model is offered"),
-]  # fmt: skip
+    Meta(pattern=f"^({MODEL_NAME})?$", description="NAME or NAME@VERSION; may be left out where one model is offered"),
+]
 
 
 class Report(Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,9 +63,12 @@ class TrackOfReports(Struct, frozen=True, forbid_unknown_fields=True):
     """The reports of one vessel."""
 
     mmsi: Mmsi
-    reports: list[TrackReport]
+    reports: Annotated[list[TrackReport], Meta(min_length=1)]
     ship_type: ShipType | None = None
     ship_name: ShipName | None = None
+
+
+FORMS = ("reports", "tracks", "sentences")  # of what is to be judged; a request has exactly one
 
 
 class ScoreRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,7 +88,7 @@ class ScoreRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
     def given(self) -> int:
         """How many of the three are there."""
-        return sum(not isinstance(x, UnsetType) for x in (self.reports, self.tracks, self.sentences))
+        return sum(not isinstance(getattr(self, form), UnsetType) for form in FORMS)
 
 
 class Expected(Struct, frozen=True):

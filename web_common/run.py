@@ -10,19 +10,19 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import uvicorn
-from litestar import Litestar, get
+from litestar import Litestar, Response, get, route
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
 from multitaskais import __version__
 from multitaskais.errors import OperatorError
 
-from .errors import HANDLERS
+from .errors import HANDLERS, Failure
 
 
 def document(title: str, description: str, routes: Sequence[Any]) -> dict[str, Any]:
@@ -37,7 +37,18 @@ def document(title: str, description: str, routes: Sequence[Any]) -> dict[str, A
     )
     made = Litestar(list(routes), openapi_config=config, logging_config=None)
     builtins: dict[str, Any] = msgspec.to_builtins(made.openapi_schema.to_schema())  # defaults may be Structs
+    # Litestar leaves out limits within unions, limits of 0 and what forbids unknown fields: the decoder's own schemas say all that it asks.
+    structs = {s for route in routes for hint in get_type_hints(route.fn).values() for s in _structs_of(hint)}
+    _, exact = msgspec.json.schema_components(structs | {Failure}, ref_template="#/components/schemas/{name}")
+    builtins["components"]["schemas"] |= exact
     return builtins
+
+
+def _structs_of(hint: Any) -> Iterator[type[msgspec.Struct]]:
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        yield hint
+    for argument in get_args(hint):
+        yield from _structs_of(argument)
 
 
 def make_app(
@@ -57,14 +68,30 @@ def make_app(
     async def schema() -> bytes:
         return content
 
+    methods: dict[str, set[str]] = {}
+    for handler in (*routes, schema):
+        for path in handler.paths:
+            methods.setdefault(path, set()).update(str(getattr(m, "value", m)) for m in handler.http_methods)
     return Litestar(
-        [*routes, schema],
+        # Those of OPTIONS first: at the first other handler of a path Litestar would add one of its own.
+        [*(_options(path, allowed) for path, allowed in methods.items()), *routes, schema],
         exception_handlers=HANDLERS | dict(more_handlers or {}),
         openapi_config=None,
         request_max_body_size=max_body_bytes,
         logging_config=None,
         **more,
     )
+
+
+def _options(path: str, methods: set[str]) -> Any:
+    """What may be asked of a path, of all its handlers: Litestar's own answer names the methods of one of them."""
+    allowed = ", ".join(sorted({*methods, "OPTIONS"}))
+
+    @route(path, http_method=["OPTIONS"], status_code=204)
+    async def options() -> Response[None]:
+        return Response(None, status_code=204, headers={"Allow": allowed})
+
+    return options
 
 
 def require_port(bind: str, port: int, name: str) -> None:

@@ -74,7 +74,7 @@ WRONG = [
     ({"reports": [ONE], "sentences": ["x"]}, 400, "exactly one"),
     ({"reports": []}, 400, "reports"),
     ({"reports": None}, 400, "reports"),
-    ({"tracks": [{"mmsi": 1, "reports": []}]}, 400, "no report"),
+    ({"tracks": [{"mmsi": 1, "reports": []}]}, 400, "tracks[0].reports"),
     ({"reports": [ONE | {"lat": 95.0}]}, 400, "reports[0].lat"),
     ({"reports": [ONE, ONE | {"lon": "-5"}]}, 400, "reports[1].lon"),
     ({"reports": [ONE | {"t": 1.7e12}]}, 400, "reports[0].t"),
@@ -253,7 +253,7 @@ def test_a_version_that_is_published_is_taken_under_load_without_a_failure(serve
     try:
         for k in (1, 0, 2):
             store.publish(versions[k], **HOW)
-            wait_until(lambda k=k: seen and seen[-1][1] == version_of(versions[k]))
+            wait_until(lambda k=k: seen and seen[-1][1] == version_of(versions[k]), 120.0)
     finally:
         stop.set()
         for t in threads:
@@ -332,14 +332,6 @@ def test_the_java_client_of_the_documentation_scores_a_track(server, tmp_path):
     done = subprocess.run(["java", "-Xmx128m", "Score.java", server.url, "none"], cwd=tmp_path, capture_output=True, text=True, timeout=120)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert '"status":"success"' in done.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("SCHEMATHESIS"), reason="SCHEMATHESIS does not name its command (an environment of its own: pip install schemathesis)")  # fmt: skip
-def test_schemathesis_finds_no_fault(server):
-    command = [os.environ["SCHEMATHESIS"], "run", f"{server.url}/schema/openapi.json", "--max-examples", "200"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stdout[-4000:]
 
 
 @pytest.mark.slow
