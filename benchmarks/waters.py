@@ -53,6 +53,8 @@ DRAW_SEED = 17
 DAY = "noaa/ais_2020-01-01.parquet"
 FJORD = (52.8, 53.55, -129.7, -128.7)
 WATERS = {
+    "gulf": Water(DAY, (28.0, 31.0, -95.0, -88.0), "vessels"),
+    "losangeles": Water(DAY, (32.0, 35.0, -121.0, -117.0), "vessels"),
     "newyork": Water(DAY, (39.0, 42.0, -75.0, -71.0), "vessels"),
     "chesapeake": Water(DAY, (36.0, 39.5, -77.5, -75.0), "vessels"),
     "sanfrancisco": Water(DAY, (36.5, 39.0, -124.0, -121.5), "vessels"),

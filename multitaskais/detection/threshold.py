@@ -6,6 +6,7 @@ and the learnt scores share the rest. Thresholds aim at the budget as the share 
 
 - each vessel is left out of the cells that calibrate it and, where the detector can, of what the detector learned; so is each day,
   where there are several (``model.fit``);
+- it has no part in the tails that make detectors comparable: a tenth of the vessels at a time is left out of them (``as_left_out``);
 - a trained network knows its train vessels: what it alone flags is counted on the other vessels only;
 - between two tracks' scores the threshold stands where the expected share of future tracks, k / (n + 1) to (k + 1) / (n + 1), is the
   budget's, not where the share of the development tracks is.
@@ -374,27 +375,38 @@ class DevelopmentScores:
         )
 
 
-def choose(scores: DevelopmentScores, budget: Budget) -> NDArray[np.float64]:
+def type_tails(best: NDArray[np.float64]) -> tuple[TailScore, ...]:
+    """Of each alert type, how often normal tracks reach a score: from (n_tracks, N_TYPES) greatest scores."""
+    return tuple(TailScore.fit(best[:, k]) for k in range(N_TYPES))
+
+
+def choose(scores: DevelopmentScores, budget: Budget, fitted: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
     """(N_TYPES,) thresholds in tail_score that use up the budget and share it by the weights.
 
     Each type's threshold lies where the fitted share of development tracks above it is c times its weight; c is the number for which
     all types together, and the fixed rules with them, are expected to use up the budget on tracks of other vessels.
+
+    fitted: (n_tracks, N_TYPES) the greatest scores from which these shares are fitted, where ``scores`` are those of tracks left out of
+        the fit (``as_left_out``); the scores' own when None.
     """
-    best = scores.best
+    best = scores.best if fitted is None else fitted
     weights = np.array([budget.weights.get(str(t), 0.0) for t in TYPES])
     off = (weights <= 0) | ~np.isfinite(best).any(0)
     greatest = np.fmax.reduce(best, axis=0)
-    fits = [TailScore.fit(best[:, k]) for k in range(N_TYPES)]
+    # No higher than just above all normal tracks where a score is bounded, since no tail reaches beyond its bound. Elsewhere the tail
+    # goes on: just above n tracks each type is reached by one future track in n + 1, which few tracks can not afford.
+    bounded = (best >= greatest * (1.0 - 1e-9)).sum(axis=0) > 1
+    most = np.where(bounded | (fitted is None), 1.0001 * greatest, math.inf)
+    fits = type_tails(best)
     weights = np.where(off, 0.0, weights)
     weights = weights / max(weights.sum(), 1e-9)
 
     def at(c: float) -> NDArray[np.float64]:
         out = np.full(N_TYPES, np.inf)
         for k in np.flatnonzero(~off):
-            # No higher than just above all normal tracks: some scores are bounded, and no tail reaches beyond their bound.
             share = min(1.0, c * weights[k])
             score = _inverse(fits[k], -scalars.log(share)) if share > 0 else math.inf
-            out[k] = max(min(score, 1.0001 * greatest[k]), 1e-3)
+            out[k] = max(min(score, most[k]), 1e-3)
         return out
 
     def fits_budget(c: float) -> bool:
@@ -432,6 +444,24 @@ def _crossing(holds: Callable[[float], bool], low: float, high: float) -> tuple[
         middle = 0.5 * (low + high)
         low, high = (middle, high) if holds(scalars.exp(middle)) else (low, middle)
     return float(scalars.exp(low)), float(scalars.exp(high))
+
+
+def as_left_out(
+    score: NDArray[np.float64], left_out: Sequence[TailScore], fitted: Sequence[TailScore]
+) -> NDArray[np.float64]:
+    """(m, N_TYPES) scores of tracks that had no part in ``left_out`` -> the scores that are as rare by ``fitted``; NaN stays NaN.
+
+    Tails that are fitted to a few dozen tracks follow the greatest of these tracks, which so look commoner than the like of them will
+    be: held against the tails of the other tracks they look as a stranger's.
+    """
+    out = np.full(score.shape, np.nan)
+    for k, (others, all_) in enumerate(zip(left_out, fitted, strict=True)):
+        rarity = others(score[:, k])
+        knots = np.array(all_.knots)
+        body = np.interp(rarity, -functions.log1p(-_KNOTS), knots)
+        tail = knots[-1] + (rarity + _LOG_TAIL) * all_.tail_scale
+        out[:, k] = np.where(np.isnan(rarity), np.nan, np.where(rarity > -_LOG_TAIL, tail, body))
+    return out
 
 
 def _inverse(tail_score: TailScore, value: float) -> float:

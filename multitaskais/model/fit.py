@@ -37,7 +37,9 @@ from ..detection.threshold import (
     DevelopmentScores,
     TailScore,
     Thresholds,
+    as_left_out,
     choose,
+    type_tails,
 )
 from ..detection.traffic_patterns import CellStatistics
 from ..errors import ConfigError
@@ -49,6 +51,7 @@ MIN_DEV_VESSELS = 5  # fewer tell nothing of a share of 5 %
 DAY_BLOCKS = 5  # blocks of days that are left out in turn
 DAY_S = 86400.0
 CUT_SAMPLES = 144  # a track is cut at 24 h (docs/method.md#tracks): so it is counted
+PARTS = 10  # of the vessels that are left out in turn where scores are made comparable
 RULES_SHARE = 0.5  # of the budget that fixed rules may take; more, and a rule fires on ordinary traffic
 
 Say = Callable[[str], None]
@@ -336,20 +339,27 @@ def _choose(
     """``first``: of each detector, the first sample (of a line) from which on its scores are to be believed."""
     start, track = tracks_of(samples)
     n_tracks, hours = len(start), len(samples) * STEP_S / 3600.0
+    if suppressed is not None:
+        windowed = np.where(suppressed[:, panel.types], np.nan, windowed)
     plain = DevelopmentScores(windowed, track, n_tracks, hours)
     best = plain.track_max(windowed)
-    tail_score = tuple(TailScore.fit(best[track[f] :, k] if f else best[:, k]) for k, f in enumerate(first))
-
-    by_type = np.full((len(samples), N_TYPES), np.nan)
-    cross_fitted = by_type.copy()
-    for k, (t, traits) in enumerate(zip(panel.types, panel.traits, strict=True)):
-        if traits.fixed_threshold is None:
-            said = tail_score[k](windowed[:, k]) + panel.log_weight[k]
-            by_type[:, t] = np.fmax(by_type[:, t], said)
-            if not first[k]:
-                cross_fitted[:, t] = np.fmax(cross_fitted[:, t], said)
-    if suppressed is not None:
-        by_type[suppressed] = cross_fitted[suppressed] = np.nan
+    # Of each detector, the first track that it does not know.
+    known_from = np.array([track[f] if f else 0 for f in first])
+    typed = _TypeScores(panel, best, known_from)
+    everybody = np.ones(n_tracks, bool)
+    tail_score = typed.tails(everybody)
+    fitted = typed.of_tracks(tail_score)
+    by_type, cross_fitted = np.full((2, len(samples), N_TYPES), np.nan)
+    part = vessel_parts(samples["mmsi"][start])
+    for p in range(int(part.max(initial=0)) + 1):
+        here, others = part == p, part != p
+        if not others.any():
+            others = here
+        tails = typed.tails(others)
+        shares = type_tails(typed.of_tracks(tails)[others])
+        mine = here[track]
+        for out, scored in zip((by_type, cross_fitted), typed.of_samples(tails, windowed[mine]), strict=True):
+            out[mine] = as_left_out(scored, shares, type_tails(fitted))
     last = np.append(start[1:], len(samples)) - 1
     rule_limits, rule_alerts = _rules_within(_rule_knots(panel, samples, windowed, start, last, rule_events), budget)
     scores = DevelopmentScores(
@@ -363,7 +373,7 @@ def _choose(
         day=np.floor(samples["t"][start] / DAY_S).astype(np.int64),
         rule_alerts=rule_alerts,
     )
-    limits = choose(scores, budget)
+    limits = choose(scores, budget, fitted)
 
     # eps of the a-contrario rule: the share of tracks that `abnormal` itself is given.
     abnormal = TYPE_INDEX[AlertType.ABNORMAL]
@@ -390,6 +400,50 @@ def _choose(
         score_at_5pct=float(np.nanquantile(np.nan_to_num(fused, nan=0.0), 0.95)),
         samples_above=_samples_above(panel, chosen, windowed[max(first) :]),
     )
+
+
+class _TypeScores:
+    """From windowed scores of detectors to scores of alert types, by tails that were fitted on some of the tracks.
+
+    best: (n_tracks, D) greatest windowed score of each track. known_from: (D,) the first track whose vessel a detector has not learned
+    from: what it says of those before is not believed.
+    """
+
+    def __init__(self, panel: Panel, best: NDArray[np.float64], known_from: NDArray[np.int64]) -> None:
+        self._panel, self._best, self._known_from = panel, best, known_from
+        self._unseen = np.arange(len(best)) >= known_from.max(initial=0)
+
+    def tails(self, tracks: NDArray[np.bool_]) -> tuple[TailScore, ...]:
+        """One a detector, of the tracks of a mask."""
+        return tuple(
+            TailScore.fit(self._best[int(f) :, k][tracks[int(f) :]]) for k, f in enumerate(self._known_from.tolist())
+        )
+
+    def of_samples(
+        self, tails: Sequence[TailScore], windowed: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(m, D) -> (m, N_TYPES) of all detectors, and of those that know none of these vessels."""
+        by_type, cross_fitted = np.full((2, len(windowed), N_TYPES), np.nan)
+        for k, (t, traits) in enumerate(zip(self._panel.types, self._panel.traits, strict=True)):
+            if traits.fixed_threshold is None:
+                said = tails[k](windowed[:, k]) + self._panel.log_weight[k]
+                by_type[:, t] = np.fmax(by_type[:, t], said)
+                if not self._known_from[k]:
+                    cross_fitted[:, t] = np.fmax(cross_fitted[:, t], said)
+        return by_type, cross_fitted
+
+    def of_tracks(self, tails: Sequence[TailScore]) -> NDArray[np.float64]:
+        """(n_tracks, N_TYPES) greatest of each track: of all detectors where none knows its vessel, else of those that do not."""
+        # A tail score grows with its score, so that the greatest of a track is that of its greatest.
+        by_type, cross_fitted = self.of_samples(tails, self._best)
+        return np.where(self._unseen[:, None], by_type, cross_fitted)
+
+
+def vessel_parts(mmsi: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n_tracks,) part of each track, 0..``PARTS`` - 1; a vessel's tracks are in one part."""
+    vessels, at = np.unique(mmsi, return_inverse=True)
+    order = np.random.default_rng(0).permutation(len(vessels))  # MMSIs of one country or company are not kept together
+    return np.asarray(order[at.ravel()] % min(PARTS, max(len(vessels), 1)), np.int64)
 
 
 def _samples_above(panel: Panel, thresholds: Thresholds, windowed: NDArray[np.float64]) -> dict[float, float]:

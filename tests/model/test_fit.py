@@ -19,11 +19,11 @@ from multitaskais.detection.panel import Panel
 from multitaskais.detection.threshold import TYPE_INDEX, Budget
 from multitaskais.detectors.place import PlaceDetector
 from multitaskais.engine.batch import run as run_archive
-from multitaskais.model.fit import DAY_S, day_blocks, fit_model, scores_of_other_days, tracks_of
+from multitaskais.model.fit import DAY_S, _choose, day_blocks, fit_model, scores_of_other_days, tracks_of
 from multitaskais.records import REPORT_DTYPE, AlertType, NotJudged
 from multitaskais.tracks.segmentation import RULE_EVENT_DTYPE, rule_events
 from tests.support.lane_traffic import REGION, sail
-from tests.support.small_model import fleet
+from tests.support.small_model import fleet, model
 
 DETECTORS = ("place", "contradiction")
 
@@ -212,3 +212,26 @@ def test_a_cell_is_covered_exactly_when_a_vessel_was_received_around_it(seen):
         near = {v for k, v in seen if math.hypot(*(np.subtract(divmod(k, 10), divmod(c, 10)) * (11.1195, 7.1))) <= 12.0}
         assert numbers[c] == len(near)
         assert {int(names[k // 100]) for k in keys if k % 100 == c} == near
+
+
+def test_a_few_dozen_vessels_keep_the_budget_on_average_though_each_detector_has_a_scale_of_its_own():
+    """Scores of one sample a vessel with tails of several weights: what is greatest among 50 ships is not taken for the greatest there is."""
+    panel = model().panel
+    rule = panel.names.index("contradiction")
+    scale = np.linspace(0.5, 3.0, len(panel.names))
+
+    def scores(rng: np.random.Generator, n: int) -> np.ndarray:
+        said = scale * rng.exponential(1.0, (n, len(panel.names))) ** 1.3
+        said[:, rule] = -9.0
+        return said
+
+    shares, expected = [], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        ships = np.concatenate([sail(203_000_000 + k, 1) for k in range(50)])
+        limits = _choose(panel, ships, scores(rng, 50), Budget(0.05), [0] * len(panel.names))
+        later = Panel(panel.detectors, panel.calibrations, limits, panel.rules).score_of(scores(rng, 2000))
+        shares.append(float((later >= 1.0).mean()))
+        expected.append(limits.promise.flagged)
+    assert 0.6 < np.mean(shares) / 0.05 < 1.33, np.mean(shares)
+    assert np.mean(shares) < 1.5 * np.mean(expected)
