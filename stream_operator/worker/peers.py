@@ -2,6 +2,7 @@
 
 The client id of a worker's group member ends in digests of those settings. The group's coordinator knows the client ids of all
 members, so any worker can compare: no record, no topic, no right beyond Read on the group, and only members that are alive count.
+Under GROUP_PROTOCOL=consumer nothing is compared.
 """
 
 from __future__ import annotations
@@ -97,14 +98,17 @@ class Peers:
 
     def look(self) -> None:
         """Ask the coordinator, and log each difference once, as long as it lasts."""
+        if self._settings.group_protocol != "classic":
+            return  # the question below is one of the classic protocol
         group = self._settings.app_id
         try:
-            future = self._client.describe_consumer_groups([group], request_timeout=CALL_S)[group]
-            members = future.result(CALL_S + 1.0).members
-        except (KafkaException, TimeoutError) as e:
+            # Not ``describe_consumer_groups``: librdkafka (2.16) ends the whole process when the broker goes away while that waits for the
+            # group's coordinator (assertion ``eonce->refcnt > 0``).
+            found = self._client.list_groups(group, timeout=CALL_S)
+        except KafkaException as e:
             kafka.log.debug("the members of group %s: %r", group, e)
             return
-        self.take([(str(m.client_id), str(m.host)) for m in members])
+        self.take([(str(m.client_id), str(m.client_host)) for g in found if g.id == group for m in g.members])
 
     def take(self, members: Iterable[tuple[str, str]]) -> None:
         self.differences = compare(self._mine, members)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from stream_operator import exit_codes as exits
 from tests.faults.bed import Bed, Plan
 from tests.faults.compare import Differences, Truth
 
@@ -56,8 +57,13 @@ class Summary:
         self.ended = {str(code): n for code, n in bed.ended.items()}
 
     @property
+    def crashed(self) -> int:
+        """Workers that ended otherwise than in order, or to be started again."""
+        return sum(n for code, n in self.ended.items() if code not in ("0", str(exits.TEMPFAIL)))
+
+    @property
     def exact(self) -> bool:
-        return not self.wrong and self.survived == self.made and not any(self.differences.values())
+        return not self.crashed and not self.wrong and self.survived == self.made and not any(self.differences.values())
 
     def to_dict(self) -> dict:
         return {

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_operator import devbroker
 from stream_operator.settings import Settings
 from stream_operator.worker import peers
-from tests.stream.conftest import wait_until
+from tests.stream.conftest import ROOT, wait_until
 from tests.stream.test_topic_identity import metric, ready
 
 SETTINGS = Settings()
@@ -73,3 +78,37 @@ def test_two_workers_with_different_settings_both_say_so_at_once_and_no_longer_w
     assert other.end() == 0
     wait_until(lambda: ready(first)[1]["warnings"] == [], 30)
     wait_until(lambda: "run with the same settings again" in first.text(), 10)
+
+
+ASKS = """
+import time
+from stream_operator.settings import Settings
+from stream_operator.worker.peers import Peers
+peers = Peers(Settings.load())
+while True:
+    peers.look()
+    print("asked", flush=True)
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.broker
+def test_who_asks_for_the_others_outlives_a_broker_that_goes_away_again_and_again(tmp_path):
+    if (reason := devbroker.missing()) is not None:
+        pytest.skip(reason)
+    with devbroker.DevBroker(tmp_path / "kafka") as own:
+        env = os.environ | {"BOOTSTRAP_SERVERS": own.bootstrap}
+        process = subprocess.Popen([sys.executable, "-c", ASKS], env=env, cwd=ROOT, stdout=subprocess.PIPE)
+        try:
+            for _ in range(5):
+                assert process.stdout.readline()
+                own.kill()
+                time.sleep(3.0)
+                own.start()
+                time.sleep(2.0)
+            assert process.poll() is None
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
