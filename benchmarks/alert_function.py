@@ -23,6 +23,7 @@ from multitaskais.detection.threshold import N_TYPES, TYPE_INDEX, TailScore, Thr
 from multitaskais.model.samples import samples_of
 from multitaskais.networks.noise import noise_table
 from multitaskais.records import AlertType
+from multitaskais.types import Reports, Samples
 
 from .alert_function_archive import alert_function, main
 from .harness import Result, compare, require
@@ -39,7 +40,7 @@ LIMITS = {
 }
 
 
-def one_by_one(reports: NDArray[np.void]) -> list[NDArray[np.void]]:
+def one_by_one(reports: Reports) -> list[Reports]:
     """Each vessel's reports, in time order; its second report of one second is left out."""
     tracks = [reports[reports["mmsi"] == m] for m in np.unique(reports["mmsi"])]
     return [t[np.concatenate([[True], np.diff(t["t"]) > 0])] for t in tracks]
@@ -60,7 +61,7 @@ def vrnn_alone(samples: int) -> tuple[Panel, dict[int, NDArray[np.float64]]]:
 
 
 def _behind(
-    calibration: Calibration, grid: CellGrid, score: NDArray[np.float64], samples: NDArray[np.void]
+    calibration: Calibration, grid: CellGrid, score: NDArray[np.float64], samples: Samples
 ) -> dict[int, NDArray[np.float64]]:
     """The smallest larger cell with two different values counts for a cell (docs/method.md#measured-decisions: back-off)."""
     cell = grid.index(samples["lat"], samples["lon"])

@@ -40,6 +40,7 @@ from multitaskais.model import folder as modelfolder
 from multitaskais.model.folder import Model
 from multitaskais.records import REPORT_DTYPE, NotJudged
 from multitaskais.tracks.resample import resample_track
+from multitaskais.types import Reports
 
 COLUMNS = ("track_id", "mmsi", "reports", "hours", "seconds", "verdict", "reason", "start")
 TOGETHER = 512  # tracks that step together
@@ -59,7 +60,7 @@ class Outcome(NamedTuple):
 
 def alert_function(
     panel: Panel,
-    tracks: Sequence[NDArray[np.void]],
+    tracks: Sequence[Reports],
     rules: DetectionRules,
     clock: Callable[[], float] = time.process_time,
 ) -> list[Outcome]:
@@ -90,7 +91,7 @@ def alert_function(
     return out
 
 
-def tracks_of(file: Path) -> tuple[list[str], list[NDArray[np.void]]]:
+def tracks_of(file: Path) -> tuple[list[str], list[Reports]]:
     """Ids and reports of the file's tracks, without the reports that were left out of them."""
     import pyarrow.parquet as pq
 
@@ -146,7 +147,7 @@ def _judge(file: Path, part: Path) -> int:
     return len(rows)
 
 
-def vessels_by_window(tracks: list[NDArray[np.void]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def vessels_by_window(tracks: list[Reports]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """10-minute windows with reports, and how many different vessels reported in each."""
     pairs = [np.unique((t["t"] // STEP_S).astype(np.int64)) * 2**30 + int(t["mmsi"][0]) for t in tracks]
     if not pairs:

@@ -26,6 +26,7 @@ from multitaskais.model import folder as modelfolder
 from multitaskais.model.folder import Model
 from multitaskais.model.samples import Split, load_reports, samples_of, split_of
 from multitaskais.records import SAMPLE_DTYPE
+from multitaskais.types import Samples
 
 from .harness import Result, require
 from .reference import published_chain
@@ -41,7 +42,7 @@ LIMITS = {"detectors": "one day of data: ships off the lanes have no neighbours 
 Rows = dict[str, dict[str, float]]
 
 
-def windows(samples: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def windows(samples: Samples) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """(m,) samples sorted by line -> (k, 4 * WINDOW) features of each full window, km and knots, and the number of its last sample.
 
     Position and velocity of each sample: what the panel's detectors look at.
@@ -68,7 +69,7 @@ def greatest(
 
 
 def baselines(
-    train: NDArray[np.void], judged: NDArray[np.void], row: NDArray[np.int64], tracks: int, seed: int
+    train: Samples, judged: Samples, row: NDArray[np.int64], tracks: int, seed: int
 ) -> dict[str, NDArray[np.float64]]:
     """Track scores of detectors that know nothing of ships; the autoencoder's over its mean + 5 sigma (1 flags)."""
     from sklearn.ensemble import IsolationForest
@@ -96,7 +97,7 @@ def baselines(
 
 
 def published(
-    model: Model, dev: NDArray[np.void], judged: NDArray[np.void], row: NDArray[np.int64], tracks: int
+    model: Model, dev: Samples, judged: Samples, row: NDArray[np.int64], tracks: int
 ) -> dict[str, NDArray[np.float64]]:
     """Track scores of docs/method.md#the-network to #a-contrario-decision with the model's own network: -log10 of the least NFA, over 10 (1 flags at eps 1e-10)."""
     vrnn: Any = model.panel.detectors[model.panel.names.index("vrnn")]

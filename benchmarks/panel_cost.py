@@ -18,6 +18,7 @@ from multitaskais.model import folder as modelfolder
 from multitaskais.model.folder import Model
 from multitaskais.model.samples import load_reports, samples_of
 from multitaskais.simulate import SimulationSettings, simulate
+from multitaskais.types import Reports
 
 from .harness import Result, seconds
 from .workload import SIMULATED, learnt, model, region, shared_day
@@ -36,9 +37,7 @@ def simulated(vessels: int) -> NDArray[np.void]:
     return simulate(region(), settings, np.random.default_rng(SIMULATED)).reports
 
 
-def warm(
-    panel: Panel, model: Model, vessels: int, reports: NDArray[np.void]
-) -> tuple[NDArray[np.void], NDArray[np.void]]:
+def warm(panel: Panel, model: Model, vessels: int, reports: Reports) -> tuple[NDArray[np.void], NDArray[np.void]]:
     """Rows of so many lines after ``WARM_STEPS`` samples each, and their next samples."""
     samples, _, _ = samples_of(reports, model.region, model.track_rules, model.detection_rules, all_tracks=True)
     start, line = lines_of(samples)
@@ -66,9 +65,7 @@ def run(quick: bool = False) -> list[Result]:
     return results
 
 
-def measured(
-    claim: str, whose: str, found: Model, which: str, reports: NDArray[np.void], vessels: int, quick: bool
-) -> Result:
+def measured(claim: str, whose: str, found: Model, which: str, reports: Reports, vessels: int, quick: bool) -> Result:
     panel = found.panel
     rows, samples = warm(panel, found, vessels, reports)
     n = len(samples)

@@ -11,9 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from multitaskais.types import Reports
 from stream_operator import devbroker
 
 from .harness import Result, require
@@ -26,7 +24,7 @@ LIMIT_S = 300.0
 PARTITIONS = (1, 4, 16)
 
 
-def rate(broker: devbroker.DevBroker, folder: Path, workers: int, partitions: int, reports: NDArray[np.void]) -> float:
+def rate(broker: devbroker.DevBroker, folder: Path, workers: int, partitions: int, reports: Reports) -> float:
     """Reports per second."""
     settings = settings_for(broker, f"workers-{workers}-{partitions}", partitions)
     with ExitStack() as stack:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .ais.zero import nothing_read
 from .config import Region
 from .engine import batch
@@ -36,7 +33,7 @@ def load_reports(
     *,
     archive_format: str | None = None,
     columns: Mapping[str, str] | None = None,
-) -> NDArray[np.void]:
+) -> Reports:
     """(n,) position reports (``records.REPORT_DTYPE``) of files, folders or patterns, in the order of the archive.
 
     Rows that are no report are left out; ``model.samples.load_reports`` also counts them, each under its reason.

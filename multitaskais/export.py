@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .types import Reports
 
@@ -60,7 +59,7 @@ def feature(alert: WireAlert, way: list[tuple[float, float]]) -> dict[str, Any]:
     return {"type": "Feature", "id": alert["alert_id"], "geometry": geometry, "properties": {**alert}}
 
 
-def of_ships(reports: Reports) -> dict[int, NDArray[np.void]]:
+def of_ships(reports: Reports) -> dict[int, Reports]:
     """Reports (n,) by MMSI, each sorted by time."""
     reports = reports[np.lexsort((reports["t"], reports["mmsi"]))]
     ships, first = np.unique(reports["mmsi"], return_index=True)

@@ -11,3 +11,6 @@ from numpy.typing import NDArray
 Reports = NDArray[np.void]  # (n,) position reports, ``records.REPORT_DTYPE``
 Samples = NDArray[np.void]  # (m,) samples of tracks on the 10 min grid, ``records.SAMPLE_DTYPE``
 Rows = NDArray[np.void]  # (n,) states, one a track: the ``state_dtype`` of a detector, the ``dtype`` of a panel
+LabelRows = NDArray[np.void]  # (n,) in which track a report is, ``tracks.segmentation.LABEL_DTYPE``
+ShipRows = NDArray[np.void]  # (s,) ships at one time, ``encounters.fleet.SLOT_DTYPE``
+Trace = NDArray[np.void]  # (k,) what was said of each sample, ``engine.batch.trace_dtype``

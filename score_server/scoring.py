@@ -32,6 +32,7 @@ from multitaskais.engine import batch
 from multitaskais.errors import InputError
 from multitaskais.model.folder import Model
 from multitaskais.records import REPORT_DTYPE, Alert, Counts, NotJudged, Reason, six_digits
+from multitaskais.types import Reports, Trace
 
 from .wire import (
     Anomaly,
@@ -81,7 +82,7 @@ def _without_common_vessels(vessels: list[NDArray[np.int64]]) -> list[list[int]]
 # ---------------------------------------------------------------- in
 
 
-def reports_of(request: ScoreRequest) -> tuple[NDArray[np.void], Counts]:
+def reports_of(request: ScoreRequest) -> tuple[Reports, Counts]:
     """(n,) reports of ``REPORT_DTYPE``, and the counts of what was read (sentences: lines that held none are rejected)."""
     if not isinstance(request.sentences, UnsetType):
         return _decoded(request.sentences)
@@ -103,7 +104,7 @@ def reports_of(request: ScoreRequest) -> tuple[NDArray[np.void], Counts]:
     return reports, Counts(received=len(reports), accepted=len(reports))
 
 
-def _columns(rows: list[Report]) -> NDArray[np.void]:
+def _columns(rows: list[Report]) -> Reports:
     """What every report has; AIS values for "not available" become missing, as on the topic."""
     out = np.zeros(len(rows), REPORT_DTYPE)
 
@@ -119,12 +120,12 @@ def _columns(rows: list[Report]) -> NDArray[np.void]:
     return out
 
 
-def _statics(reports: NDArray[np.void], at: slice, types: Iterable[float | None], names: Iterable[str | None]) -> None:
+def _statics(reports: Reports, at: slice, types: Iterable[float | None], names: Iterable[str | None]) -> None:
     reports["ship_type"][at] = [-1 if t is None else t for t in types]
     reports["ship_name"][at] = [clean_name(n) for n in names]
 
 
-def _decoded(sentences: list[str]) -> tuple[NDArray[np.void], Counts]:
+def _decoded(sentences: list[str]) -> tuple[Reports, Counts]:
     text = "\n".join(s.rstrip("\r\n") for s in sentences).encode("utf-8", "replace")
     archive = Archive(Member("sentences", io.BufferedReader(io.BytesIO(text))))
     if archive.is_table:
@@ -140,7 +141,7 @@ def _decoded(sentences: list[str]) -> tuple[NDArray[np.void], Counts]:
 
 
 def _answer(
-    model: Model, request: ScoreRequest, result: batch.BatchResult, reports: NDArray[np.void], read: Counts
+    model: Model, request: ScoreRequest, result: batch.BatchResult, reports: Reports, read: Counts
 ) -> ScoreAnswer:
     """What of ``result`` belongs to the vessels of this request."""
     own = set(np.unique(reports["mmsi"]).tolist())
@@ -227,7 +228,7 @@ def _anomaly(model: Model, alert: Alert) -> Anomaly:
     )
 
 
-def _predicted(model: Model, trace: NDArray[np.void]) -> list[Predicted]:
+def _predicted(model: Model, trace: Trace) -> list[Predicted]:
     network = next((d for d in model.panel.detectors if isinstance(d, ResidualDetector)), None)
     if network is None:
         return []

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 
 from multitaskais.ais.tables.columns import to_reports
 from multitaskais.errors import ConfigError, InputError
 from multitaskais.records import REPORT_DTYPE, Counts
+from multitaskais.types import Reports
 
 from .spark_errors import telling
 
@@ -35,7 +34,7 @@ def tracks_of(spark: SparkSession, folder: str) -> DataFrame:
     return tracks.select(*REPORT_COLUMNS)
 
 
-def reports_of(batches: Iterator[pa.RecordBatch], counts: Counts) -> Iterator[NDArray[np.void]]:
+def reports_of(batches: Iterator[pa.RecordBatch], counts: Counts) -> Iterator[Reports]:
     """``REPORT_DTYPE`` of each batch, by the reader of tables that all commands have; ``counts`` of all rows."""
     for rows in batches:
         reports, of = to_reports({name: rows.column(name) for name in REPORT_COLUMNS}, "tracks")

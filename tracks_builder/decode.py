@@ -21,6 +21,7 @@ from multitaskais.ais.vectorized.block import ACCEPTED, WAITING, BlockDecoder, r
 from multitaskais.config import Region, TrackRules
 from multitaskais.records import Counts, Reason
 from multitaskais.tracks.quality import REASONS, screen
+from multitaskais.types import Reports
 
 from .schemas import HOUR_S, PACKED, PACKED_DTYPE, STATIC, STREAM_ARROW, stream_keys
 from .tally import Block, Tallies, Tally
@@ -38,7 +39,7 @@ class Screening(NamedTuple):
     period: tuple[float, float] = (-np.inf, np.inf)
 
 
-def rows_of_reports(reports: NDArray[np.void]) -> pa.RecordBatch:
+def rows_of_reports(reports: Reports) -> pa.RecordBatch:
     """Rows of kind 1 of (n,) screened reports of ``REPORT_DTYPE``: one for each vessel and hour among them."""
     second = np.floor(reports["t"]).astype(np.int64)
     keys = stream_keys(reports["mmsi"].astype(np.int64), second - second % HOUR_S, is_report=True)
@@ -90,9 +91,7 @@ def rows_of_statics(statics: Iterable[StaticData]) -> pa.RecordBatch | None:
     return pa.RecordBatch.from_arrays(columns, schema=STREAM_ARROW)
 
 
-def pass_screen(
-    reports: NDArray[np.void], screening: Screening, tally: Tally
-) -> tuple[NDArray[np.void], NDArray[np.uint8]]:
+def pass_screen(reports: Reports, screening: Screening, tally: Tally) -> tuple[Reports, NDArray[np.uint8]]:
     """The reports that go on, and the screen's code of each that came; what is left out is counted."""
     codes = screen(reports, screening.region, screening.rules)
     for code, n in enumerate(np.bincount(codes, minlength=len(REASONS))):

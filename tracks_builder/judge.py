@@ -29,6 +29,7 @@ from multitaskais.model import folder as modelfolder
 from multitaskais.model.folder import Model
 from multitaskais.records import REPORT_DTYPE, Alert, Counts
 from multitaskais.stamps import day
+from multitaskais.types import Reports
 from multitaskais.zones.zone import read_zones
 
 from .built import VESSEL_ORDER, reports_of
@@ -87,7 +88,7 @@ def vessel_task(file: ModelFile, report: Callable[[Tallies], None]) -> Task:
 
     def run(batches: Batches) -> Batches:
         counts = Counts()
-        waiting: list[NDArray[np.void]] = []
+        waiting: list[Reports] = []
         fold = batch.VesselFold(model_of(file), waiting.append)
         number = itertools.count()
         for reports in reports_of(batches, counts):
@@ -101,7 +102,7 @@ def vessel_task(file: ModelFile, report: Callable[[Tallies], None]) -> Task:
     return run
 
 
-def _handed_on(special: list[NDArray[np.void]], spans: list[NDArray[np.void]], number: Iterator[int]) -> Batches:
+def _handed_on(special: list[Reports], spans: list[NDArray[np.void]], number: Iterator[int]) -> Batches:
     """Empties both: reports of special vessels, a row a day, and when the other vessels were under observation."""
     rows: list[_Row] = []
     for part in spans:
@@ -143,7 +144,7 @@ def special_task(file: ModelFile, report: Callable[[Tallies], None]) -> Task:
     return run
 
 
-def _day(group: Iterable[tuple[str, float, bytes]]) -> NDArray[np.void]:
+def _day(group: Iterable[tuple[str, float, bytes]]) -> Reports:
     reports = np.concatenate([np.frombuffer(data, REPORT_DTYPE) for _, _, data in group])
     return reports[np.lexsort((reports["mmsi"], reports["t"]))]
 

@@ -18,6 +18,7 @@ from multitaskais.config import TrackRules
 from multitaskais.records import REPORT_DTYPE, Reason
 from multitaskais.tracks.copies import late_copies
 from multitaskais.tracks.quality import REASONS
+from multitaskais.types import Reports
 
 from .decode import OTHER_YEAR, task_number
 from .schemas import HOUR_S, KEY_MMSI_SHIFT, PACKED, PACKED_DTYPE, TRACKS_ARROW, WRITTEN_TO
@@ -33,7 +34,7 @@ NOTHING_HEARD = (-1, b"")
 _ORDER = ("msg_type", "nav_status", "heading", "cog", "sog", "lon", "lat")  # of equal times, the last first
 
 
-def reports_of(batch: pa.RecordBatch) -> NDArray[np.void]:
+def reports_of(batch: pa.RecordBatch) -> Reports:
     """(n,) of ``REPORT_DTYPE``: all packed reports of a batch, by vessel and hour, in any order within the hour."""
     rows = batch.column("reports")
     lengths = pc.fill_null(pc.binary_length(rows), 0).to_numpy() // PACKED_DTYPE.itemsize
@@ -50,7 +51,7 @@ def reports_of(batch: pa.RecordBatch) -> NDArray[np.void]:
     return out
 
 
-def in_order(reports: NDArray[np.void]) -> NDArray[np.void]:
+def in_order(reports: Reports) -> Reports:
     """Sorted by vessel and time, equal times by all else, what is missing first: the order in which the tracker releases reports
     (``tracks.tracker.content_key``), so that no tie hangs on which node was faster."""
     mmsi, t = np.ascontiguousarray(reports["mmsi"]), np.ascontiguousarray(reports["t"])
@@ -80,7 +81,7 @@ class LabelTask:
         self._year = year
         self._rules = rules
         self._segmenter = Segmenter(rules)
-        self._pending: list[NDArray[np.void]] = []
+        self._pending: list[Reports] = []
         self._waiting = 0
         self._heard: dict[int, tuple[int, bytes]] = {}
         self._written_to: dict[int, float] = {}
@@ -92,7 +93,7 @@ class LabelTask:
         """What is certain after one more batch."""
         yield from self._split(self._whole_hours(batch))
 
-    def _split(self, reports: NDArray[np.void]) -> Iterator[pa.RecordBatch]:
+    def _split(self, reports: Reports) -> Iterator[pa.RecordBatch]:
         """Hand over the vessels that have ended; the last one waits."""
         if not len(reports):
             return
@@ -121,7 +122,7 @@ class LabelTask:
             yield from self._finish(np.concatenate(self._pending))
         self._pending, self._waiting = [], 0
 
-    def _whole_hours(self, batch: pa.RecordBatch) -> NDArray[np.void]:
+    def _whole_hours(self, batch: pa.RecordBatch) -> Reports:
         """Reports in order; those of the batch's last vessel and hour wait for the next batch, which may have more of them."""
         self._hear(batch)
         reports = np.concatenate([self._hour, reports_of(batch)])
@@ -146,7 +147,7 @@ class LabelTask:
             new_type, new_name = batch.column("ship_type")[i].as_py(), batch.column("ship_name")[i].as_py()
             self._heard[mmsi] = (new_type if new_type > 0 else ship_type, new_name or name)
 
-    def _not_written(self, reports: NDArray[np.void]) -> NDArray[np.void]:
+    def _not_written(self, reports: Reports) -> Reports:
         """Without those that the year before has already."""
         if not self._written_to or not len(reports):
             return reports
@@ -157,7 +158,7 @@ class LabelTask:
         self.tally.counts["rejected", OTHER_YEAR] += int((~new).sum())
         return reports[new]
 
-    def _finish(self, reports: NDArray[np.void]) -> Iterator[pa.RecordBatch]:
+    def _finish(self, reports: Reports) -> Iterator[pa.RecordBatch]:
         """Whole vessels (the first of which may have been begun in pieces); some at a time, so that their columns stay in the cache."""
         reports = self._without_copies(reports)
         mmsi = np.ascontiguousarray(reports["mmsi"])
@@ -169,7 +170,7 @@ class LabelTask:
                 yield from self._out(part, self._segmenter.whole(part))
                 begin = end
 
-    def _without_copies(self, reports: NDArray[np.void]) -> NDArray[np.void]:
+    def _without_copies(self, reports: Reports) -> Reports:
         """One transmission that came again later counts once; a vessel that was begun in pieces is left as it is."""
         late = late_copies(reports, self._rules)
         if self._segmenter.has_begun:
@@ -179,7 +180,7 @@ class LabelTask:
         self.tally.counts["rejected", str(Reason.DUPLICATE)] += int(late.sum())
         return reports[~late]
 
-    def _out(self, reports: NDArray[np.void], labels: Labels) -> Iterator[pa.RecordBatch]:
+    def _out(self, reports: Reports, labels: Labels) -> Iterator[pa.RecordBatch]:
         counts = self.tally.counts
         keep = labels.rows["code"] == 0
         evidence = labels.rows["code"] == DISPLACED
@@ -202,7 +203,7 @@ class LabelTask:
             part = index[begin : begin + ROWS_OUT]
             yield self._batch(reports[part], labels.take(part), years[part])
 
-    def _batch(self, reports: NDArray[np.void], labels: Labels, years: NDArray[np.int32]) -> pa.RecordBatch:
+    def _batch(self, reports: Reports, labels: Labels, years: NDArray[np.int32]) -> pa.RecordBatch:
         types, names = self._said(reports["mmsi"])
         displaced = labels.rows["code"] == DISPLACED
         columns = [

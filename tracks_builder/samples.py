@@ -39,6 +39,7 @@ from multitaskais.errors import ConfigError, InputError  # noqa: E402
 from multitaskais.model.samples import samples_of  # noqa: E402
 from multitaskais.model.samples_table import SAMPLES_ARROW, sample_columns  # noqa: E402
 from multitaskais.records import REPORT_DTYPE, Counts  # noqa: E402
+from multitaskais.types import Reports  # noqa: E402
 from tracks_builder.built import VESSEL_ORDER, reports_of, require_apart, tasks_for, tracks_of  # noqa: E402
 from tracks_builder.decode import task_number  # noqa: E402
 from tracks_builder.files import require_writable, write_text  # noqa: E402
@@ -64,7 +65,7 @@ class SampleTask:
         self._begun = (-1, 0, 0)  # MMSI, and the lines that its earlier pieces gave: of chosen tracks, of all
         self.tally = Tally()
 
-    def rows(self, reports: NDArray[np.void]) -> Iterator[pa.RecordBatch]:
+    def rows(self, reports: Reports) -> Iterator[pa.RecordBatch]:
         """Take reports by vessel and time; what is certain after them."""
         pending = self._pending = np.concatenate([self._pending, reports])
         if len(pending) < ROWS_AT_ONCE:
@@ -84,7 +85,7 @@ class SampleTask:
             yield from self._out(self._pending)
         self._pending = self._pending[:0]
 
-    def _out(self, reports: NDArray[np.void]) -> Iterator[pa.RecordBatch]:
+    def _out(self, reports: Reports) -> Iterator[pa.RecordBatch]:
         last = int(reports["mmsi"][-1])
         begun = self._begun if self._begun[0] == int(reports["mmsi"][0]) else (-1, 0, 0)
         lines = []

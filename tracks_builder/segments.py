@@ -20,6 +20,7 @@ from multitaskais.records import REPORT_DTYPE, Reason
 from multitaskais.tracks.quality import CODE
 from multitaskais.tracks.segmentation import LABEL_DTYPE, segment
 from multitaskais.tracks.tracker import Accepted, Rejected, TrackEvent, VesselTracker, track_name
+from multitaskais.types import LabelRows, Reports
 
 DISPLACED = CODE[Reason.DISPLACED]
 DUPLICATE = CODE[Reason.DUPLICATE]
@@ -30,14 +31,14 @@ LabelFields = tuple[float, ...]  # one row of LABEL_DTYPE; of a report in no tra
 class Labels(NamedTuple):
     """Of n reports. A displaced report has line and track of the last report before it that belongs to one."""
 
-    rows: NDArray[np.void]  # (n,) of segment.LABEL_DTYPE
+    rows: LabelRows
     is_first: NDArray[np.bool_]  # (n,) first report of its track
 
     def take(self, index: NDArray[np.int64]) -> Labels:
         return Labels(self.rows[index], self.is_first[index])
 
 
-def track_ids(mmsi: NDArray[np.int64], rows: NDArray[np.void]) -> pa.Array:
+def track_ids(mmsi: NDArray[np.int64], rows: LabelRows) -> pa.Array:
     """(n,) strings; named once for each run of reports of the same track."""
     start, suffix = rows["start"], rows["suffix"]
     new = np.ones(len(rows), bool)
@@ -64,7 +65,7 @@ class _Fold:
         self._open: dict[int, tuple[str, LabelFields]] = {}  # by line: id of its present track, its label
         self._last: LabelFields = (0, target, track, math.nan, 1)
 
-    def offer(self, reports: NDArray[np.void]) -> None:
+    def offer(self, reports: Reports) -> None:
         """Take those of the vessel's waiting ``reports`` that were not seen before."""
         for report in reports[self._offered - self._done :].tolist():
             self._apply(self._tracker.offer((*report, self._offered), self._rules))
@@ -116,7 +117,7 @@ class Segmenter:
         """Whether the next vessel was begun in pieces."""
         return self._fold is not None or bool(self._track)
 
-    def piece(self, reports: NDArray[np.void]) -> tuple[Labels, int]:
+    def piece(self, reports: Reports) -> tuple[Labels, int]:
         """Labels of the certain beginning of the waiting reports of one vessel, and how many these are."""
         if self._fold is None:
             # After so long a silence nothing that was before matters.
@@ -132,7 +133,7 @@ class Segmenter:
         labels = self._fold.take()
         return labels, len(labels.rows)
 
-    def whole(self, reports: NDArray[np.void]) -> Labels:
+    def whole(self, reports: Reports) -> Labels:
         """Labels of complete vessels; of the first one only the rest, where it was begun in pieces."""
         begun = 0
         parts = []
@@ -157,7 +158,7 @@ class Segmenter:
         return labels
 
 
-def segment_filled(reports: NDArray[np.void], rules: TrackRules) -> Labels:
+def segment_filled(reports: Reports, rules: TrackRules) -> Labels:
     """``segment``, with line and track of displaced reports filled in."""
     rows = segment(reports, rules)
     accepted = rows["code"] == 0

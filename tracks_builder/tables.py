@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from multitaskais.ais.archives import BYTES_PER_LINE, CHUNK_LINES, open_archive
 from multitaskais.ais.positions import StaticData, StaticMemory
@@ -21,6 +20,7 @@ from multitaskais.ais.tables.layout import Layout, columns_of
 from multitaskais.ais.tables.reading import csv_reports, parquet_reports
 from multitaskais.errors import InputError
 from multitaskais.records import Counts
+from multitaskais.types import Reports
 
 from .decode import LineTask, Screening, pass_screen, rows_of_reports, rows_of_statics, task_number
 from .tally import Tallies, Tally
@@ -36,7 +36,7 @@ class TableTask:
         self._screening = screening
         self.tally = Tally()
 
-    def rows(self, reports: NDArray[np.void], counts: Counts) -> Batches:
+    def rows(self, reports: Reports, counts: Counts) -> Batches:
         for reason, n in counts.rejected.items():
             self.tally.counts["rejected", str(reason)] += n
         self.tally.stamps.add(counts.stamps)
@@ -48,7 +48,7 @@ class TableTask:
             yield statics
 
 
-def said_in(reports: NDArray[np.void]) -> list[StaticData]:
+def said_in(reports: Reports) -> list[StaticData]:
     """What the vessels say of themselves in their reports: of each the newest row that says something."""
     telling = np.flatnonzero((reports["ship_type"] > 0) | (reports["ship_name"] != b""))
     by_time = telling[np.argsort(reports["t"][telling], kind="stable")]

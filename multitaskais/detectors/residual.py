@@ -98,8 +98,8 @@ class ResidualDetector:
     @classmethod
     def trained(
         cls,
-        train: Sequence[NDArray[np.void]],
-        validation: Sequence[NDArray[np.void]],
+        train: Sequence[Samples],
+        validation: Sequence[Samples],
         settings: Mapping[str, Any],
         out: Path | None = None,
     ) -> tuple[Self, ResidualTrained]:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
 from ..detection.protocol import Scores, Traits
@@ -211,7 +210,7 @@ class VrnnDetector:
         return cls(weights, region, rules, **numbers, scorer=scorer, score=score)
 
 
-def lines_of(samples: Samples) -> list[NDArray[np.void]]:
+def lines_of(samples: Samples) -> list[Samples]:
     """Samples sorted by line -> one array a line: a new one begins with another vessel, or where n does not go up by one."""
     if not len(samples):
         return []

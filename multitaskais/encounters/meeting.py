@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from ..records import Status
+from ..types import ShipRows
 from ..units import KNOT_MPS
 from .pairs import near
 from .stops import StoppingPlaces
@@ -80,7 +80,7 @@ class MeetingFold:
         self.rules = rules or MeetingRules()
         self.pairs: dict[tuple[int, int, str], Pair] = {(p.first, p.second, p.kind): p for p in pairs}
 
-    def step(self, t: float, ships: NDArray[np.void], score: Callable[[Pair], float] = lambda _: 1.0) -> list[Change]:
+    def step(self, t: float, ships: ShipRows, score: Callable[[Pair], float] = lambda _: 1.0) -> list[Change]:
         """One slot: (n,) ships of ``SLOT_DTYPE`` as they are at ``t``. Returns what changed, by pair.
 
         Args:
@@ -116,7 +116,7 @@ class MeetingFold:
         pair.told_t = t
         return Change(status, msgspec.structs.replace(pair))
 
-    def _see(self, t: float, kind: str, ships: NDArray[np.void], within_m: float) -> None:
+    def _see(self, t: float, kind: str, ships: ShipRows, within_m: float) -> None:
         first, second, metres = near(ships["mmsi"], ships["lat"], ships["lon"], within_m)
         if kind == ABREAST and len(first):
             east = ships["east_mps"][first] - ships["east_mps"][second]

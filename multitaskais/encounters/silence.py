@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from ..records import Status
+from ..types import Reports
 from ..units import M_PER_DEG_CM
 from .coverage import Coverage, watched
 from .fleet import FleetTable
@@ -100,9 +100,7 @@ class SilenceFold:
         self.rules = rules or SilenceRules()
         self.silences = {s.mmsi: s for s in silences}
 
-    def step(
-        self, fleet: FleetTable, heard: NDArray[np.void], until: float
-    ) -> tuple[list[SilenceChange], list[Outage]]:
+    def step(self, fleet: FleetTable, heard: Reports, until: float) -> tuple[list[SilenceChange], list[Outage]]:
         """After ``heard = fleet.absorb(...)`` of the span that ends at ``until``."""
         changes = self._heard_again(heard)
         self._set_deadlines(fleet, heard)
@@ -116,7 +114,7 @@ class SilenceFold:
                 changes.append(self._end(s, Status.CLOSED, s.t + self.rules.forget_after_s, Heard.TOO_LONG))
         return changes, outages
 
-    def _heard_again(self, heard: NDArray[np.void]) -> list[SilenceChange]:
+    def _heard_again(self, heard: Reports) -> list[SilenceChange]:
         if not self.silences or not len(heard):
             return []
         changes = []
@@ -133,7 +131,7 @@ class SilenceFold:
                 changes.append(SilenceChange(Status.UPDATED, msgspec.structs.replace(s), s.heard_t, Heard.ELSEWHERE))
         return changes
 
-    def _set_deadlines(self, fleet: FleetTable, heard: NDArray[np.void]) -> None:
+    def _set_deadlines(self, fleet: FleetTable, heard: Reports) -> None:
         row = fleet.find(np.unique(heard["mmsi"]))
         rows = fleet.rows[row]
         watch = watched(rows["sog"], rows["nav_status"], rows["lat"], rows["lon"], self.stops)

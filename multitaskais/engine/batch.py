@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..detection.suppression import Suppression
 from ..detection.threshold import TYPES
 from ..model.folder import Model
 from ..records import Alert, Counts, NotJudged, Reason, Verdict, VerdictKind
 from ..tracks.station_clock import StationClock
-from ..types import Reports
+from ..types import Reports, Trace
 from ..zones.zone import Zone
 from .engine import PartitionEngine
 from .events import Events, StepTrace
@@ -69,7 +68,7 @@ class BatchResult:
     station_clocks: list[StationClock] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     rejected_of: dict[int, dict[Reason, int]] = field(default_factory=dict)
-    trace: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, trace_dtype(0)))
+    trace: Trace = field(default_factory=lambda: np.zeros(0, trace_dtype(0)))
     detector_names: tuple[str, ...] = ()
     alert_type_names: tuple[str, ...] = tuple(str(t) for t in TYPES)
 
@@ -167,17 +166,17 @@ class VesselFold:
     ``fold_special``; without ``special`` they are kept, and ``close`` does that.
     """
 
-    def __init__(self, model: Model, special: Callable[[NDArray[np.void]], None] | None = None) -> None:
+    def __init__(self, model: Model, special: Callable[[Reports], None] | None = None) -> None:
         self.model = model
         self.alerts: list[Alert] = []
         self.counts = Counts()
         self.observed = Observed()
         self.station_clocks: list[StationClock] = []
-        self._kept: list[NDArray[np.void]] = []
+        self._kept: list[Reports] = []
         self._keeps = special is None
         self._special = special or self._kept.append
         self._tally = TrackTally()
-        self._pending: list[NDArray[np.void]] = []
+        self._pending: list[Reports] = []
         self._waiting = 0
         self._long: int | None = None  # the vessel that says more than can be held
 
@@ -275,7 +274,7 @@ def _cut(runs: Iterable[Reports]) -> Iterable[Reports]:
             yield run[start : start + RUN_REPORTS]
 
 
-def _trace(traces: list[StepTrace], n_detectors: int) -> NDArray[np.void]:
+def _trace(traces: list[StepTrace], n_detectors: int) -> Trace:
     parts = []
     for track_ids, samples, result in traces:
         part = np.zeros(len(samples), trace_dtype(n_detectors))

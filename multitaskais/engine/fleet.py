@@ -123,7 +123,7 @@ class FleetEngine:
         self._ordered = ordered
         self._clocks = {p: _Clock(WatermarkGenerator()) for p in partitions}
         self._runs: dict[int, deque[_Run]] = {p: deque() for p in self._clocks}
-        self._pending: list[tuple[float, int, NDArray[np.void]]] = []  # (tick's end, order of arrival, reports)
+        self._pending: list[tuple[float, int, Reports]] = []  # (tick's end, order of arrival, reports)
         self._arrived = 0
         self.decided = -math.inf  # end of the last tick
         self.fleet = FleetTable()
@@ -305,7 +305,7 @@ class FleetEngine:
             ships: list[Ship] = [ship_in(self.fleet, m) for m in (change.pair.first, change.pair.second)]
             events.alerts.append(self._alerts.meeting(change, end, *ships))
 
-    def _with_ship(self, heard: NDArray[np.void]) -> NDArray[np.void]:
+    def _with_ship(self, heard: Reports) -> NDArray[np.void]:
         """Reports with the vessel's type and name where they do not bring their own."""
         if not self.zones.watches or not len(heard):
             return heard

@@ -109,7 +109,7 @@ class Observed:
 SPAN_DTYPE = np.dtype([("begin", "f8"), ("end", "f8"), ("mmsi", "i8")])  # first report; the gap's end after the last
 
 
-def _spans(offered: NDArray[np.void], gap_max_s: float) -> NDArray[np.void]:
+def _spans(offered: Reports, gap_max_s: float) -> NDArray[np.void]:
     mmsi, t = offered["mmsi"], offered["t"]
     fresh = np.concatenate([[True], (mmsi[1:] != mmsi[:-1]) | (t[1:] > t[:-1] + gap_max_s)])
     first = np.flatnonzero(fresh)
@@ -119,7 +119,7 @@ def _spans(offered: NDArray[np.void], gap_max_s: float) -> NDArray[np.void]:
     return spans
 
 
-def _odd_neighbours(offered: NDArray[np.void], model: Model) -> NDArray[np.bool_]:
+def _odd_neighbours(offered: Reports, model: Model) -> NDArray[np.bool_]:
     """(n,) whether some report of the vessel may not follow the one before it, duplicates too: the engine has to look at it."""
     rules = model.track_rules
     mmsi, t, lat, lon, sog = (np.ascontiguousarray(offered[name]) for name in ("mmsi", "t", "lat", "lon", "sog"))
@@ -170,7 +170,7 @@ def judge_whole(
     return special
 
 
-def _decide(told: _Told, offered: NDArray[np.void], model: Model) -> None:
+def _decide(told: _Told, offered: Reports, model: Model) -> None:
     """When each accepted report is released: by the first that is newer by more than the lateness, or by the vessel's silence.
 
     ``VesselTracker.offer`` and ``PartitionEngine.process`` in one: a report that comes after a gap decides at the gap's end.

@@ -26,7 +26,7 @@ CLEAN = "clean"
 LABELLED_DTYPE = np.dtype([*REPORT_DTYPE.descr, ("track_id", "U48"), ("kind", "U16"), ("abnormal", "?")])
 
 
-def clean_tracks(reports: Reports, rules: TrackRules, region: Region | None) -> list[NDArray[np.void]]:
+def clean_tracks(reports: Reports, rules: TrackRules, region: Region | None) -> list[Reports]:
     """Reports of any vessels in any order -> rows of ``LABELLED_DTYPE`` of each chosen track, in time order; of a longer track, its 24 h cuts.
 
     ``abnormal`` is set on displaced reports for the time being: ``labelled`` keeps them in clean tracks and leaves them out of copies.
@@ -56,7 +56,7 @@ def clean_tracks(reports: Reports, rules: TrackRules, region: Region | None) -> 
 
 
 def labelled(
-    tracks: list[NDArray[np.void]],
+    tracks: list[Reports],
     per_kind: int,
     seed: int,
     region: Region | None,
@@ -96,7 +96,7 @@ def labelled(
 
 
 def _copy(
-    track: NDArray[np.void], kind: str, number: int, rng: np.random.Generator, region: Region | None
+    track: Reports, kind: str, number: int, rng: np.random.Generator, region: Region | None
 ) -> NDArray[np.void] | None:
     altered = alter(
         InjectionSource(*(track[f] for f in ("t", "lat", "lon", "sog", "cog", "heading"))), kind, rng, region

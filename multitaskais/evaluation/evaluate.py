@@ -24,7 +24,7 @@ from ..config import Region
 from ..detection.promise import interval_of_share
 from ..detection.threshold import Budget
 from ..records import Alert, AlertType, NotJudged, Status
-from ..types import Reports
+from ..types import Reports, Trace
 from ..units import EARTH_RADIUS_M
 from . import metrics
 from .kinds import right_causes, vessel_class
@@ -53,7 +53,7 @@ class Outcome:
     """All that the figures and the pictures need; rows as in ``labelled.tracks``."""
 
     labelled: Labelled
-    trace: NDArray[np.void]
+    trace: Trace
     alerts: tuple[Alert, ...]
     fused: View
     detectors: tuple[View, ...]
@@ -69,7 +69,7 @@ class Outcome:
 def outcome(
     data: Labelled,
     alerts: Sequence[Alert],
-    trace: NDArray[np.void],
+    trace: Trace,
     detector_names: Sequence[str],
     outside: NDArray[np.bool_],
     rejected: Mapping[str, int] | None = None,
@@ -151,7 +151,7 @@ def _view(name: str, score: NDArray[np.float64], tracks: NDArray[np.void], told:
 
 def _reasons(
     data: Labelled,
-    trace: NDArray[np.void],
+    trace: Trace,
     row: NDArray[np.int64],
     judged: NDArray[np.bool_],
     outside: NDArray[np.bool_],
@@ -170,7 +170,7 @@ def _reasons(
     return out
 
 
-def _near(tracks: NDArray[np.void], trace: NDArray[np.void], row: NDArray[np.int64]) -> NDArray[np.float64]:
+def _near(tracks: NDArray[np.void], trace: Trace, row: NDArray[np.int64]) -> NDArray[np.float64]:
     """Median over a track's samples of the number of other ships with a clean track that passed within 2 km, at any time."""
     out = np.full(len(tracks), np.nan)
     ship = tracks["mmsi"][row]

@@ -89,7 +89,7 @@ def read(folder: Path) -> Scenes:
     return Scenes(np.concatenate(parts), labels("labels.json"), labels("lookalikes.json"), zones)
 
 
-def write(scenes: Scenes, folder: Path, write_reports: Callable[[NDArray[np.void], Path], object]) -> None:
+def write(scenes: Scenes, folder: Path, write_reports: Callable[[Reports, Path], object]) -> None:
     """``write_reports`` writes (n,) reports as Parquet."""
     folder.mkdir(parents=True, exist_ok=True)
     write_reports(scenes.reports, folder / "reports.parquet")
@@ -111,8 +111,8 @@ def inject(reports: Reports, n: int, rng: np.random.Generator, kinds: Sequence[s
     order = rng.permutation(len(tracks)).tolist()
     out = Scenes(reports)
     used: set[int] = set()
-    changed: dict[int, NDArray[np.void]] = {}
-    added: list[NDArray[np.void]] = []
+    changed: dict[int, Reports] = {}
+    added: list[Reports] = []
     for kind in kinds:
         made = 0
         for i in order:
@@ -136,7 +136,7 @@ def inject(reports: Reports, n: int, rng: np.random.Generator, kinds: Sequence[s
     return out
 
 
-def _moment(track: NDArray[np.void], places: stops.StoppingPlaces, kind: str, rng: np.random.Generator) -> int | None:
+def _moment(track: Reports, places: stops.StoppingPlaces, kind: str, rng: np.random.Generator) -> int | None:
     """A report of the track at which a scene can begin: under way, heard for long before, heard well, and not where ships stop."""
     t = track["t"]
     if kind == "meeting" and not 70 <= int(track["ship_type"].max()) < 90:
@@ -150,9 +150,7 @@ def _moment(track: NDArray[np.void], places: stops.StoppingPlaces, kind: str, rn
     return int(rng.choice(at)) if len(at) else None
 
 
-def _silence(
-    track: NDArray[np.void], at: int, i: int, changed: dict[int, NDArray[np.void]], rng: np.random.Generator
-) -> SceneLabel:
+def _silence(track: Reports, at: int, i: int, changed: dict[int, Reports], rng: np.random.Generator) -> SceneLabel:
     """Not heard for 6 to 14 h from one report on, or to the end of the archive."""
     t = track["t"]
     until = t[at] + rng.uniform(6.0, 14.0) * HOUR_S
@@ -160,7 +158,7 @@ def _silence(
     return SceneLabel(int(track["mmsi"][0]), "silence", float(t[at]), float(min(until, t[-1])))
 
 
-def _zone(track: NDArray[np.void], at: int, reports: Reports, out: Scenes, number: int) -> SceneLabel:
+def _zone(track: Reports, at: int, reports: Reports, out: Scenes, number: int) -> SceneLabel:
     """An area around the vessel's place 20 min later, which every other vessel that was ever there may enter."""
     t = track["t"]
     middle = int(np.searchsorted(t, t[at] + 1200.0))
@@ -181,11 +179,11 @@ def _zone(track: NDArray[np.void], at: int, reports: Reports, out: Scenes, numbe
 
 
 def _meeting(
-    track: NDArray[np.void],
+    track: Reports,
     at: int,
     i: int,
-    changed: dict[int, NDArray[np.void]],
-    added: list[NDArray[np.void]],
+    changed: dict[int, Reports],
+    added: list[Reports],
     rng: np.random.Generator,
 ) -> SceneLabel:
     """The vessel stops for one to two hours and sails on that much later; another comes, lies 100 to 300 m off, and goes."""
@@ -278,9 +276,9 @@ def figures(
     }
 
 
-def _last_before(reports: Reports, label: SceneLabel) -> NDArray[np.void]:
+def _last_before(reports: Reports, label: SceneLabel) -> Reports:
     mine = reports[(reports["mmsi"] == label.mmsi) & (reports["t"] <= label.t_start + 600.0)]
-    last: NDArray[np.void] = mine[np.argsort(mine["t"])][-1:]
+    last: Reports = mine[np.argsort(mine["t"])][-1:]
     return last
 
 

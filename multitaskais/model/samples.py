@@ -87,7 +87,7 @@ class TrainingSamples(NamedTuple):
         keep = split_of(self.samples["mmsi"], seed) == split
         return self._replace(samples=self.samples[keep], line=self.line[keep])
 
-    def lines(self) -> list[NDArray[np.void]]:
+    def lines(self) -> list[Samples]:
         """One array of samples a line."""
         if not len(self.samples):
             return []
@@ -99,7 +99,7 @@ def load_reports(
     region: Region | None,
     archive_format: str | None = None,
     columns: Mapping[str, str] | None = None,
-) -> tuple[NDArray[np.void], Counts]:
+) -> tuple[Reports, Counts]:
     """Reports (n,) of any archive that ``multitaskais.ais`` reads, inside the region's box, and the counts of all rows.
     One transmission that the archive holds again later counts once (``tracks.copies``).
 
@@ -129,7 +129,7 @@ def samples_of(
     rules: DetectionRules | None = None,
     phase_s: float = 0.0,
     all_tracks: bool = False,
-) -> tuple[NDArray[np.void], NDArray[np.int64], dict[str, int]]:
+) -> tuple[Samples, NDArray[np.int64], dict[str, int]]:
     """Samples, their line numbers, and the tracks by choice, of reports in any order.
 
     ``phase_s``: reports of the first so many seconds of a track are left out, which shifts its 10-minute grid.
@@ -279,7 +279,7 @@ def _line_keys(mmsi: NDArray[np.int64], line: NDArray[np.integer]) -> NDArray[np
 
 def _inside(
     files: Iterable[str], region: Region, columns: list[str] | None
-) -> Iterator[tuple[NDArray[np.void], NDArray[np.int32]]]:
+) -> Iterator[tuple[Samples, NDArray[np.int32]]]:
     """Samples inside the region's box and their lines, a batch at a time; only some columns where they are named."""
     names = SAMPLES_ARROW.names if columns is None else [*columns, "line"]
     for file in files:

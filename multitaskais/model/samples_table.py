@@ -25,7 +25,7 @@ def sample_columns(samples: Samples, line: NDArray[np.integer]) -> list[pa.Array
     return [*columns, pa.array(line.astype(np.int32))]
 
 
-def samples_of_table(table: pa.Table | pa.RecordBatch) -> tuple[NDArray[np.void], NDArray[np.int32]]:
+def samples_of_table(table: pa.Table | pa.RecordBatch) -> tuple[Samples, NDArray[np.int32]]:
     """The inverse of ``sample_columns``: (m,) samples in the order of the rows, and their lines; columns may lack."""
     out = np.zeros(table.num_rows, SAMPLE_DTYPE)
     for name in set(_FIELDS) & set(table.schema.names):

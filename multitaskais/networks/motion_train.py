@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from ..config import JsonSettings
 from ..errors import ConfigError, InputError, TrainingError
+from ..types import Samples
 from .adam import adam_step
 from .motion import EXTRAS, INPUTS, LOG_SCALE, LOG_T, MIXTURE, T_FREEDOM, ResidualWeights, inputs, moved, state_dtype
 
@@ -67,7 +68,7 @@ class _Sequences(NamedTuple):
     use: NDArray[np.float32]  # (B, T) 1 where judged
 
 
-def sequence(line: NDArray[np.void], ship_class: NDArray[np.int64]) -> _Sequences:
+def sequence(line: Samples, ship_class: NDArray[np.int64]) -> _Sequences:
     """One line (T,) of ``SAMPLE_DTYPE`` as the scorer sees it, with B = 1."""
     last = np.zeros(len(line), state_dtype(1))
     for name in ("t", "lat", "lon", "sog", "cog"):
@@ -83,8 +84,8 @@ def sequence(line: NDArray[np.void], ship_class: NDArray[np.int64]) -> _Sequence
 
 
 def train_residual(
-    train: Sequence[tuple[NDArray[np.void], NDArray[np.int64]]],
-    validation: Sequence[tuple[NDArray[np.void], NDArray[np.int64]]],
+    train: Sequence[tuple[Samples, NDArray[np.int64]]],
+    validation: Sequence[tuple[Samples, NDArray[np.int64]]],
     settings: ResidualSettings,
     out: Path | None = None,
 ) -> ResidualTrained:

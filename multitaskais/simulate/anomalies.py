@@ -81,7 +81,7 @@ def alter(motion: Motion, kind: str, start_s: float, rng: np.random.Generator) -
     raise ValueError(f"{kind} does not change the motion")
 
 
-def misreport(reports: Reports, kind: str, window: Window, rng: np.random.Generator) -> tuple[NDArray[np.void], Window]:
+def misreport(reports: Reports, kind: str, window: Window, rng: np.random.Generator) -> tuple[Reports, Window]:
     """The reports (sorted by ``t``) with ``spoof`` or ``jump``; ``window`` in Unix seconds, narrowed to what was changed."""
     out = reports.copy()
     inside = np.flatnonzero((out["t"] >= window.start) & (out["t"] <= window.end))

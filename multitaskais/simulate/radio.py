@@ -32,7 +32,7 @@ NO_STATUS_SHARE = 0.08  # ships whose crew never sets the navigational status
 M_PER_KM = 1000.0
 
 
-def listen(voyage: Voyage, who: np.void, rng: np.random.Generator) -> NDArray[np.void]:
+def listen(voyage: Voyage, who: np.void, rng: np.random.Generator) -> Reports:
     """Reports of one voyage, sorted by ``t`` (whole seconds), values as coarse as AIS sends them; second receptions not yet in."""
     z, status = voyage.motion
     lat, lon = sea.to_degrees(z)
@@ -92,7 +92,7 @@ def listen(voyage: Voyage, who: np.void, rng: np.random.Generator) -> NDArray[np
     return out
 
 
-def heard_twice(reports: Reports, rng: np.random.Generator) -> NDArray[np.void]:
+def heard_twice(reports: Reports, rng: np.random.Generator) -> Reports:
     """Some reports once more, word for word, from a second station 0 to 3 s later; sorted by ``t``."""
     again = reports[rng.random(len(reports)) < SECOND_STATION_SHARE].copy()
     again["t"] += rng.integers(0, 4, len(again))

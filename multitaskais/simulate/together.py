@@ -81,7 +81,7 @@ def scenes(lanes: Lanes, day: float, n: int, rng: np.random.Generator) -> Togeth
         made.append(_edge(lanes, day, rng))
         made.append(_crossing(day, k, "permitted_ferry", "ferry", rng))
     statics = _identities([s.voyage.ship for s in made], rng)
-    heard: list[NDArray[np.void]] = []
+    heard: list[Reports] = []
     labels: list[tuple[int, str, float, float, int]] = []
     lookalikes: list[tuple[int, str, float, float, int]] = []
     for scene, who in zip(made, statics, strict=True):

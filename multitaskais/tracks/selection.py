@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..ais.sentinels import MOORED_STATUS
 from ..config import TrackRules
-from ..types import Reports
+from ..types import LabelRows, Reports
 
 MOVING_KNOTS = 1.0  # docs/method.md#tracks: SOG never reaches it -> moored
 
@@ -43,7 +43,7 @@ TRACK_DTYPE = np.dtype(
 )
 
 
-def choose(reports: Reports, labels: NDArray[np.void], rules: TrackRules) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+def choose(reports: Reports, labels: LabelRows, rules: TrackRules) -> tuple[NDArray[np.void], NDArray[np.int64]]:
     """Tracks of labelled reports (``segment``), and what the whole-track rules say of each.
 
     Returns:

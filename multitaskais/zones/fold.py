@@ -14,9 +14,9 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
 from ..records import Status
+from ..types import Reports
 from .zone import STOPPED_KNOTS, Rule, Zone
 
 AT_ANCHOR = 1  # navigational status, ITU-R M.1371
@@ -83,7 +83,7 @@ class ZoneFold:
         boxes = np.array([self.watches[n].zone.box() for n in self._order]).reshape(-1, 4)
         self._tree = shapely.STRtree(shapely.box(*boxes.T))
 
-    def step(self, heard: NDArray[np.void], until: float) -> list[ZoneChange]:
+    def step(self, heard: Reports, until: float) -> list[ZoneChange]:
         """(n,) accepted reports of a span that ends at ``until``, by MMSI and time; returns what changed in that order."""
         changes: list[ZoneChange] = []
         if self.watches and len(heard):
@@ -102,7 +102,7 @@ class ZoneFold:
             self._index()
         return changes
 
-    def _sides(self, heard: NDArray[np.void]) -> Iterable[tuple[int, str, int]]:
+    def _sides(self, heard: Reports) -> Iterable[tuple[int, str, int]]:
         """(report, zone, side) of every report near a zone, and of those of ships that have a stay; by report, then zone."""
         points = shapely.points(heard["lon"], heard["lat"])
         report, zone = self._tree.query(points)

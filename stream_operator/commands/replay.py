@@ -32,13 +32,13 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from numpy.typing import NDArray
 
 from multitaskais.command import CommandParser
 from multitaskais.engine.engine import PartitionEngine
 from multitaskais.engine.events import Events
 from multitaskais.errors import ConfigError, OperatorError
 from multitaskais.records import Alert, Counts, Verdict
+from multitaskais.types import Reports
 
 from .. import logs
 from ..kafka import client as kafka
@@ -200,7 +200,7 @@ def replay(settings: Settings, open_engine: OpenEngine, span: Range, sink: Sink)
 
 def _take(
     fold: PartitionEngine,
-    reports: NDArray[np.void],
+    reports: Reports,
     controls: Sequence[tuple[int, Numbered]],
     restored: Restored,
     span: Range,

@@ -31,6 +31,7 @@ from multitaskais.engine.events import JudgedSamples
 from multitaskais.records import REPORT_DTYPE, Alert, Reason, Verdict, six_digits
 from multitaskais.times import LATEST
 from multitaskais.tracks.tracker import Report
+from multitaskais.types import Reports
 
 # Keys of control records until they got a topic of their own (kafka/control.py). Who may write reports may not command:
 # here they are refused and counted.
@@ -48,7 +49,7 @@ class ConsumerRecord(NamedTuple):
 class Decoded(NamedTuple):
     """A run, decoded. Indices count the run's records."""
 
-    reports: NDArray[np.void]  # (n,) REPORT_DTYPE, in log order
+    reports: Reports  # (n,) in log order
     record_of: NDArray[np.intp]  # (n,) record of each report
     bad: list[tuple[int, Reason]]
 
@@ -120,7 +121,7 @@ def _check(row: _Report, key: bytes) -> Reason | None:
     return None
 
 
-def _array(rows: list[_Report]) -> NDArray[np.void]:
+def _array(rows: list[_Report]) -> Reports:
     """Columns of checked rows; sentinels and values outside a field's range become missing."""
     out = np.empty(len(rows), REPORT_DTYPE)
     out["mmsi"] = [int(r.mmsi) for r in rows]

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multitaskais.types import Reports
+
 from ..plain_text import plain
 from .untrusted import NAME_CHARS, VERDICT_CODE, VerdictRecord
 
@@ -111,7 +113,7 @@ class Ships:
     def get(self, mmsi: int) -> Ship | None:
         return self._ships.get(mmsi)
 
-    def take(self, reports: NDArray[np.void]) -> None:
+    def take(self, reports: Reports) -> None:
         """Reports of ``REPORT_DTYPE`` that have a time and a position, in any order."""
         if not len(reports):
             return

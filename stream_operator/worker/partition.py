@@ -20,14 +20,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from multitaskais.engine.events import Events
 from multitaskais.errors import ConfigError, ModelError
 from multitaskais.model.folder import Model
 from multitaskais.records import Reason
 from multitaskais.tracks.station_clock import StationClock
+from multitaskais.types import Reports
 
 from ..kafka import codec as wire
 from ..kafka import control
@@ -73,7 +72,7 @@ class RecordBatch(NamedTuple):
 
 def process_batch(
     engine: PartitionEngine,
-    reports: NDArray[np.void],
+    reports: Reports,
     controls: Sequence[tuple[int, Numbered]],
     follow: Callable[[Numbered], Events | None],
 ) -> Iterator[tuple[int, Events]]:

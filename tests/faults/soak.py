@@ -20,10 +20,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from confluent_kafka import Producer
-from numpy.typing import NDArray
 
+from multitaskais.types import Reports
 from stream_operator import devbroker
 from stream_operator.kafka import client as kafka
 from stream_operator.kafka import codec as wire
@@ -39,7 +38,7 @@ FLAT = 0.05  # growth between the last two thirds of the rounds
 ROUND_LIMIT_S = 300.0
 
 
-def send(settings: Settings, producer: Producer, rows: NDArray[np.void]) -> None:
+def send(settings: Settings, producer: Producer, rows: Reports) -> None:
     for row in rows.tolist():
         key, value = wire.encode_report(row)
         kafka.produce(producer, settings.topic, value, key)

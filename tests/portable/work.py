@@ -21,7 +21,6 @@ if os.environ.get("PORTABLE_NUMBA") == "0":
     sys.modules["numba"] = None  # type: ignore[assignment]
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
 from multitaskais.ais.vectorized.block import compiled_kernel
@@ -34,6 +33,7 @@ from multitaskais.engine.engine import PartitionEngine
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.folder import Model
 from multitaskais.model.samples import load_reports, samples_of
+from multitaskais.types import Reports
 from multitaskais.zones.zone import read_zones_file
 
 SIMULATED, REAL = "brittany", "gulf"
@@ -74,7 +74,7 @@ def detect(logs: Path, out: Path) -> int:
     return len((out / "detect.alerts.jsonl").read_text().splitlines())
 
 
-def fold(model: Model, log: NDArray[np.void], out: Path, name: str) -> tuple[int, int]:
+def fold(model: Model, log: Reports, out: Path, name: str) -> tuple[int, int]:
     """The fold in pieces, each going on from the bytes of the one before: (revisions, states)."""
     engine, stored, told, said = PartitionEngine(model), {}, [], []
     partition = b""
@@ -94,7 +94,7 @@ def fold(model: Model, log: NDArray[np.void], out: Path, name: str) -> tuple[int
     return write_lines(out / f"{name}.alerts.jsonl", [a.as_dict() for a in told]), len(states)
 
 
-def encounters(model: Model, logs: Path, out: Path, log: NDArray[np.void]) -> int:
+def encounters(model: Model, logs: Path, out: Path, log: Reports) -> int:
     """Meetings, silences and zones over the log: (revisions)."""
     usual = dataclasses.replace(model, patterns=Patterns.load(logs / "encounters.npz"))
     zones = read_zones_file(logs / "zones.geojson")
@@ -102,7 +102,7 @@ def encounters(model: Model, logs: Path, out: Path, log: NDArray[np.void]) -> in
     return write_lines(out / "encounters.alerts.jsonl", [a.as_dict() for a in alerts])
 
 
-def contract(model: Model, log: NDArray[np.void], out: Path) -> int:
+def contract(model: Model, log: Reports, out: Path) -> int:
     """All checks of every detector of the panel, and the bytes of its scores and states."""
     samples, _, _ = samples_of(log, model.region, model.track_rules, model.detection_rules, all_tracks=True)
     (out / "samples.txt").write_text(hashlib.sha256(samples.tobytes()).hexdigest() + "\n")

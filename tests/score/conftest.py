@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from multitaskais.config import REGIONS
 from multitaskais.model import folder
 from multitaskais.model.objects import StoreSettings
 from multitaskais.model.store import ModelStore
 from multitaskais.simulate import SimulationSettings, simulate
+from multitaskais.types import Reports
 from tests.support.serving import Serving
 
 HOW = {"t": 1.0, "by": "test", "token": "0123abcd"}
 
 
 @pytest.fixture(scope="session")
-def reports() -> NDArray[np.void]:
+def reports() -> Reports:
     """Eight hours of 12 ships off Brittany, half of them abnormal."""
     found = simulate(REGIONS["brittany"], SimulationSettings(vessels=12, abnormal=6), np.random.default_rng(5)).reports
     return found[found["t"] < found["t"].min() + 8 * 3600.0]
@@ -31,7 +31,7 @@ def brittany() -> folder.Model:
     return folder.load("brittany")
 
 
-def as_json(reports: NDArray[np.void]) -> list[dict[str, Any]]:
+def as_json(reports: Reports) -> list[dict[str, Any]]:
     def number(x: float) -> float | None:
         return None if np.isnan(x) else float(x)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from multitaskais.detection.panel import Panel
 from multitaskais.model.folder import Model
 from multitaskais.records import REPORT_DTYPE, PositionReport
+from multitaskais.types import Reports
 
 T0 = 1_500_000_000.0  # 2017-07-14 02:40:00 UTC, a multiple of 600
 MMSI = 227_000_001
@@ -59,7 +60,7 @@ def sail(
     return out
 
 
-def moved(reports: NDArray[np.void], north_m: float = 0.0, east_m: float = 0.0, **fields: Any) -> NDArray[np.void]:
+def moved(reports: Reports, north_m: float = 0.0, east_m: float = 0.0, **fields: Any) -> NDArray[np.void]:
     """A copy shifted sideways, other fields set."""
     out = reports.copy()
     out["lat"] += north_m / M_PER_DEG
@@ -69,7 +70,7 @@ def moved(reports: NDArray[np.void], north_m: float = 0.0, east_m: float = 0.0, 
     return out
 
 
-def merged(*parts: NDArray[np.void]) -> NDArray[np.void]:
+def merged(*parts: Reports) -> NDArray[np.void]:
     """All reports in time order."""
     out = np.concatenate(parts)
     return out[np.argsort(out["t"], kind="stable")]
@@ -105,7 +106,7 @@ def fleet(
     return merged(*parts)
 
 
-def shuffled(reports: NDArray[np.void], seed: int, lateness_s: float = 120.0) -> NDArray[np.void]:
+def shuffled(reports: Reports, seed: int, lateness_s: float = 120.0) -> NDArray[np.void]:
     """Another arrival order in which no report is later than ``lateness_s``."""
     delay = np.random.default_rng(seed).uniform(0, lateness_s, len(reports))
     return reports[np.argsort(reports["t"] + delay, kind="stable")]

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from multitaskais.config import Region
 from multitaskais.records import SAMPLE_DTYPE
+from multitaskais.types import Samples
 from multitaskais.units import KNOT_MPS
 
 REGION = Region("box", 47.0, 49.0, -8.0, -4.0)
@@ -53,7 +54,7 @@ def lane(ships: int = 12, rng: np.random.Generator | None = None, **kw: float) -
     )
 
 
-def run(detector, samples: NDArray[np.void]) -> NDArray[np.float64]:
+def run(detector, samples: Samples) -> NDArray[np.float64]:
     """Scores (m,) of the samples of one line."""
     state = detector.initial(1)
     out = []

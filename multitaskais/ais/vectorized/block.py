@@ -328,9 +328,7 @@ def _hear_later(reports: Reports, lines: NDArray[np.int64], heard: list[tuple[in
         reports["ship_type"][later], reports["ship_name"][later] = what.ship_type, what.name
 
 
-def _merge(
-    fast: NDArray[np.void], fast_lines: NDArray[np.int64], work: _Work
-) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+def _merge(fast: Reports, fast_lines: NDArray[np.int64], work: _Work) -> tuple[Reports, NDArray[np.int64]]:
     """Both kinds of reports in the order of lines."""
     if not work.rows:
         return fast, fast_lines
