@@ -152,7 +152,8 @@ def _answer(
         trace=trace,
         detector_names=result.detector_names,
     )
-    together = batch.run_fleet(model, reports).alerts if model.patterns is not None else []
+    # A lone ship meets nobody, and while nobody else is heard its silence says nothing: a minute-by-minute look would find nothing.
+    together = batch.run_fleet(model, reports).alerts if model.patterns is not None and len(own) > 1 else []
     last = {a.alert_id: a for a in (*mine.alerts, *together)}
     anomalies = [_anomaly(model, a) for a in last.values()]
     tracks = [

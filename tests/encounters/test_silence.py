@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from multitaskais.encounters import coverage, stops
 from multitaskais.engine.fleet import FleetEngine
@@ -100,3 +102,14 @@ def test_patterns_go_to_a_file_and_back(tmp_path):
     (tmp_path / "bad.npz").write_bytes(b"no zip")
     with pytest.raises(ModelCorrupt):
         Patterns.load(tmp_path / "bad.npz")
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.sampled_from([120.0, 600.0, 1801.0, 5000.0, 90_000.0]), min_size=3, max_size=30))
+def test_of_a_lone_ship_nothing_is_ever_found_whatever_its_gaps(steps):
+    """The score server rests on it: it looks at ships together only where there are two."""
+    ship = sail(len(steps) + 1, steps, mmsi=SHIP, lat=48.0, lon=-5.5, sog=10.0, cog=90.0)
+    _, events = decide(ship)
+    assert events.counts.accepted == len(ship)
+    assert events.alerts == []
+    assert events.outages == []
