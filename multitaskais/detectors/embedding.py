@@ -4,8 +4,8 @@
     score  = ln(distance from e to the nearest remembered e of another vessel + SOFTEN)
 
 The state of the LSTM says how the ship has moved up to now (its speed, turns and class, no place), so that a neighbour is a ship that
-came by here and moved alike. Alone it is the best single detector after ``place``, and the panel gains nothing by it
-(docs/studies/routes.md): it is not in a panel unless it is named.
+came by here and moved alike. Alone it is as good as ``place``, and the panel gains nothing by it (docs/studies/routes.md):
+it is not in a panel unless it is named.
 """
 
 from __future__ import annotations
