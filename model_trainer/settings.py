@@ -11,6 +11,8 @@ from web_common.access import Access
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(ProcessSettings):
+    """Of trainers and of their server. Raises ``ConfigError`` as ``ProcessSettings`` does."""
+
     PORTS = ("train_port",)
 
     database_url: str = setting("sqlite:///multitaskais.db", "Where jobs are kept: `sqlite:///FILE`, `mysql+pymysql://...`, `postgresql+psycopg://...`.", secret=True)  # fmt: skip

@@ -280,6 +280,8 @@ class Alert:
     zone: ZoneOfAlert | None = None  # of a zone alert
 
     def as_dict(self) -> dict[str, Any]:
+        """The wire form: times in Unix s, positions to 1e-6 degrees, numbers to 6 significant digits, null where unknown."""
+
         def place(p: Place) -> dict[str, Any]:
             return {"t": p.t, "lat": round(p.lat, 6), "lon": round(p.lon, 6)}
 
@@ -324,6 +326,7 @@ class Verdict:
     model_version: str
 
     def as_dict(self) -> dict[str, Any]:
+        """The wire form of ``ais.verdicts``."""
         return {
             "mmsi": str(self.mmsi),
             "track_id": self.track_id,

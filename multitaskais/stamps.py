@@ -119,6 +119,7 @@ class Stamps:
         self.stations[station] = found if known is None else known + found
 
     def add(self, other: Stamps) -> None:
+        """Take in the stamps of another part of the same archive."""
         self.first, self.last = min(self.first, other.first), max(self.last, other.last)
         self.with_second += other.with_second
         self.agreeing += other.agreeing

@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 
 class Metrics:
+    """What ``/metrics`` of the score server shows."""
+
     def __init__(self) -> None:
         self.registry = r = CollectorRegistry()
         prefix = {"namespace": "score_server", "registry": r}

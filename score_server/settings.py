@@ -14,6 +14,8 @@ from web_common.access import Access
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(ProcessSettings):
+    """Of the score server. Raises ``ConfigError`` as ``ProcessSettings`` does."""
+
     PORTS = ("serve_port",)
 
     serve_bind: str = setting("127.0.0.1", "Address to listen on. Any other than this machine's own needs SERVE_TOKEN.")

@@ -17,6 +17,8 @@ FIELDS = ("partition", "offset", "version", "mmsi", "control")
 
 
 class JsonForm(logging.Formatter):
+    """One JSON object a line: time, level, message, and the fields of the record's ``extra``."""
+
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",

@@ -20,6 +20,8 @@ FILE_VARIABLE = "SETTINGS_FILE"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(ProcessSettings):
+    """Of the worker, the map and every command. Raises ``ConfigError`` as ``ProcessSettings`` does, and where two settings contradict."""
+
     PORTS = ("health_port", "meetings_port", "map_port")
     LISTED_BY = "python -m stream_operator settings"
 

@@ -182,6 +182,7 @@ def write(tracks: DataFrame, output: str) -> None:
 
 
 def summarise(job: Job, tally: Tally, seconds: float, cores: int) -> Summary:
+    """What the tasks counted as the job's summary. ``seconds``: wall clock."""
     kept, tracks = tally.of("kept"), tally.of("tracks")
     lines = tally.of("lines").get("in", 0)
     return Summary(

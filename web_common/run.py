@@ -122,6 +122,8 @@ def run(app: Any, bind: str, port: int) -> int:
 
 
 class JsonForm(logging.Formatter):
+    """One JSON object a line: t, level, message, and the error's trace where there is one."""
+
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
             "t": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),

@@ -263,6 +263,15 @@ class Archive:
             yield from pieces if pieces[-1] else pieces[:-1]
 
     def batches(self, at: float | None, chunk: int, memory: StaticMemory) -> Iterator[Batch]:
+        """Reports and counts of the member, some ``chunk`` lines at a time; every line is in one count.
+
+        Args:
+            at: Unix s, of sentences without a time; None: they are rejected.
+            memory: names and types of ships, which later batches know too.
+
+        Raises:
+            InputError: the member cannot be read to its end.
+        """
         if self.is_parquet:
             for part in parquet_reports(self._member.stream, self.given, chunk, self.path, self.columns):
                 yield Batch(*part)

@@ -95,6 +95,7 @@ class Assembler:
         return next((s for s in others if s in held and part.sentence.frag_num not in held[s].parts), None)
 
     def add(self, part: Part) -> tuple[Whole | None, list[int]]:
+        """Take one part: (the whole message when this was its last part, numbers of the lines whose parts were given up)."""
         number, total = part.sentence.frag_num, part.sentence.frag_cnt
         key, station = self._joined_key(part), part.frame.station
         lost: list[int] = []

@@ -63,6 +63,7 @@ class Calibration:
         return score
 
     def save(self, file: Path) -> None:
+        """Write the ``.npz`` that ``load`` reads."""
         low = np.zeros(0) if self.low is None else self.low
         g = self.grid
         np.savez_compressed(
@@ -78,6 +79,7 @@ class Calibration:
 
     @classmethod
     def load(cls, file: Path) -> Calibration:
+        """Read what ``save`` wrote. Raises what NumPy does on a damaged file; ``model.folder`` words it."""
         with np.load(file, allow_pickle=False) as f:
             lat_min, lon_min, cell_deg, n_lat, n_lon = f["grid"].tolist()
             return cls(

@@ -32,6 +32,8 @@ class CellGrid:
 
     @classmethod
     def of(cls, region: Region) -> CellGrid:
+        """Cells of ``region.cell_deg`` that cover the region's box; the last row and column may reach beyond it."""
+
         def count(span: float) -> int:
             return max(1, math.ceil(span / region.cell_deg - 1e-9))
 

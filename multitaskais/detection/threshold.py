@@ -213,6 +213,7 @@ class Thresholds:
         return self.common - self.by_type
 
     def to_dict(self) -> dict[str, Any]:
+        """For ``thresholds.json``: infinities and NaN become null or are left out."""
         return {
             "surprise": [{"knots": list(s.knots), "tail_scale": s.tail_scale} for s in self.tail_score],
             "by_type": {str(t): float(v) for t, v in zip(TYPES, self.by_type, strict=True) if np.isfinite(v)},
@@ -228,6 +229,7 @@ class Thresholds:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Thresholds:
+        """Read what ``to_dict`` gave, also from before a field was added. Raises ``KeyError`` on what lacks an older one."""
         return cls(
             tuple(TailScore(tuple(s["knots"]), s["tail_scale"]) for s in values["surprise"]),
             np.array([values["by_type"].get(str(t), np.inf) for t in TYPES]),

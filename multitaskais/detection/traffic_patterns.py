@@ -100,6 +100,7 @@ class CellStatistics:
         )
 
     def save(self, file: Path) -> None:
+        """Write the ``.npz`` that ``load`` reads."""
         g = self.grid
         arrays: dict[str, Any] = {
             "grid": np.array([g.lat_min, g.lon_min, g.cell_deg, g.n_lat, g.n_lon]),
@@ -116,6 +117,7 @@ class CellStatistics:
 
     @classmethod
     def load(cls, file: Path) -> CellStatistics:
+        """Read what ``save`` wrote."""
         with np.load(file, allow_pickle=False) as f:
             lat_min, lon_min, cell_deg, n_lat, n_lon = f["grid"].tolist()
             levels = range(len(LEVELS))

@@ -59,6 +59,8 @@ class Level(NamedTuple):
 
 
 class CellsDetector(LeaveOneVesselOut):
+    """Score: -ln p of speed and course in the cell, nats."""
+
     name = "cells"
     # The weight adds to what goes the wrong way or too fast, and costs where it counts as much as place.
     traits = Traits(alert_type=AlertType.ABNORMAL, location_based=True, weight=0.1)

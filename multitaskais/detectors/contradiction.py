@@ -21,6 +21,8 @@ OF_THEM = 5
 
 
 class ContradictionDetector(NothingLearnt):
+    """Score: knots between the reported velocity and that made good."""
+
     name = "contradiction"
     traits = Traits(
         alert_type=AlertType.CONTRADICTION,

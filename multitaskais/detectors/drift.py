@@ -31,6 +31,8 @@ PRIOR_STEPS, PRIOR_SHARE = 6.0, 0.05
 
 
 class DriftDetector(NothingLearnt):
+    """Score: share of slow samples, without unit; near 1 for a ship that drifts."""
+
     name = "drift"
     traits = Traits(
         alert_type=AlertType.DRIFT,

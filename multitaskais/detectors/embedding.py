@@ -38,6 +38,8 @@ MOST_POINTS = 80_000  # that are remembered; more are left out at random
 
 
 class EmbeddingDetector(LeaveOneVesselOut):
+    """Score: ln of the distance to the nearest remembered state of another vessel."""
+
     name = "embedding"
     traits = Traits(
         alert_type=AlertType.ABNORMAL, warmup_samples=WARMUP_SAMPLES, location_based=True, weight=0.1, by_default=False

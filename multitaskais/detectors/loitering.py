@@ -27,6 +27,8 @@ STEADY_KNOTS = 2.0
 
 
 class LoiteringDetector(NothingLearnt):
+    """Score: ln of way by extent, without unit."""
+
     name = "loitering"
     traits = Traits(
         alert_type=AlertType.LOITERING,

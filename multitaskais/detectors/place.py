@@ -50,6 +50,8 @@ UNIT = 1e-3  # of the stored logarithms
 
 
 class PlaceDetector(LeaveOneVesselOut):
+    """Score: ln of distances in km to other vessels' points, less what is usual around."""
+
     name = "place"
     traits = Traits(alert_type=AlertType.ABNORMAL, location_based=True)
     state_dtype = np.dtype([("recent", "f8", (RECENT_STEPS,)), ("sum", "f8"), ("count", "f8")])

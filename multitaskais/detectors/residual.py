@@ -1,4 +1,4 @@
-"""Does the ship move as ships move on? Adapter of ``model.residual`` to the ``Detector`` protocol.
+"""Does the ship move as ships move on? Adapter of ``networks.motion`` to the ``Detector`` protocol.
 
 score = -log p of the motion since the last sample, in the ship's own frame (dead reckoning's error along and across, change of
 SOG and COG), given all before it; nats, higher = more anomalous. It knows no place, so it serves regions without a model.
@@ -40,6 +40,8 @@ MOST_SEEN = int(np.iinfo(np.int32).max)
 
 
 class ResidualDetector:
+    """Score: -log p of the ship's motion, nats."""
+
     name = "residual"
     traits = Traits(
         alert_type=AlertType.ABNORMAL,

@@ -61,6 +61,8 @@ class Tally(NamedTuple):
 
 
 class RoutesDetector(LeaveOneVesselOut):
+    """Score: how rare the ship's turns in the graph are, nats."""
+
     name = "routes"
     traits = Traits(alert_type=AlertType.ABNORMAL, location_based=True, weight=0.1, by_default=False)
     state_dtype = np.dtype([("square", "i8"), ("into", "i8"), ("score", "f8")])

@@ -55,6 +55,8 @@ class Around(NamedTuple):
 
 
 class SpeedDetector(LeaveOneVesselOut):
+    """Score: standard deviations of ln speed from the ships around, and from the vessel's own past."""
+
     name = "speed"
     traits = Traits(
         alert_type=AlertType.SPEED,

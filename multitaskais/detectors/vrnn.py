@@ -1,4 +1,4 @@
-"""The VRNN as a detector: how unlikely is this sample after all before it? Adapter of ``model`` to the ``Detector`` protocol.
+"""The VRNN as a detector: how unlikely is this sample after all before it? Adapter of ``networks.scorer`` to the ``Detector`` protocol.
 
 score = min(-log p(lat_t|z_t,.), 8) + min(-log p(lon_t|z_t,.), 8), nats; higher = more anomalous. The whole score, -l_t (docs/method.md#the-network), is kept as
 ``score="all"``. Speed and course are as noisy as they are telling, and have detectors of their own; one missed bin says as much as

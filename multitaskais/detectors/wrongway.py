@@ -32,6 +32,8 @@ MOST = 2.0  # seven times as far: more says only that few ships pass here
 
 
 class WrongwayDetector(LeaveOneVesselOut):
+    """Score: difference of two mean ln distances, without unit, at most 2 either way."""
+
     name = "wrongway"
     traits = Traits(
         alert_type=AlertType.ABNORMAL,

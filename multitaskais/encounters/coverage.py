@@ -98,6 +98,7 @@ class Coverage:
         return out
 
     def to_arrays(self) -> dict[str, Any]:
+        """Arrays by name, for the model's ``encounters.npz``."""
         out: dict[str, Any] = {"coverage_budget": np.float64(self.silences_per_vessel_day)}
         for k in range(len(self.keys)):
             out |= {

@@ -102,6 +102,7 @@ class Patterns:
         return int(((metres <= NEIGHBOURHOOD_NM * M_PER_NM) & self.met_merchant).sum())
 
     def save(self, file: Path) -> None:
+        """Write ``encounters.npz``: meetings, stopping places and coverage."""
         np.savez_compressed(
             file,
             met=self.met,

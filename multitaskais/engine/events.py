@@ -1,4 +1,4 @@
-"""What the fold of ``online`` gives, and what it holds of each vessel."""
+"""What the fold of ``engine`` gives, and what it holds of each vessel."""
 
 from __future__ import annotations
 

@@ -72,6 +72,7 @@ class FleetAlerts:
     # ---------------------------------------------------------------- meetings
 
     def meeting(self, change: Change, decided_at: float, first: Ship, second: Ship) -> Alert:
+        """The next revision of a meeting's alert. ``decided_at``: Unix s of event time."""
         p = change.pair
         return self._alert(
             AlertType.MEETING,
@@ -111,6 +112,7 @@ class FleetAlerts:
     # ---------------------------------------------------------------- silences
 
     def silence(self, change: SilenceChange, ship: Ship) -> Alert:
+        """The next revision of a silence's alert; its segment goes from the last report to where the ship was heard again."""
         s = change.silence
         heard = s.heard_t == s.heard_t
         end = Place(s.heard_t, s.heard_lat, s.heard_lon) if heard else Place(s.t, s.lat, s.lon)
@@ -149,6 +151,7 @@ class FleetAlerts:
     # ---------------------------------------------------------------- zones
 
     def zone(self, change: ZoneChange) -> Alert:
+        """The next revision of the alert of a stay in a zone."""
         s, zone = change.stay, change.zone
         ship = Ship.of(s.mmsi, s.ship_type, s.ship_name)
         begun = s.broken_since or s.entered

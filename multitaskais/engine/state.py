@@ -50,6 +50,8 @@ class StoredRow(NamedTuple):
 
 
 class StoredTarget(msgspec.Struct, array_like=True):
+    """A target as it is stored: an array, so the order of the fields is the format."""
+
     number: int
     track_id: str
     sampler: SlotSampler

@@ -39,6 +39,8 @@ EARLY_S = 120.0  # an alert may be decided so much before the labelled time: rep
 
 
 class SceneLabel(NamedTuple):
+    """Who did what with whom, and when (Unix s). ``partner`` is -1 where there is none."""
+
     mmsi: int
     kind: str
     t_start: float

@@ -30,6 +30,8 @@ class Dataset:
 
     @classmethod
     def of(cls, train: Sequence[Sequence[Bins]], validation: Sequence[Sequence[Bins]]) -> Dataset:
+        """Keep tracks of at least ``MIN_STEPS`` samples. Raises ``InputError`` when none is left on either side."""
+
         def usable(tracks: Sequence[Sequence[Bins]]) -> tuple[tuple[Bins, ...], ...]:
             phases = (tuple(b.astype(np.int16) for b in t if len(b) >= MIN_STEPS) for t in tracks)
             return tuple(t for t in phases if t)

@@ -133,6 +133,7 @@ class ResidualWeights:
 
     @staticmethod
     def shapes(hidden: int, width: int) -> dict[str, tuple[int, ...]]:
+        """Shape of each array by field. ``hidden``: units of the LSTM; ``width``: of the heads."""
         out = 2 * 3 * MIXTURE
         return {
             "lstm_x": (INPUTS, 4 * hidden),
@@ -193,6 +194,8 @@ def state_dtype(hidden: int) -> np.dtype:
 
 
 class ResidualScorer:
+    """The motion network in exact NumPy: -log p of each step, in nats, the same bits on every machine. State is in rows."""
+
     def __init__(self, weights: ResidualWeights) -> None:
         self.weights = weights
         self.hidden, self.width = len(weights.lstm_h), len(weights.place_w)

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ResidualSettings(JsonSettings):
+    """Of a training of the motion network. Raises ``ConfigError`` where a value cannot work."""
+
     steps: int = 3000
     learning_rate: float = 3e-3
     batch: int = 64  # lines

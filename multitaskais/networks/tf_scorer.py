@@ -46,6 +46,7 @@ class TensorFlowScorer:
         return state
 
     def step(self, state: Rows, bins: NDArray[np.integer]) -> tuple[Rows, StepScores]:
+        """As ``VrnnScorer.step``: (n,) rows and (n, 4) bins, -1 missing, to new rows and scores in nats."""
         n = len(state)
         padded = -(-max(n, 1) // BLOCK_LINES) * BLOCK_LINES
         rows = self.initial(padded)

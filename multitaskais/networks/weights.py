@@ -78,6 +78,7 @@ class VrnnWeights:
 
     @staticmethod
     def shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+        """Shape of each array by field, for a network of these sizes."""
         d, h, z = sizes.dim, sizes.hidden, sizes.latent
         mlp = {
             "phi_x": (d, h, h),

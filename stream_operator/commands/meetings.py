@@ -126,6 +126,7 @@ class Meetings:
     # ---------------------------------------------------------------- the logs
 
     def take_control(self, number: int, value: bytes | None) -> None:
+        """Follow a record of the control topic by its offset there: watermarks and zones."""
         record = control.decode(value)
         if isinstance(record, control.Watermark):
             for p, due in self._due.items():

@@ -173,6 +173,7 @@ class SuppressionRecord(Control, frozen=True, kw_only=True, tag="suppress"):
         )
 
     def problem(self) -> str | None:
+        """Why it cannot be followed; None when it can."""
         if not 0.0 < self.since < LATEST or (self.until is not None and not 0.0 < self.until < LATEST):
             return f"from={self.since:g} or until={self.until} is no time in Unix seconds before 2100"
         if max(len(self.alert_type), len(self.cause), len(self.why)) > TEXT_CHARS:

@@ -16,6 +16,8 @@ ANSWERS_MAX = 60  # of one alert
 
 @dataclass(slots=True)
 class Entry:
+    """An alert with its former revisions and what officers answered; the newest of both are kept."""
+
     alert: AlertRecord
     first_decided_at: float
     revisions: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=REVISIONS_MAX))
@@ -123,6 +125,7 @@ class AlertBook:
                 del self._open[int(alert.mmsi)]
 
     def answer(self, answer: Answer) -> None:
+        """Put an answer to its alert, or keep it for an alert that has not come yet."""
         entry = self._entries.get(answer.alert_id)
         if entry is None:  # topics are read side by side; its alert may come a moment later
             early = self._early.setdefault(answer.alert_id, [])

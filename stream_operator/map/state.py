@@ -73,6 +73,8 @@ class Health:
 
 
 class MapState:
+    """All that the page shows: ships, alerts, zones, health of the data. ``clock``: Unix s, wall clock. Any thread may call it."""
+
     def __init__(self, limits: Limits | None = None, clock: Callable[[], float] = lambda: math.nan) -> None:
         self.limits = limits or Limits()
         self.health = Health()

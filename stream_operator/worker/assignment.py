@@ -131,6 +131,7 @@ class Assignment:
         self._unassign(consumer, revoked)
 
     def lose(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
+        """Another worker has them already: close, and write nothing."""
         for p in lost:
             if (partition := self.partitions.pop(p.partition, None)) is not None:
                 partition.close()

@@ -16,6 +16,7 @@ _passed = 0
 
 
 def reach(point: str) -> None:
+    """For tests: kill or pause this process when ``FAULT_POINT`` names this point and it is passed often enough."""
     global _passed
     wanted = os.environ.get("FAULT_POINT", "")
     if not wanted.startswith(f"{point}:"):

@@ -14,6 +14,8 @@ POLL_S = 0.1
 
 
 class Heartbeat:
+    """``last``: when it last beat, by ``time.monotonic``. ``stopping`` is set when the worker is to stop."""
+
     def __init__(self) -> None:
         self.last = time.monotonic()
         self.stopping = threading.Event()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 class Metrics:
+    """What ``/metrics`` of the worker shows; docs/operator/monitoring.md lists all."""
+
     def __init__(self) -> None:
         self.registry = r = CollectorRegistry()
         prefix = {"namespace": "multitaskais", "registry": r}

@@ -2,7 +2,7 @@
 
 How a report becomes an alert, and where it becomes durable:
 
-    run of raw records -> wire.decode -> engine.process -> alerts, verdicts     } held here, in memory,
+    run of raw records -> codec.decode -> engine.process -> alerts, verdicts    } held here, in memory,
                                 \\-> dead letters                              } until
     cut(): what was found since the last cut, the vessels that changed, and the offset
     checkpoint(): the cut in one transaction; from then on it is durable, and only from then on does anyone see it

@@ -111,6 +111,7 @@ class Peers:
         self.take([(str(m.client_id), str(m.client_host)) for g in found if g.id == group for m in g.members])
 
     def take(self, members: Iterable[tuple[str, str]]) -> None:
+        """Compare with (client id, host) of each member of the group; a difference is logged when it appears."""
         self.differences = compare(self._mine, members)
         now = set(self.differences)
         for difference in dict.fromkeys(self.differences):

@@ -93,6 +93,7 @@ class Models:
 
 
 def load(source: str, settings: Settings) -> Model:
+    """The model of a name or folder with the rules that the settings change. Raises ``ModelError``."""
     model = modelfolder.load(local(source, settings))
     track, detection = model.track_rules, model.detection_rules
     if settings.speed_max is not None:

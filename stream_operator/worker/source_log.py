@@ -31,6 +31,8 @@ SETTLE_S = 10.0
 
 
 class SourceLog:
+    """Asks by the consumer it is given (``start``, ``seek_past_deleted``), or by a client of its own (``require_same_topic``)."""
+
     def __init__(
         self, settings: Settings, lookup: TopicLookup, watch: TopicWatch, metrics: Metrics, heart: Heartbeat
     ) -> None:

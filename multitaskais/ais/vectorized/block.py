@@ -165,6 +165,7 @@ class BlockDecoder:
         self._trust = self._trust._replace(at=t)
 
     def decode(self, lines: Lines) -> Block:
+        """Reports and counts of a block of whole lines, as ``Decoder`` gives them line by line. Parts of messages wait for the next block."""
         buf, starts, ends = locate_lines(lines)
         n = len(starts)
         if self._kernel is None:
