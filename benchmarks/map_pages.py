@@ -6,6 +6,7 @@ Each page is what a browser holds: one stream of changes, read as it comes, afte
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -56,28 +57,50 @@ class Pages:
 
     async def _page(self) -> None:
         while True:
-            wait_s = await self._follow()
+            try:
+                wait_s = await self._follow()
+            except (OSError, EOFError):
+                wait_s = 1.0
             await asyncio.sleep(wait_s)
 
     async def _follow(self) -> float:
-        """One stream to its end; after how many seconds to come again."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        """As a page does: the picture, then the changes since, to the stream's end; after how many seconds to come again."""
+        reader, writer = await self._ask("/api/state")
         try:
-            writer.write(b"GET /api/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n")
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            if b" 200 " not in head.split(b"\r\n")[0]:
-                self.turned_away += 1
-                after = [line for line in head.split(b"\r\n") if line.startswith(b"retry-after:")]
-                return float(after[0].split(b":")[1]) if after else 1.0
+            wait_s, length = await self._head(reader)
+            if wait_s:
+                return wait_s
+            since = json.loads(await reader.readexactly(length))["id"]
+        finally:
+            writer.close()
+        reader, writer = await self._ask(f"/api/stream?since={since}")
+        try:
+            wait_s, _ = await self._head(reader)
+            if wait_s:
+                return wait_s
             self.open += 1
             try:
                 while data := await reader.read(65536):
-                    self.events += data.count(b"\nid: ") + data.startswith(b"id: ")
+                    self.events += data.count(b"id: ")
             finally:
                 self.open -= 1
             return 1.0
         finally:
             writer.close()
+
+    async def _ask(self, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n\r\n".encode())
+        return reader, writer
+
+    async def _head(self, reader: asyncio.StreamReader) -> tuple[float, int]:
+        """(after how many seconds to come again, 0 when it is served; length of the body)."""
+        first, *rest = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+        said = dict(line.split(b": ", 1) for line in rest if b": " in line)
+        if b" 200 " in first:
+            return 0.0, int(said.get(b"content-length", 0))
+        self.turned_away += 1
+        return float(said.get(b"retry-after", 1)), 0
 
     def close(self) -> None:
         self._stop.set()

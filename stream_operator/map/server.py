@@ -36,7 +36,7 @@ from .untrusted import NAME_CHARS, Answer, Id
 
 STATIC = Path(__file__).with_name("static")
 TICK_S = 1.0
-PAGES_MAX = 256  # streams at a time
+PAGES_MAX = 320  # streams at a time
 QUEUE_MAX = 30  # changes that wait for one slow page; then it is let go and starts again
 BODY_MAX = 4096
 WORD_CHARS = 280

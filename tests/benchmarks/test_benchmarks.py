@@ -28,7 +28,7 @@ MINUTES_3 = 180
 
 def left_out() -> list[str]:
     """Benchmarks that this machine cannot run."""
-    return (["live", "restore", "workers"] if devbroker.missing() else []) + (
+    return (["live", "restore", "workers", "map_pages"] if devbroker.missing() else []) + (
         ["detectors"] if workload.shared_day() is None else []
     )
 
