@@ -45,10 +45,11 @@ class Accept(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 class Publish(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``latest``: an accepted model that is no worse than the latest takes over; ``propose``: it is put into the store, and the
-    latest stays until somebody decides."""
+    latest stays until somebody decides. ``needed``: neither happens while the latest keeps its budget on the newest tracks."""
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,50}$")]
     rollout: Annotated[str, Meta(pattern="^(latest|propose)$")] = "latest"
+    when: Annotated[str, Meta(pattern="^(always|needed)$")] = "always"
 
 
 class Conf(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -194,7 +194,10 @@ class Trainer:
         model = folder / "model"
         if not (model / "manifest.json").is_file():
             return {}
-        latest = claim.conf["publish"]["rollout"] == "latest" and result["better_than_latest"]
+        publish, better = claim.conf["publish"], result["better_than_latest"]
+        if publish.get("when") == "needed" and not better:
+            return {"kept": "the latest version keeps its budget, or this one is no better"}
+        latest = publish["rollout"] == "latest" and better
 
         def ours() -> None:
             if not self._jobs.beat(claim, 1.0, "publish"):

@@ -25,6 +25,7 @@ from .child import StepFailed, multitaskais
 
 DAY_S = 86400.0
 BETTER_AUROC = 0.01  # less is noise between seeds of the injected anomalies
+BY_CHANCE = 0.01  # a nightly comparison is wrong once in some months
 SHARES = {
     "read": 0.05,
     "train": 0.6,
@@ -91,8 +92,17 @@ def read(conf: dict[str, Any], region: Region, into: Path) -> None:
 
 def evaluate(model: Path, labelled: Path, out: Path, *more: str) -> dict[str, float]:
     multitaskais("evaluate", str(labelled), "--model", str(model), "--out", str(out), "--no-plots", *more)
-    fused = json.loads((out / "report.json").read_text())["fused"]
-    names = ("auroc", "average_precision", "recall_at_5pct", "clean_flagged", "alerts_per_vessel_day")
+    report = json.loads((out / "report.json").read_text())
+    fused = report["fused"] | {"clean_tracks": report["clean_tracks"], "budget": report["budget"]["track_share"]}
+    names = (
+        "auroc",
+        "average_precision",
+        "recall_at_5pct",
+        "clean_flagged",
+        "alerts_per_vessel_day",
+        "clean_tracks",
+        "budget",
+    )
     return {k: fused[k] for k in names if isinstance(fused.get(k), int | float) and math.isfinite(fused[k])}
 
 
@@ -100,7 +110,8 @@ def verdict(conf: dict[str, Any], figures: dict[str, float], former: dict[str, f
     """What follows from the figures.
 
     A model is accepted when it keeps the limits of ``[accept]``. An accepted one takes over from the latest version when, on the same tracks with
-    the same anomalies, its AUROC is higher by ``BETTER_AUROC``, or not lower by that and it flags no more clean tracks.
+    the same anomalies, its AUROC is higher by ``BETTER_AUROC``, or not lower by that and it flags no more clean tracks; and, with
+    ``when = "needed"`` of ``[publish]``, only if the latest version breaks its budget on these tracks (``breaks_budget``).
     """
     limits, why = conf["accept"], []
     auroc, flagged = figures.get("auroc", math.nan), figures.get("clean_flagged", math.nan)
@@ -112,6 +123,8 @@ def verdict(conf: dict[str, Any], figures: dict[str, float], former: dict[str, f
     if former is not None and not why:
         gain = auroc - former.get("auroc", -math.inf)
         better = gain > BETTER_AUROC or (gain >= -BETTER_AUROC and flagged <= former.get("clean_flagged", math.inf))
+    if former is not None and conf.get("publish", {}).get("when") == "needed":
+        better = better and breaks_budget(former)
     return {
         "accepted": not why,
         "why_not": why,
@@ -119,6 +132,15 @@ def verdict(conf: dict[str, Any], figures: dict[str, float], former: dict[str, f
         "figures_of_latest": former,
         "better_than_latest": better,
     }
+
+
+def breaks_budget(figures: dict[str, float]) -> bool:
+    """Whether a model flags more of the clean tracks than its budget allows, by more than chance: with the share that it promised, so
+    many or more would be flagged in less than one of ``1 / BY_CHANCE`` such archives (binomial)."""
+    n, share = round(figures.get("clean_tracks", 0)), figures.get("budget", 1.0)
+    flagged = round(figures.get("clean_flagged", 0.0) * n)
+    tail = math.fsum(math.comb(n, k) * share**k * (1.0 - share) ** (n - k) for k in range(flagged, n + 1))
+    return tail < BY_CHANCE
 
 
 def report_progress(folder: Path, progress: float, note: str) -> None:
