@@ -76,7 +76,7 @@ def fetch_jars() -> Path:
     if _complete(libs):
         return libs
     libs.parent.mkdir(parents=True, exist_ok=True)
-    part = libs.with_name(f"{libs.name}.{os.getpid()}.part")  # two processes may fetch at once; the last rename wins
+    part = libs.with_name(f"{libs.name}.{os.getpid()}.part")  # two processes may fetch at once; the first rename wins
     command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={part}"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -86,9 +86,11 @@ def fetch_jars() -> Path:
             f"Maven could not fetch Apache Kafka: {lines[0] if lines else 'no output'}; try: {' '.join(command)}"
         )
     (part / ".complete").touch()
-    if not _complete(libs):
+    try:
         part.rename(libs)
-    else:
+    except OSError:
+        if not _complete(libs):
+            raise
         shutil.rmtree(part)
     return libs
 

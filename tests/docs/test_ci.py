@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST
+
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ("bash", "dirname", "mktemp", "rm", "tee", "sed", "awk")
 NEEDED = "chromium docker-compose mariadb-server-core mariadb-client-core postgresql"
@@ -19,6 +21,11 @@ SAYS = "SKIPPED [25] tests/map/conftest.py:122: no browser\nSKIPPED [1] tests/do
 def program(folder: Path, name: str, text: str) -> None:
     (folder / name).write_text(f"#!{shutil.which('bash')}\n{text}\n")
     (folder / name).chmod(0o755)
+
+
+def test_the_groups_of_tests_that_go_first_exist():
+    for group in LONGEST:
+        assert group in ("broker", "spark", "map") or (ROOT / group).is_file(), group
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def want(tracks, tmp_path_factory):
     return folder / "out", area
 
 
-@pytest.mark.parametrize("partitions", [1, 3])
+@pytest.mark.parametrize("partitions", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_any_number_of_tasks_finds_what_the_command_finds_on_one_machine(partitions, spark, tracks, want, tmp_path):
     from tracks_builder.detect import Detection, run
 

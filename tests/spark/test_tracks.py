@@ -248,7 +248,7 @@ def test_the_schema_is_the_documented_one(build, tmp_path):
         assert f"| `{column.name}` | {column.dataType.simpleString()} |" in text
 
 
-@pytest.mark.parametrize("zone", ["UTC", "America/St_Johns"])
+@pytest.mark.parametrize("zone", [pytest.param("UTC", marks=pytest.mark.slow), "America/St_Johns"])
 def test_the_machines_time_zone_changes_nothing(zone, tmp_path):
     """The script as it is run by hand, in a process of its own."""
     path = write_lines(tmp_path / "a.cdv", sail(30))
