@@ -31,7 +31,7 @@ SHARE = 0.1  # of the real day's vessels, for the rates
 DAY_S = 86_400.0
 DAYS, QUICK_DAYS = 3, 2
 
-LIMITS = {"archive/judge": "the panel: a sample costs the same on both sides, and nothing else is left to save."}
+LIMITS = {"archive/judge": "the panel, which judges each sample on both sides: of ours it is three quarters."}
 
 _IN_MEMORY = """
 import sys
@@ -39,7 +39,7 @@ from multitaskais.engine import batch
 from multitaskais.model import folder, samples
 reports, _ = samples.load_reports(sys.argv[1:-1], None)
 found = folder.load(sys.argv[-1])
-batch.track_verdicts(batch.run(found, reports, trace=True))
+batch.track_verdicts(batch.run(found, reports, trace=True, one_by_one=True))
 batch.run_fleet(found, reports)
 """
 
@@ -69,7 +69,7 @@ def rates(quick: bool) -> Result:
             found, which = learnt(), "a model learnt from seeded ships, VRNN with random weights"
         reports = usual(60 if quick else 400, 6.0 if quick else 24.0, 30.0)
     reports = reports[np.lexsort((reports["t"], reports["mmsi"]))]
-    before = batch.run(found, reports, trace=True)
+    before = batch.run(found, reports, trace=True, one_by_one=True)
     now = batch.VesselFold(found)
     now.add(reports)
     verdicts = now.close()
@@ -82,7 +82,7 @@ def rates(quick: bool) -> Result:
         reference="the engine, report by report",
         unit="reports/s",
         ours=lambda: in_arrays(found, reports),
-        theirs=lambda: batch.track_verdicts(batch.run(found, reports, trace=True)),
+        theirs=lambda: batch.track_verdicts(batch.run(found, reports, trace=True, one_by_one=True)),
         units=len(reports),
         rounds=1 if quick else 3,
         goal=None if quick else GOAL,

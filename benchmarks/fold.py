@@ -31,9 +31,7 @@ KNOWN_S = 900.0  # of the ships' time that is folded before the clock starts
 TRAFFIC = {"each 10 s": (400, 1.5, 10.0), "each minute": (1_250, 2.0, 60.0)}
 QUICK_TRAFFIC = {"each 10 s": (40, 1.0, 10.0)}
 
-_PANEL = (
-    "the samples: each is judged by the same panel on both sides, and the panel is what most of our side's time goes to"
-)
+_PANEL = "the samples: each is judged by the same panel on both sides, and half of our side's time or more goes to it"
 LIMITS = {"fold/each 10 s": f"{_PANEL}.", "fold/each minute": f"{_PANEL}: each tenth report completes one."}
 
 Stored = tuple[list[tuple[int, bytes]], bytes]

@@ -83,6 +83,7 @@ def run(
     then: Sequence[tuple[Model, float]] = (),
     suppressions: Sequence[Suppression] = (),
     progress: Callable[[int, int], None] | None = None,
+    one_by_one: bool = False,
 ) -> BatchResult:
     """(n,) reports of ``REPORT_DTYPE`` in any order -> alerts and verdicts.
 
@@ -94,10 +95,13 @@ def run(
             leaves out those that have other detectors.
         suppressions: what officers' answers led to, as if known before the first report.
         progress: called with (reports done, of all).
+        one_by_one: as of ``PartitionEngine``.
     """
     reports = reports[np.lexsort((reports["mmsi"], reports["t"]))]
     successors = {m.version: m for m, _ in then}
-    engine = PartitionEngine(model, ordered=True, trace=trace, find=lambda version, _: successors[version])
+    engine = PartitionEngine(
+        model, ordered=True, trace=trace, find=lambda version, _: successors[version], one_by_one=one_by_one
+    )
     for successor, since in then:
         engine.announce(successor.version, "", since)
     for number, rule in enumerate(suppressions):

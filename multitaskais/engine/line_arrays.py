@@ -2,7 +2,7 @@
 
 Nearly all vessels are ordinary: in the whole of what they said there is no jump, no doubtful duplicate and no flood of reports
 (``tracks.segmentation.look``). Of those all is known before anything is judged: their lines and tracks, their samples
-(``tracks.resample``), and when each sample is decided. What is left is the panel, which takes the k-th samples of many lines at
+(``tracks.resample``), and when each sample is decided. What is left is the panel, which takes the next samples of many lines at
 once. All other vessels are told apart and left to the engine, report by report. Either way the alerts are the engine's, byte for byte.
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection.lifecycle import TargetInfo
+from ..detection.offline import blocks
 from ..model.folder import Model
 from ..records import Alert, Counts, Reason
 from ..tracks.geometry import great_circles_m
@@ -204,24 +205,19 @@ def _sampled(told: _Told, new_line: NDArray[np.bool_], new_track: NDArray[np.boo
 
 
 def _step(model: Model, told: _Told, lines: list[_Line], tally: TrackTally, alerts: list[Alert]) -> None:
-    """Some lines, the longest first, through the panel: the k-th samples of all that have one together."""
+    """Some lines through the panel, the next samples of many lines together."""
     panel, life = model.panel, model.alert_life()
-    length = np.array([len(line.samples) for line in lines])
-    begin = np.cumsum(length) - length
     samples = np.concatenate([line.samples for line in lines])
     after = np.concatenate([line.after for line in lines])
     judged, reason = np.zeros(len(samples), bool), np.zeros(len(samples), np.uint8)
     score = np.full(len(samples), np.nan)
     rows = panel.initial(len(lines))
-    n = len(lines)
-    for k in range(int(length[0])):
-        while length[n - 1] <= k:
-            n -= 1
-        at = begin[:n] + k
+    in_bytes = rows.view(f"V{rows.itemsize}")  # NumPy copies fields one by one
+    for mine, at in blocks(samples):
         chosen = samples[at]
-        new, result = panel.step(rows[:n], chosen)
-        alerts.extend(alert for _, alert in life.judge(new, chosen, result, _Infos(told, after[at])))
-        rows[:n] = new
+        new, memory, result = panel.steps(in_bytes[mine].view(rows.dtype), chosen)
+        alerts.extend(alert for _, alert in life.judge_block(new, memory, chosen, result, _Infos(told, after[at])))
+        in_bytes[mine] = new.view(in_bytes.dtype)
         judged[at], reason[at], score[at] = result.judged, result.reason, result.score
     for i in np.flatnonzero(rows["alert"]["open"].any(axis=1)).tolist():
         last = lines[i].last
