@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 MINUTE_S = 60.0
+WAIT_MIN_S = 0.001  # what is told to one who comes so near to the end of a minute that rounding leaves nothing
 KEYS_MAX = 10_000  # persons and addresses that are remembered; those that were silent longest are forgotten first
 
 
@@ -30,7 +31,7 @@ class Rate:
                 times.popleft()
             found.append(times)
             if len(times) >= limit:
-                waits.append(times[0] + MINUTE_S - now)
+                waits.append(max(times[0] + MINUTE_S - now, WAIT_MIN_S))
         if (wait := max(waits)) == 0.0:
             for times in found:
                 times.append(now)

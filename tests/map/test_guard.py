@@ -11,7 +11,7 @@ import sys
 import aiohttp
 import pytest
 from aiohttp import web
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from multitaskais.errors import ConfigError
@@ -211,6 +211,7 @@ def test_a_person_who_answers_without_end_is_told_when_to_come_again_and_no_othe
     st.integers(1, 4),
     st.integers(4, 8),
 )
+@example([("a", "x", 5e-324), ("a", "x", 60.0)], 1, 4)  # the rest of the minute is rounded away
 def test_in_no_minute_does_a_person_or_an_address_answer_more_often_than_it_may(said, of_person, of_address):
     now, heard = 0.0, []
     rate = Rate(of_person, of_address, clock=lambda: now)
