@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,13 +22,7 @@ CALM = st.sampled_from([0.0, 1.0, 10.0, 30.0, 60.0, 120.0, 120.0, 121.0, 300.0, 
 
 @pytest.fixture(scope="module")
 def touchy():
-    """A model that raises alerts at little: most lines have some, so that their lives are compared."""
-    model = small_model.model()
-    thresholds = model.panel.thresholds
-    assert thresholds is not None
-    low = dataclasses.replace(thresholds, by_type=0.4 * np.asarray(thresholds.by_type))
-    panel = type(model.panel)(model.panel.detectors, model.panel.calibrations, low, model.detection_rules)
-    return dataclasses.replace(model, panel=panel)
+    return small_model.touchy()
 
 
 @st.composite

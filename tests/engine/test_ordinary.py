@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import numpy as np
@@ -20,13 +19,7 @@ from tests.support.track_scenarios import lives
 
 @pytest.fixture(scope="module")
 def touchy():
-    """A model that raises alerts at little."""
-    model = small_model.model()
-    thresholds = model.panel.thresholds
-    assert thresholds is not None
-    low = dataclasses.replace(thresholds, by_type=0.4 * np.asarray(thresholds.by_type))
-    panel = type(model.panel)(model.panel.detectors, model.panel.calibrations, low, model.detection_rules)
-    return dataclasses.replace(model, panel=panel)
+    return small_model.touchy()
 
 
 @st.composite
