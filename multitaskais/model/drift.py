@@ -17,8 +17,9 @@ from ..detection.threshold import Budget
 from ..errors import ConfigError
 from ..records import AlertType
 from ..types import Samples
-from .fit import MIN_DEV_VESSELS, tracks_of, with_budget
+from .fit import MIN_DEV_VESSELS, with_budget
 from .folder import Model
+from .thresholds import tracks_of
 
 TOLERATED = 1.33  # times the share that is to be expected: less is not worth a new calibration
 

@@ -19,7 +19,8 @@ from multitaskais.detection.panel import Panel
 from multitaskais.detection.threshold import TYPE_INDEX, Budget
 from multitaskais.detectors.place import PlaceDetector
 from multitaskais.engine.batch import run as run_archive
-from multitaskais.model.fit import DAY_S, _choose, day_blocks, fit_model, scores_of_other_days, tracks_of
+from multitaskais.model.fit import day_blocks, fit_model, scores_of_other_days
+from multitaskais.model.thresholds import DAY_S, choose_thresholds, tracks_of
 from multitaskais.records import REPORT_DTYPE, AlertType, NotJudged
 from multitaskais.tracks.segmentation import RULE_EVENT_DTYPE, rule_events
 from tests.support.lane_traffic import REGION, sail
@@ -229,7 +230,7 @@ def test_a_few_dozen_vessels_keep_the_budget_on_average_though_each_detector_has
     for seed in range(40):
         rng = np.random.default_rng(seed)
         ships = np.concatenate([sail(203_000_000 + k, 1) for k in range(50)])
-        limits = _choose(panel, ships, scores(rng, 50), Budget(0.05), [0] * len(panel.names))
+        limits = choose_thresholds(panel, ships, scores(rng, 50), Budget(0.05), [0] * len(panel.names))
         later = Panel(panel.detectors, panel.calibrations, limits, panel.rules).score_of(scores(rng, 2000))
         shares.append(float((later >= 1.0).mean()))
         expected.append(limits.promise.flagged)
