@@ -10,9 +10,9 @@ DEPENDENCIES ?= locked
 NAMESPACE ?= local
 TARGET_REF ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo dev)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-# Tests in three processes, for two cores: each server (broker, browser, Spark) in one of them (tests/conftest.py), and tests of the
-# broker mostly wait. With more than one thread each the linear algebra of the processes waits for itself.
-PROCESSES ?= 3
+# Tests in four processes, for two cores: each server (two brokers, browser, Spark) in one of them (tests/conftest.py), and tests of
+# a broker mostly wait. With more than one thread each the linear algebra of the processes waits for itself.
+PROCESSES ?= 4
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(PROCESSES) --dist loadgroup
 
 .PHONY: help demo demo-real test test-unit test-broker test-spark test-slow test-fast coverage lint docs lock bench faults portable airflow images check setup clean

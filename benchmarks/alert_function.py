@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multitaskais.config import DetectionRules
-from multitaskais.detection import offline as replay
+from multitaskais.detection import offline
 from multitaskais.detection.calibration import Calibration, fit
 from multitaskais.detection.grid import CellGrid
 from multitaskais.detection.panel import Panel
@@ -50,7 +50,7 @@ def vrnn_alone(samples: int) -> tuple[Panel, dict[int, NDArray[np.float64]]]:
     """A panel of the VRNN and the a-contrario rule, and for each cell the log-likelihoods that its threshold rests on."""
     detector, rules = random_vrnn(samples, score="all"), DetectionRules()
     lines, _, _ = samples_of(usual(30, 10.0, 120.0, seed=5), region(), all_tracks=True)
-    score, _ = replay.run_detector(detector, lines)
+    score, _ = offline.run_detector(detector, lines)
     grid = CellGrid.of(region())
     calibration, _ = fit(score, lines, grid, low_quantile=rules.low_quantile)
     by_type = np.full(N_TYPES, np.inf)

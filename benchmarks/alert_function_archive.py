@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from multitaskais.config import STEP_S, DetectionRules
-from multitaskais.detection import offline as replay
+from multitaskais.detection import offline
 from multitaskais.detection.panel import Panel
 from multitaskais.errors import InputError, MultitaskAISError
 from multitaskais.model import folder as modelfolder
@@ -73,7 +73,7 @@ def alert_function(
         samples.append(found)
         own.append(clock() - began)
     began = clock()
-    result = replay.run_panel(panel, np.concatenate(samples)) if samples else None
+    result = offline.run_panel(panel, np.concatenate(samples)) if samples else None
     lengths = [len(s) for s in samples]
     a_sample = (clock() - began) / max(1, sum(lengths))
     out, start = [], 0

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from multitaskais.engine import batch
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.folder import Model
 from multitaskais.model.samples import load_reports
 from multitaskais.simulate.archive import write_parquet
+from multitaskais.types import Reports
 
 from .harness import Result, compare, figure, require
 from .workload import learnt, model, shared_day, usual
@@ -44,7 +44,7 @@ batch.run_fleet(found, reports)
 """
 
 
-def in_arrays(found: Model, reports: NDArray[np.void]) -> batch.VesselFold:
+def in_arrays(found: Model, reports: Reports) -> batch.VesselFold:
     fold = batch.VesselFold(found)
     fold.add(reports)
     fold.close()

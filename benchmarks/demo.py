@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from multitaskais.ais.archives import read_reports
 from multitaskais.ais.encode import statics_of, write_cdv
@@ -40,6 +39,7 @@ from multitaskais.model import folder as modelfolder
 from multitaskais.model.samples import Split, load_reports, split_of
 from multitaskais.records import REPORT_DTYPE, Status
 from multitaskais.simulate.settings import TOGETHER_KINDS
+from multitaskais.types import Reports
 from stream_operator.devbroker import DevBroker, free_port, missing
 from stream_operator.kafka import client as kafka
 from stream_operator.settings import Settings
@@ -353,7 +353,7 @@ def told_of_lookalikes(labels: list[dict[str, Any]], alerts: list[dict[str, Any]
     return found
 
 
-def all_reports(archive: list[Path]) -> NDArray[np.void]:
+def all_reports(archive: list[Path]) -> Reports:
     return np.concatenate([batch.reports for batch in read_reports(archive)])
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multitaskais.config import REGIONS, TrackRules
-from multitaskais.detection import offline as replay
+from multitaskais.detection import offline
 from multitaskais.evaluation import metrics
 from multitaskais.evaluation.altered import CLEAN, clean_tracks, labelled, write_labelled
 from multitaskais.evaluation.evaluate import Outcome
@@ -52,7 +52,7 @@ def windows(samples: Samples) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     x = np.stack(
         [samples["lon"] * 96.8, samples["lat"] * 111.2, sog * np.sin(angle), sog * np.cos(angle)], axis=1
     )  # km to a degree at 29.5 N
-    _, line = replay.lines_of(samples)
+    _, line = offline.lines_of(samples)
     last = np.flatnonzero(
         np.concatenate([np.zeros(WINDOW - 1, bool), line[WINDOW - 1 :] == line[: len(line) - WINDOW + 1]])
     )
@@ -105,7 +105,7 @@ def published(
     try:
         if before is not None:
             vrnn.score = "all"  # l_t itself, docs/method.md#the-network
-        normal, likelihood = (-replay.run_detector(vrnn, s)[0] for s in (dev, judged))
+        normal, likelihood = (-offline.run_detector(vrnn, s)[0] for s in (dev, judged))
     finally:
         if before is not None:
             vrnn.score = before
@@ -122,7 +122,7 @@ def published(
     return out
 
 
-def samples_from(result: Outcome) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+def samples_from(result: Outcome) -> tuple[Samples, NDArray[np.int64]]:
     """The samples that the panel judged, sorted by track, none of them moored, and each one's row of ``tracks``."""
     trace = result.trace[np.lexsort((result.trace["t"], result.trace["mmsi"]))]
     samples = np.zeros(len(trace), SAMPLE_DTYPE)

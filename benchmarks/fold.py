@@ -96,7 +96,7 @@ def run(quick: bool = False) -> list[Result]:
             f"events and states, a report {name}",
         )
         steps = steps_of(found, stored, reports)
-        samples, panel_us = sum(s.targets for s in steps), sum(s.seconds for s in steps) / len(reports) * 1e6
+        samples, panel_us = sum(s.samples for s in steps), sum(s.seconds for s in steps) / len(reports) * 1e6
         pairs = [
             (rate(found, stored, reports, False), rate(found, stored, reports, True)) for _ in range(1 if quick else 3)
         ]

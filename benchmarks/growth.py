@@ -6,11 +6,11 @@ import time
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from multitaskais.engine.engine import PartitionEngine
 from multitaskais.model.folder import Model
 from multitaskais.records import REPORT_DTYPE
+from multitaskais.types import Reports
 
 from .harness import Result
 from .panel_cost import hot
@@ -22,7 +22,7 @@ QUICK_VESSELS = (200, 1_000)
 LONG, OTHERS, PIECES = 100_000, 100, 10  # reports of the long track, other vessels, points of the curve
 
 
-def rate(fleet: PartitionEngine, reports: NDArray[np.void], run: int = RUN_REPORTS) -> float:
+def rate(fleet: PartitionEngine, reports: Reports, run: int = RUN_REPORTS) -> float:
     """Reports per second of a core."""
     began = time.process_time()
     for start in range(0, len(reports), run):

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, Message, Producer, TopicPartition
-from numpy.typing import NDArray
 
+from multitaskais.types import Reports
 from stream_operator import devbroker
 from stream_operator.kafka import client as kafka
 from stream_operator.kafka import codec as wire
@@ -50,13 +50,13 @@ TRIES = 3
 ENGINES = {"real": "product", "stand-in": "silent"}  # of tests.support.worker
 
 
-def fleet_reports(n: int) -> NDArray[np.void]:
+def fleet_reports(n: int) -> Reports:
     """Some hundred vessels that report each minute, as on a coast."""
     vessels = max(20, n // 240)
     return usual(vessels, 4.1, 60.0, seed=11)[:n]
 
 
-def send(settings: Settings, reports: NDArray[np.void]) -> None:
+def send(settings: Settings, reports: Reports) -> None:
     # Not compressed: stock Faust reads through aiokafka, which has no lz4 of its own.
     producer = Producer(kafka.client(settings, partitioner=kafka.PARTITIONER, linger_ms=20))
     for i, row in enumerate(reports.tolist()):

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from multitaskais.detection.offline import lines_of
 from multitaskais.detection.panel import Panel
@@ -18,7 +17,7 @@ from multitaskais.model import folder as modelfolder
 from multitaskais.model.folder import Model
 from multitaskais.model.samples import load_reports, samples_of
 from multitaskais.simulate import SimulationSettings, simulate
-from multitaskais.types import Reports
+from multitaskais.types import Reports, Rows, Samples
 
 from .harness import Result, seconds
 from .workload import SIMULATED, learnt, model, region, shared_day
@@ -31,13 +30,13 @@ LIMITS = {
 }
 
 
-def simulated(vessels: int) -> NDArray[np.void]:
+def simulated(vessels: int) -> Reports:
     """Reports of ships as they sail on the simulated lanes; somewhat more than asked for, as some are heard for too short a time."""
     settings = SimulationSettings(vessels=int(1.1 * vessels), abnormal=0)
     return simulate(region(), settings, np.random.default_rng(SIMULATED)).reports
 
 
-def warm(panel: Panel, model: Model, vessels: int, reports: Reports) -> tuple[NDArray[np.void], NDArray[np.void]]:
+def warm(panel: Panel, model: Model, vessels: int, reports: Reports) -> tuple[Rows, Samples]:
     """Rows of so many lines after ``WARM_STEPS`` samples each, and their next samples."""
     samples, _, _ = samples_of(reports, model.region, model.track_rules, model.detection_rules, all_tracks=True)
     start, line = lines_of(samples)
@@ -103,10 +102,10 @@ def measured(claim: str, whose: str, found: Model, which: str, reports: Reports,
     )
 
 
-def _state(detector: Detector, rows: NDArray[np.void]) -> NDArray[np.void]:
+def _state(detector: Detector, rows: Rows) -> Rows:
     if detector.state_dtype.itemsize:
         return rows[f"state_{detector.name}"].copy()
-    first: NDArray[np.void] = detector.initial(len(rows))
+    first: Rows = detector.initial(len(rows))
     return first
 
 

@@ -20,14 +20,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from multitaskais.engine import batch
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.objects import StoreSettings
 from multitaskais.model.store import ModelStore
 from multitaskais.records import Alert
+from multitaskais.types import Reports
 from tests.support.serving import Serving
 
 from .harness import Result, figure, of_rates, require
@@ -46,7 +44,7 @@ SWAP_EVERY_S = 2.0
 GOAL_SWAP_P99 = 2.0
 
 
-def as_request(reports: NDArray[np.void]) -> bytes:
+def as_request(reports: Reports) -> bytes:
     """The body that asks for these reports to be judged."""
     names = ("t", "lat", "lon", "sog", "cog")
     columns = [reports[n].tolist() for n in names]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from multitaskais.networks.noise import noise_table
 from multitaskais.networks.scorer import NumpyScorer
 from multitaskais.networks.weights import Sizes, VrnnWeights
+from multitaskais.types import Rows
 
 from .harness import Result, compare, require, seconds
 from .machine import dgemm_peak
@@ -94,9 +95,7 @@ def run(quick: bool = False) -> list[Result]:
             bins = random_bins(n, sizes, 1)
             state = scorer.initial(n)
 
-            def ours(
-                scorer: NumpyScorer = scorer, state: NDArray[np.void] = state, bins: NDArray[np.int16] = bins
-            ) -> None:
+            def ours(scorer: NumpyScorer = scorer, state: Rows = state, bins: NDArray[np.int16] = bins) -> None:
                 scorer.step(state, bins)
 
             if samples and (n == 1024 or quick):

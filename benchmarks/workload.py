@@ -19,6 +19,7 @@ from multitaskais.model.samples import samples_of
 from multitaskais.networks.weights import Sizes, VrnnWeights
 from multitaskais.records import REPORT_DTYPE
 from multitaskais.simulate import SimulationSettings, simulate
+from multitaskais.types import Reports
 from multitaskais.units import KNOT_MPS, M_PER_DEG_SEEDED
 
 T0 = 1_500_000_000.0  # 2017-07-14, a multiple of 600
@@ -35,9 +36,7 @@ def shared_day() -> Path | None:
     return root / DAY if (root / DAY).is_file() else None
 
 
-def voyages(
-    vessels: int, hours: float, every_s: float, seed: int = 0, first_mmsi: int = 227_000_000
-) -> NDArray[np.void]:
+def voyages(vessels: int, hours: float, every_s: float, seed: int = 0, first_mmsi: int = 227_000_000) -> Reports:
     """(n,) reports of ships on a few straight lanes, in time order: what they say is what they make, but for the air's rounding."""
     rng = np.random.default_rng(seed)
     n = max(2, int(hours * 3600 / every_s))
@@ -86,7 +85,7 @@ def _routes(seed: int) -> tuple[NDArray[np.float64], ...]:
     return tuple(out)
 
 
-def usual(vessels: int, hours: float, every_s: float, seed: int = 0, first_mmsi: int = 227_000_000) -> NDArray[np.void]:
+def usual(vessels: int, hours: float, every_s: float, seed: int = 0, first_mmsi: int = 227_000_000) -> Reports:
     """(n,) reports in time order of ships on the routes of simulated traffic, which the shipped Brittany model knows.
 
     Each goes its route there and back, as long as it takes, from another point and at another moment.
@@ -128,7 +127,7 @@ def usual(vessels: int, hours: float, every_s: float, seed: int = 0, first_mmsi:
     return flat[np.argsort(flat["t"], kind="stable")]
 
 
-def one_track(fixes: int, hours: float, seed: int = 0) -> NDArray[np.void]:
+def one_track(fixes: int, hours: float, seed: int = 0) -> Reports:
     """(fixes,) reports of one ship, at different whole seconds."""
     track = voyages(1, hours, hours * 3600 / fixes, seed)
     if len(np.unique(track["t"])) < len(track):  # less than a second apart

@@ -31,7 +31,7 @@ from .child import dying_with_parent
 from .database import DatabaseAway
 from .jobs import Claim, Jobs
 
-log = logging.getLogger("multitaskais.web")
+log = logging.getLogger("model_trainer")
 
 IDLE_S = 0.5  # between two looks for a job
 CHECKPOINT = Path("model") / "training" / "checkpoint.npz"

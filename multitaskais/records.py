@@ -95,14 +95,13 @@ class Reason(StrEnum):
     SOG_NOT_AVAILABLE = "sog_not_available"
     TOO_FAST = "too_fast"
     DUPLICATE = "duplicate"
-    LATE = "late"  # behind the vessel's newest report by more than the lateness
+    LATE = "late"  # behind the vessel's newest report by more than the lateness; of ships together: its slot is decided
     FUTURE = "future"  # ahead of its partition's clock and not confirmed
     BEHIND = "behind"  # hours behind its partition's clock (a broken station clock)
     TOO_MANY = "too_many"  # more from one vessel than a transponder can send; the first of each second count
     DISPLACED = "displaced"  # needs an impossible speed; left out of the track, kept as evidence
-    STATION_CLOCK = (
-        "station_clock"  # on the ship's own course, whole hours ahead or behind: its station's clock is wrong
-    )
+    # on the ship's own course, whole hours ahead or behind: its station's clock is wrong
+    STATION_CLOCK = "station_clock"
     # live records only
     BAD_JSON = "bad_json"
     BAD_VALUE = "bad_value"
@@ -156,7 +155,7 @@ class VerdictKind(StrEnum):
 class AlertType(StrEnum):
     """One alert type has one score and one threshold; each takes its own share of the false-alarm budget."""
 
-    ABNORMAL = "abnormal"  # the panel's fused score: vrnn, place, cells, residual
+    ABNORMAL = "abnormal"  # the fused score of the detectors whose traits name this type
     CONTRADICTION = "contradiction"  # reported velocity against the velocity made good
     JUMP = "jump"  # an impossible displacement between two reports
     LOITERING = "loitering"

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from multitaskais.errors import MultitaskAISError
+from multitaskais.exact.tables import expect_much
 from multitaskais.model import folder
 from multitaskais.model.folder import Model
 
@@ -32,9 +33,8 @@ from .wire import ScoreRequest
 
 log = logging.getLogger("multitaskais.web")
 
-MODELS_KEPT = (
-    3  # a judge keeps the models that it was asked for last: the latest of one or two names, and the one before
-)
+# a judge keeps the models that it was asked for last: the latest of one or two names, and the one before
+MODELS_KEPT = 3
 SHARED_REPORTS_MAX = 100_000
 SHARED_REQUESTS_MAX = 64
 PR_SET_PDEATHSIG = 1
@@ -81,6 +81,7 @@ def judge_main(connection: Connection) -> None:
 def _model(models: OrderedDict[str, Model], place: str) -> Model:
     if place not in models:
         models[place] = folder.load(place)
+        expect_much()  # no answer waits for it later
         while len(models) > MODELS_KEPT:
             models.popitem(last=False)
     models.move_to_end(place)

@@ -34,9 +34,7 @@ class Settings(ProcessSettings):
         "brittany",
         "Model: a shipped model's name, a model folder, or `store:NAME[@VERSION]`. Where a state is stored, the model that it names goes on (`python -m stream_operator model` changes it).",
     )
-    challenger: str = setting(
-        "", "A second model that runs silently beside the first; its alerts carry `challenger: true`."
-    )
+    challenger: str = setting("", "A second model that runs beside the first; its alerts carry `challenger: true`.")
     lost_model: str = setting(
         "stop",
         "When the model that the stored state names cannot be found: `stop`, or `replace` it with MODEL (its tracks start again, open alerts receive no further updates).",

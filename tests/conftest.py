@@ -31,9 +31,10 @@ def shared() -> Path:
     return path
 
 
-# What takes longest goes first, so that no process is left with a long one at the end: groups of ``_group``.
+# What takes longest goes first, so that no process is left with a long one at the end: groups of ``group_of_file``.
 LONGEST = (
-    "broker",
+    "broker 0",
+    "broker 1",
     "spark",
     "map",
     "tests/networks/test_train.py",
@@ -48,20 +49,30 @@ LONGEST = (
 )
 
 
+OWN_SERVERS = ("map", "spark", "docs")  # rooms that share one browser or session, or start what they need
+BROKERS = 2  # that stand side by side: tests of the broker mostly wait
+
+
 @functools.cache
-def _file_group(file: str) -> str:
+def _broker_files() -> list[str]:
+    """The test files that need the broker, outside the rooms that start their own."""
+    files = (path.relative_to(ROOT) for path in sorted((ROOT / "tests").rglob("test_*.py")))
+    return [str(f) for f in files if f.parts[1] not in OWN_SERVERS and "mark.broker" in (ROOT / f).read_text()]
+
+
+@functools.cache
+def group_of_file(file: str) -> str:
+    """What one process runs under ``--dist loadgroup``: a file, or all files that share a server."""
     room = file.removeprefix("tests/").partition("/")[0]
     if room in ("map", "spark"):
         return room
-    if room == "docs":  # what of it needs a server starts its own
-        return file
-    text = (ROOT / file).read_text()
-    return next((server for server in ("broker", "spark") if f"mark.{server}" in text), file)
+    if file in _broker_files():
+        return f"broker {_broker_files().index(file) % BROKERS}"
+    return file
 
 
 def _group(nodeid: str) -> str:
-    """What one process runs under ``--dist loadgroup``: a file, or all files that share a server."""
-    return _file_group(nodeid.partition("::")[0])
+    return group_of_file(nodeid.partition("::")[0])
 
 
 def pytest_collection_modifyitems(config, items):
@@ -72,7 +83,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """So each broker, browser and Spark session is started once, and two of a kind never stand side by side.
+    """So a browser and a Spark session are started once, and a broker once for each half of the files that need it.
 
     The marks of xdist itself (``xdist_group``) do not reach its scheduler with pytest 9.2: they stand in node ids that are made again.
     """

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pyspark import SparkFiles
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import BinaryType, DoubleType, IntegerType, LongType, StringType, StructField, StructType
@@ -29,7 +28,7 @@ from multitaskais.model import folder as modelfolder
 from multitaskais.model.folder import Model
 from multitaskais.records import REPORT_DTYPE, Alert, Counts
 from multitaskais.stamps import day
-from multitaskais.types import Reports
+from multitaskais.types import Reports, Spans
 from multitaskais.zones.zone import read_zones
 
 from .built import VESSEL_ORDER, reports_of
@@ -102,7 +101,7 @@ def vessel_task(file: ModelFile, report: Callable[[Tallies], None]) -> Task:
     return run
 
 
-def _handed_on(special: list[Reports], spans: list[NDArray[np.void]], number: Iterator[int]) -> Batches:
+def _handed_on(special: list[Reports], spans: list[Spans], number: Iterator[int]) -> Batches:
     """Empties both: reports of special vessels, a row a day, and when the other vessels were under observation."""
     rows: list[_Row] = []
     for part in spans:

@@ -7,8 +7,9 @@ import statistics
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from pyproj import Geod
+
+from multitaskais.types import Reports
 
 GEOD = Geod(ellps="WGS84")
 STEP_S = 600.0
@@ -35,7 +36,7 @@ class Sample(NamedTuple):
     )
 
 
-def fixes_of(reports: NDArray[np.void]) -> list[Fix]:
+def fixes_of(reports: Reports) -> list[Fix]:
     return [Fix(*row) for row in reports[list(Fix._fields)].tolist()]
 
 

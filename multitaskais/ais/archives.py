@@ -36,41 +36,12 @@ STDIN = "-"
 BYTES_PER_LINE = 72  # of a .cdv position line: turns a number of lines into a number of bytes to read
 CHUNK_LINES = 65536
 CSV_BLOCK_BYTES = 1 << 22
-_SUFFIXES = {
-    ".cdv",
-    ".nmea",
-    ".nm4",
-    ".ais",
-    ".aivdm",
-    ".log",
-    ".txt",
-    ".csv",
-    ".tsv",
-    ".parquet",
-    ".json",
-    ".jsonl",
-    ".ndjson",
-}
+_SUFFIXES = {".cdv", ".nmea", ".nm4", ".ais", ".aivdm", ".log", ".txt", ".json", ".jsonl", ".ndjson"}
+_SUFFIXES |= {".csv", ".tsv", ".parquet"}
 _SUFFIXES |= {".gz", ".zip", ".bz2", ".xz", ".zst", ".lz4", ".tar", ".tgz"}
 # Never an archive, whatever stands in it: texts about it, programs, and what is being written or checked.
-_OTHER_SUFFIXES = {
-    ".md",
-    ".rst",
-    ".html",
-    ".htm",
-    ".pdf",
-    ".png",
-    ".jpg",
-    ".py",
-    ".sh",
-    ".toml",
-    ".yml",
-    ".yaml",
-    ".crc",
-    ".md5",
-    ".sha256",
-}
-_OTHER_SUFFIXES |= {".tmp", ".part", ".swp", ".lock"}
+_OTHER_SUFFIXES = {".md", ".rst", ".html", ".htm", ".pdf", ".png", ".jpg", ".py", ".sh", ".toml", ".yml", ".yaml"}
+_OTHER_SUFFIXES |= {".crc", ".md5", ".sha256", ".tmp", ".part", ".swp", ".lock"}
 
 
 class Batch(NamedTuple):
@@ -98,8 +69,9 @@ class Files(NamedTuple):
 def list_files(paths: Iterable[str | Path]) -> Files:
     """Files, folders (all archives in them, any depth) and glob patterns -> files. Standard input is ``-``.
 
-    A name that is there is that file, also with ``[``, ``:`` or ``*`` in it. In folders and patterns a file counts by the ending of its name
-    (also of a rotated log, ``ais.log.2.gz``), and where that says nothing by its content. Raises InputError for one that matches nothing.
+    A name that is there is that file, also with ``[``, ``:`` or ``*`` in it. In a folder a file counts by the ending of its name (also of a
+    rotated log, ``ais.log.2.gz``), and where that says nothing by its content. A pattern passes over what is surely no archive (texts,
+    programs, unfinished files) unless it names that ending itself. Raises InputError for one that matches nothing.
     """
     files: list[str] = []
     passed_over: list[str] = []
@@ -117,7 +89,8 @@ def list_files(paths: Iterable[str | Path]) -> Files:
             passed_over += sorted({str(p) for p in found} - set(mine))
         else:
             there = sorted(p for p in glob.glob(text, recursive=True) if os.path.isfile(p))
-            mine = [p for p in there if _is_archive(Path(p), by_name=False)]
+            named = Path(text).suffix.lower()
+            mine = [p for p in there if (suffix := Path(p).suffix.lower()) == named or suffix not in _OTHER_SUFFIXES]
             passed_over += sorted(set(there) - set(mine))
         if not mine:
             _refuse_what_may_not_be_read(text)
@@ -154,11 +127,11 @@ def _refuse_what_may_not_be_read(text: str) -> None:
         raise InputError(f"{text}: {error.strerror}") from None
 
 
-def _is_archive(path: Path, by_name: bool = True) -> bool:
-    """Whether a file of a folder is one to read; ``by_name``: false where a pattern has named it already."""
+def _is_archive(path: Path) -> bool:
+    """Whether a file of a folder is one to read."""
     suffix = path.suffix.lower()
-    if suffix in _SUFFIXES or not by_name:
-        return suffix not in _OTHER_SUFFIXES or not by_name
+    if suffix in _SUFFIXES:
+        return True
     if suffix in _OTHER_SUFFIXES:
         return False
     try:

@@ -23,9 +23,8 @@ from .grid import LEVELS, CellGrid, distinct_vessels
 from .ship_classes import CLASSES, vessel_class
 
 SHRINK = 30.0  # samples that the larger cell counts for; flat between 10 and 100 on development vessels
-SD_FLOOR = (
-    0.05  # of the region's standard deviation: a cell where all samples are equal makes nothing infinitely strange
-)
+# of the region's standard deviation: a cell where all samples are equal makes nothing infinitely strange
+SD_FLOOR = 0.05
 Z_LIMIT = 6.0  # one sample may not decide a window of twelve alone; with 4 the strangest windows all reach it and tie
 CLASS_MIN_VESSELS = 20  # a class with fewer vessels has no figures of its own
 KDE_MAX_VALUES = 2000  # of one cell; more move its quantile by less than 1 % of a bandwidth

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..config import DetectionRules, Region
 from ..records import NotJudged
 from ..types import Samples
-from . import offline as replay
+from . import offline
 from .protocol import Detector, Scores, steps, traits_of
 
 Line = NDArray[np.void]
@@ -27,7 +27,7 @@ _PARTS = ("name", "state_dtype", "initial", "step", "fit", "save", "load")
 
 def check(detector: Detector, samples: Samples, region: Region, rules: DetectionRules) -> None:
     """All checks."""
-    lines = np.split(samples, replay.lines_of(samples)[0][1:])
+    lines = np.split(samples, offline.lines_of(samples)[0][1:])
     if len(lines) < 3:
         raise ValueError("give samples of at least three lines")
     check_face(detector)

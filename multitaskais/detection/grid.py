@@ -77,9 +77,8 @@ def distinct_vessels(
     return np.bincount(pairs[:, 0], minlength=int(group.max()) + 1)[group].astype(np.int32)
 
 
-COVERAGE_KM = (
-    12.0  # between cell centres: the cell itself and its neighbours; ships off a lane are still in its surroundings
-)
+# between cell centres: the cell itself and its neighbours; ships off a lane are still in its surroundings
+COVERAGE_KM = 12.0
 
 
 def vessels_received(

@@ -3,7 +3,8 @@
 Per line and alert type at most one alert stands. It is raised at the first sample whose score / threshold reaches 1; updated when
 its score grows by ``update_growth``, or its segment grows and ``update_every_s`` of event time have passed; closed after
 ``close_after_steps`` samples below the threshold, or when the track ends. Samples that are not judged (moored, values missing)
-count as below: silence keeps no alert alive. Whoever rises again later is a new alert with an id of its own.
+count as below: silence keeps no alert alive. Whoever rises again later is a new alert with an id of its own. A conflict of identity
+closes the jump that it explains, and is itself closed by the end of the track alone.
 
 All that an alert needs is in the line's row, so a restart goes on with the same ids and revisions. ``judge`` and the ``on_`` methods
 change the alerts of the rows they are given, in place, and nothing else of them.
@@ -55,7 +56,7 @@ class AlertLife:
         model_version: written into each alert.
         usual: what ships do where; None leaves it out of the message.
         track_rules: for the threshold of a jump.
-        challenger: marks the alerts of a model that runs silently.
+        challenger: marks the alerts of a second model that runs beside the first.
     """
 
     def __init__(

@@ -20,8 +20,7 @@ from ..errors import ConfigError
 from ..exact import functions
 from ..records import AlertType, NotJudged
 from ..types import Rows, Samples
-from . import acontrario
-from . import rings as windows
+from . import acontrario, rings
 from .calibration import Calibration
 from .grid import CellGrid
 from .protocol import Detector, Traits, steps, traits_of
@@ -134,7 +133,7 @@ class Panel:
         self.log_weight = functions.log([t.weight for t in self.traits])
         self._columns = [(k, np.flatnonzero(self.types == k).tolist()) for k in np.unique(self.types).tolist()]
         self.alert_dtype = _alert_dtype(len(names))
-        width = windows.RING_STEPS
+        width = rings.RING_STEPS
         self.row_dtype = np.dtype(
             [(f"state_{d.name}", d.state_dtype) for d in detectors if d.state_dtype.itemsize]
             + [("z", "f4", (len(names), width)), ("parts", "f4", (4,)), ("judged", "u4"), ("low", "u4")]
@@ -215,7 +214,7 @@ class Panel:
             shown = np.tile(shown, (len(samples) // n, 1))
         memory["parts"] = shown
 
-        said = self.gate(windows.window_mean(memory["z"], self.smoothing_steps), samples["n"])
+        said = self.gate(rings.window_mean(memory["z"], self.smoothing_steps), samples["n"])
         if self._nfa_of is not None and norms.low is not None:
             low, x = norms.low[here], value[:, self._nfa_of]
             is_judged = (x == x) & (low == low)
@@ -246,7 +245,7 @@ class Panel:
         return new, memory, StepResult(judged, reason, said, tail_score, type_score, score, nfa, _shares(shown))
 
     def _scores(
-        self, rows: Rows, new: NDArray[np.void], samples: Samples
+        self, rows: Rows, new: Rows, samples: Samples
     ) -> tuple[NDArray[np.float64], NDArray[np.uint8], NDArray[np.float64] | None]:
         """(m, D) scores and reasons of all detectors, whose states after them go into ``new``; (m, 4) parts of the first that has any."""
         value = np.empty((len(samples), len(self.detectors)))
@@ -264,11 +263,11 @@ class Panel:
                 parts = scores.parts if parts is None else _first_known(parts, scores.parts)
         return value, reasons, parts
 
-    def _push(self, memory: NDArray[np.void], rows: Rows, name: str, values: NDArray[Any]) -> None:
+    def _push(self, memory: Rows, rows: Rows, name: str, values: NDArray[Any]) -> None:
         if len(values) == len(rows):
-            windows.push_into(memory[name], rows[name], values)
+            rings.push_into(memory[name], rows[name], values)
         else:
-            memory[name] = windows.rings_after(rows[name], values)
+            memory[name] = rings.rings_after(rows[name], values)
 
     def tail_score(self, said: NDArray[np.float64]) -> NDArray[np.float64]:
         """(..., D) windowed z -> (..., D) tail_score; NaN while thresholds are being learnt."""

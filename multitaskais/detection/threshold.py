@@ -40,15 +40,13 @@ from .promise import CONFIDENCE, MIN_DAYS, Promise, bounded_rate, bounded_share,
 TYPES = PANEL_ALERT_TYPES
 N_TYPES = len(TYPES)
 TYPE_INDEX = {t: i for i, t in enumerate(TYPES)}
-REST_STEPS = (
-    6  # samples below the threshold between two alerts when alerts are counted; DetectionRules.close_after_steps
-)
+# samples below the threshold between two alerts when alerts are counted; DetectionRules.close_after_steps
+REST_STEPS = 6
 
 SCORE_LEVELS = (0.25, 0.5, 0.75, 1.0)  # of score / threshold, at which the shares of samples above are kept
 
-_TAIL_FROM = (
-    0.8  # above this quantile of the development tracks the tail is taken as exponential (peaks over threshold)
-)
+# above this quantile of the development tracks the tail is taken as exponential (peaks over threshold)
+_TAIL_FROM = 0.8
 _TAIL_FLOOR = 0.05  # least scale of that tail, in z
 _KNOTS = np.linspace(0.0, _TAIL_FROM, 9)
 _LOG_TAIL = float(functions.log1p(-_TAIL_FROM))

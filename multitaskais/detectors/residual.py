@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
 from ..detection import offline
@@ -26,7 +25,7 @@ from ..detection.ship_classes import vessel_class
 from ..errors import ConfigError
 from ..networks.motion import EXPECTED_DTYPE, ResidualScorer, ResidualWeights
 from ..records import AlertType, NotJudged
-from ..types import Rows, Samples
+from ..types import ExpectedRows, Rows, Samples
 
 if TYPE_CHECKING:
     from ..networks.motion_train import ResidualTrained
@@ -78,7 +77,7 @@ class ResidualDetector:
 
     step = steps
 
-    def expected(self, samples: Samples) -> NDArray[np.void]:
+    def expected(self, samples: Samples) -> ExpectedRows:
         """(m,) samples sorted by track and time -> (m,) ``lat``, ``lon``, ``sog``, ``cog`` that were expected of each from those
         before it in its line; NaN where nothing could be: the first samples, moored ones, and after missing values."""
         out = np.full(len(samples), np.nan, EXPECTED_DTYPE)

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..types import Reports
+from ..types import Reports, ShipRows
 from ..units import KNOT_MPS, M_PER_DEG_CM
 from .metric import cos_latitude, distance_m, east_degrees
 
@@ -47,7 +47,7 @@ STILL_KNOTS = 2.0  # slower, a ship is taken to be where it was last heard
 class FleetTable:
     """The vessels, one row each, ascending by MMSI. A mutable value: ``to_bytes`` and ``from_bytes`` change nothing."""
 
-    def __init__(self, rows: NDArray[np.void] | None = None) -> None:
+    def __init__(self, rows: ShipRows | None = None) -> None:
         self.rows = np.zeros(0, VESSEL_DTYPE) if rows is None else rows
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class FleetTable:
         at = np.minimum(at, max(len(self.rows) - 1, 0))
         return np.where(self.rows["mmsi"][at] == mmsi, at, -1) if len(self.rows) else np.full(len(mmsi), -1)
 
-    def absorb(self, reports: Reports) -> NDArray[np.void]:
+    def absorb(self, reports: Reports) -> Reports:
         """Take the reports of a span that is later than all before; return those that were accepted, by MMSI and time.
 
         A vessel's equal times count once; a report that needs more than 60 kn over more than 1 km is left out until a second one
@@ -159,7 +159,7 @@ class FleetTable:
         _last_known(held, "ship_name", reports, reports["ship_name"] != b"", starts, ends)
         self.rows[row] = held
 
-    def at(self, t: float) -> NDArray[np.void]:
+    def at(self, t: float) -> ShipRows:
         """(m,) of ``SLOT_DTYPE``: who was heard within ``FRESH_S`` before ``t``, and where it is then.
 
         A ship under way is carried on by the velocity that it made good; a slow one is where it was heard.
@@ -211,7 +211,7 @@ def _possible(last: tuple[float, float, float], t: float, lat: float, lon: float
 
 
 def _last_known(
-    held: NDArray[np.void],
+    held: ShipRows,
     name: str,
     reports: Reports,
     known: NDArray[np.bool_],

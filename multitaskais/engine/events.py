@@ -54,12 +54,12 @@ class StepTrace(NamedTuple):
 class ModelStep(NamedTuple):
     """Samples that one model judged at once, one or several of each of some lines; for the operator's figures."""
 
-    targets: int  # samples
+    samples: int
     seconds: float
 
 
 class TargetState(msgspec.Struct):
-    """One ship as we see it: a vessel has one line, or two when two ships share its MMSI."""
+    """One ship as we see it: a vessel has one target, or up to ``TARGETS_MAX`` when ships share its MMSI."""
 
     mmsi: int
     number: int

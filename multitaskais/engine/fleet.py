@@ -41,12 +41,12 @@ from .state import layout
 
 TICK_S = 60.0
 MAX_KNOTS = 102.3  # a fast ship must be seen in a zone; the rules of tracks leave it out
-OFFSHORE_M = (
-    20_000.0  # where no stopping places are known, ships lie at berths and anchorages nearer to the shore than this
-)
+# where no stopping places are known, ships lie at berths and anchorages nearer to the shore than this
+OFFSHORE_M = 20_000.0
 FORGET_S = 4 * 86400.0  # longer than a silence lives
 FORGET_EVERY_S = 3600.0
 N_BUCKETS = 64  # of vessels in the stored state
+BUCKET = "vessels"  # and two digits: their names there
 FLEET_STATE_VERSION = 1
 
 
@@ -305,7 +305,7 @@ class FleetEngine:
             ships: list[Ship] = [ship_in(self.fleet, m) for m in (change.pair.first, change.pair.second)]
             events.alerts.append(self._alerts.meeting(change, end, *ships))
 
-    def _with_ship(self, heard: Reports) -> NDArray[np.void]:
+    def _with_ship(self, heard: Reports) -> Reports:
         """Reports with the vessel's type and name where they do not bring their own."""
         if not self.zones.watches or not len(heard):
             return heard
@@ -326,7 +326,7 @@ class FleetEngine:
         out = {"head": msgspec.msgpack.encode(_Head(FLEET_STATE_VERSION, self.model_version, self.decided))}
         bucket = self.fleet.rows["mmsi"] % N_BUCKETS
         for k in sorted(self._changed):
-            out[f"vessels{k:02d}"] = msgspec.msgpack.encode(
+            out[f"{BUCKET}{k:02d}"] = msgspec.msgpack.encode(
                 (layout(VESSEL_DTYPE), self.fleet.rows[bucket == k].tobytes())
             )
         self._changed.clear()
@@ -348,7 +348,7 @@ class FleetEngine:
             self.decided = head.decided
             rows = []
             for name, blob in sorted(parts.items()):
-                if name.startswith("vessels"):
+                if name.startswith(BUCKET):
                     digest, raw = msgspec.msgpack.decode(blob, type=tuple[bytes, bytes])
                     if digest != layout(VESSEL_DTYPE):
                         raise StateError(

@@ -145,7 +145,7 @@ class ModelRollout:
         return True
 
     def withdraw(self, version: str, since: float) -> bool:
-        """Undo ``announce``: who would speak at ``since`` without it is announced from there. False when nobody is left who could."""
+        """Undo ``announce``: the model that would be active at ``since`` without it is announced from there. False when none is left."""
         others = [r for r in self.activations if (r.version, r.since) != (version, since)]
         before = [r for r in others if r.since <= since]
         if len(others) == len(self.activations) or not before:
@@ -228,10 +228,10 @@ class ModelRollout:
         return len(self.activations) == 1 and self._challenger is None
 
     def assignments(self, owners: Sequence[str], slots: NDArray[np.intp], t: NDArray[np.float64]) -> list[Assignment]:
-        """Who steps on the next samples of n lines (``slots``), of which ``owners`` have spoken so far; lines go over here."""
-        silent = [Assignment(self._challenger, slice(None), active=False, emits=True)] if self._challenger else []
+        """Which models step on the next samples of n lines (``slots``), of which ``owners`` were active so far; lines are handed over here."""
+        challenger = [Assignment(self._challenger, slice(None), active=False, emits=True)] if self._challenger else []
         if len(self.activations) == 1:
-            return [Assignment(self.first, slice(None), active=True, emits=True), *silent]
+            return [Assignment(self.first, slice(None), active=True, emits=True), *challenger]
         active_at = self._active_at(t)
         assignments = []
         for version, runner in self.runners.items():
@@ -245,7 +245,7 @@ class ModelRollout:
                     at = np.flatnonzero(which)
                     assignments.append(Assignment(runner, at, active=says, emits=says))
                     self._prepare(runner, [owners[i] for i in at.tolist()], slots[at], says)
-        return assignments + silent
+        return assignments + challenger
 
     def _prepare(self, runner: ModelRunner, owners: list[str], slots: NDArray[np.intp], active: bool) -> None:
         for version in sorted(set(owners) - {runner.model.version}):
@@ -275,7 +275,7 @@ def check_compatible(running: Model, candidate: Model) -> None:
             )
 
 
-def carried(old: NDArray[np.void], old_panel: Panel, new: NDArray[np.void], new_panel: Panel) -> NDArray[np.void]:
+def carried(old: Rows, old_panel: Panel, new: Rows, new_panel: Panel) -> Rows:
     """(n, types) alerts of one panel's rows as those of another; what a detector said goes to the one of its name."""
     out = new.copy()
     for name in old.dtype.names or ():

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ..types import Rows
 
 
 class RowTable:
@@ -17,7 +18,7 @@ class RowTable:
     """
 
     def __init__(self, dtype: np.dtype, capacity: int = 64) -> None:
-        self.data: NDArray[np.void] = np.zeros(capacity, dtype)
+        self.data: Rows = np.zeros(capacity, dtype)
         self._free = list(range(capacity - 1, -1, -1))
 
     def __len__(self) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..config import Region, TrackRules
 from ..errors import InputError
@@ -19,7 +18,7 @@ from ..tracks.quality import CODE
 from ..tracks.segmentation import segment
 from ..tracks.selection import Selection, choose
 from ..tracks.tracker import track_name
-from ..types import Reports
+from ..types import LabelledRows, Reports
 from .inject import KINDS, InjectionSource, alter
 
 CLEAN = "clean"
@@ -61,7 +60,7 @@ def labelled(
     seed: int,
     region: Region | None,
     kinds: tuple[str, ...] = tuple(KINDS),
-) -> tuple[NDArray[np.void], dict[str, int]]:
+) -> tuple[LabelledRows, dict[str, int]]:
     """All clean tracks and ``per_kind`` copies with an anomaly of each kind.
 
     A track is used once for a kind; when fewer tracks can carry it, they are gone through again, with other anomalies.
@@ -97,7 +96,7 @@ def labelled(
 
 def _copy(
     track: Reports, kind: str, number: int, rng: np.random.Generator, region: Region | None
-) -> NDArray[np.void] | None:
+) -> LabelledRows | None:
     altered = alter(
         InjectionSource(*(track[f] for f in ("t", "lat", "lon", "sog", "cog", "heading"))), kind, rng, region
     )
@@ -111,7 +110,7 @@ def _copy(
     return out
 
 
-def write_labelled(rows: NDArray[np.void], path: Path) -> None:
+def write_labelled(rows: LabelledRows, path: Path) -> None:
     """Parquet of the contract's columns and the optional ones; missing values are null."""
     import pyarrow as pa
     import pyarrow.parquet as pq

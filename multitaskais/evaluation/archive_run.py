@@ -41,9 +41,8 @@ from ..zones.zone import Zone, read_zones_file
 from . import alert_files
 from .months import Months
 
-PART_ROWS = (
-    2_000_000  # reports of a part where there are enough bins, and of the vessels of a part that are held at a time
-)
+# reports of a part where there are enough bins, and of the vessels of a part that are held at a time
+PART_ROWS = 2_000_000
 TABLE_ROWS = 500_000  # tracks that are put in order together
 POLL_S = 0.5
 TOGETHER, SPECIAL = "together", "special"

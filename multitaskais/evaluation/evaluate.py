@@ -24,7 +24,7 @@ from ..config import Region
 from ..detection.promise import interval_of_share
 from ..detection.threshold import Budget
 from ..records import Alert, AlertType, NotJudged, Status
-from ..types import Reports, Trace
+from ..types import LabelledTracks, Reports, Trace
 from ..units import EARTH_RADIUS_M
 from . import metrics
 from .kinds import right_causes, vessel_class
@@ -135,7 +135,7 @@ def outcome(
     )
 
 
-def _view(name: str, score: NDArray[np.float64], tracks: NDArray[np.void], told: list[tuple[int, Alert]]) -> View:
+def _view(name: str, score: NDArray[np.float64], tracks: LabelledTracks, told: list[tuple[int, Alert]]) -> View:
     n = np.zeros(len(tracks), np.int64)
     hours = np.full(len(tracks), np.nan)
     ids: set[str] = set()
@@ -170,7 +170,7 @@ def _reasons(
     return out
 
 
-def _near(tracks: NDArray[np.void], trace: Trace, row: NDArray[np.int64]) -> NDArray[np.float64]:
+def _near(tracks: LabelledTracks, trace: Trace, row: NDArray[np.int64]) -> NDArray[np.float64]:
     """Median over a track's samples of the number of other ships with a clean track that passed within 2 km, at any time."""
     out = np.full(len(tracks), np.nan)
     ship = tracks["mmsi"][row]
@@ -197,7 +197,7 @@ def _near(tracks: NDArray[np.void], trace: Trace, row: NDArray[np.int64]) -> NDA
 # ---------------------------------------------------------------- figures
 
 
-def figures(view: View, tracks: NDArray[np.void]) -> dict[str, Any]:
+def figures(view: View, tracks: LabelledTracks) -> dict[str, Any]:
     """The block of ``report.json`` for one view: means over kinds, and ``per_kind`` with the same names."""
     kind = tracks["kind"]
     clean = kind == CLEAN
@@ -279,7 +279,7 @@ def budget_kept(result: Outcome, budget: Budget) -> dict[str, Any]:
     }
 
 
-def intervals(view: View, tracks: NDArray[np.void], rng: np.random.Generator, draws: int) -> dict[str, list[float]]:
+def intervals(view: View, tracks: LabelledTracks, rng: np.random.Generator, draws: int) -> dict[str, list[float]]:
     """95 % bootstrap intervals over tracks, drawn within kinds."""
     kind = tracks["kind"]
     days = np.where(kind == CLEAN, tracks["t_last"] - tracks["t_first"], 0.0) / 86400.0

@@ -12,7 +12,7 @@ from ..ais.sentinels import known_angles, known_speeds
 from ..errors import InputError
 from ..records import REPORT_DTYPE
 from ..tracks.quality import SHIP_MMSI
-from ..types import Reports
+from ..types import LabelledTracks, Reports
 
 REQUIRED = ("track_id", "mmsi", "t", "lat", "lon", "sog", "cog", "kind", "abnormal")
 OPTIONAL = {"heading": np.nan, "nav_status": -1, "ship_type": -1, "msg_type": -1}
@@ -40,7 +40,7 @@ class Labelled(NamedTuple):
 
     reports: Reports  # (n,) REPORT_DTYPE sorted by t, then key
     abnormal: NDArray[np.bool_]  # (n,)
-    tracks: NDArray[np.void]  # (m,) TRACK_DTYPE sorted by key; key = FIRST_KEY + row
+    tracks: LabelledTracks  # (m,) TRACK_DTYPE sorted by key; key = FIRST_KEY + row
 
 
 def read_labelled(path: Path) -> Labelled:

@@ -16,7 +16,7 @@ from ..detection.suppression import AnswerKind, OfficerAnswer, Suppression, supp
 from ..detection.threshold import Budget
 from ..errors import ConfigError
 from ..records import AlertType
-from ..types import Samples
+from ..types import RuleEvents, Samples
 from .fit import MIN_DEV_VESSELS, with_budget
 from .folder import Model
 from .thresholds import tracks_of
@@ -110,7 +110,7 @@ def recalibrated(
     model: Model,
     samples: Samples,
     budget: Budget,
-    rule_events: NDArray[np.void] | None = None,
+    rule_events: RuleEvents | None = None,
     said: Answered | None = None,
 ) -> Model:
     """The same detectors and cells under thresholds of later tracks; ``made_from`` says of which.

@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region, TrackRules
-from ..detection import calibration
-from ..detection import offline as replay
+from ..detection import calibration, offline
 from ..detection.calibration import Calibration
 from ..detection.grid import LEVELS, CellGrid, distinct_vessels, vessels_received
 from ..detection.panel import LITTLE_KNOWN_VESSELS, Panel
@@ -33,7 +32,7 @@ from ..detection.threshold import (
 )
 from ..detection.traffic_patterns import CellStatistics
 from ..errors import ConfigError
-from ..types import Samples
+from ..types import RuleEvents, Samples
 from .folder import ENTRY_POINTS, Model, detector_class
 from .thresholds import DAY_S, choose_thresholds
 
@@ -49,12 +48,12 @@ def installed() -> tuple[str, ...]:
 
 
 def fit_model(
-    train: NDArray[np.void],
-    dev: NDArray[np.void],
+    train: Samples,
+    dev: Samples,
     region: Region,
     *,
     name: str,
-    memory: NDArray[np.void] | None = None,
+    memory: Samples | None = None,
     track_rules: TrackRules | None = None,
     rules: DetectionRules | None = None,
     detectors: Sequence[str] | None = None,
@@ -63,7 +62,7 @@ def fit_model(
     decision: str = "fused",
     made_from: Mapping[str, Any] | None = None,
     credits: Sequence[str] = (),
-    rule_events: NDArray[np.void] | None = None,
+    rule_events: RuleEvents | None = None,
     say: Say | None = None,
 ) -> Model:
     """Learn a model.
@@ -121,8 +120,8 @@ def fit_model(
     facts = {
         "train_vessels": len(np.unique(train["mmsi"])),
         "dev_vessels": len(np.unique(dev["mmsi"])),
-        "train_tracks": len(replay.lines_of(train)[0]),
-        "dev_tracks": len(replay.lines_of(dev)[0]),
+        "train_tracks": len(offline.lines_of(train)[0]),
+        "dev_tracks": len(offline.lines_of(dev)[0]),
         "first_t": float(min(train["t"].min(), dev["t"].min())),
         "last_t": float(max(train["t"].max(), dev["t"].max())),
     }
@@ -143,9 +142,9 @@ def fit_model(
 
 def with_budget(
     model: Model,
-    dev: NDArray[np.void],
+    dev: Samples,
     budget: Budget,
-    rule_events: NDArray[np.void] | None = None,
+    rule_events: RuleEvents | None = None,
     suppressed: NDArray[np.bool_] | None = None,
 ) -> Model:
     """The same detectors and calibrations under another budget; no vessel is left out of its cells here.
@@ -153,13 +152,13 @@ def with_budget(
     suppressed: (m, N_TYPES) samples that raise no alert of a type, since officers have called it normal there (``detection.answers``).
     """
     panel = model.panel
-    z = replay.run_panel(Panel(panel.detectors, panel.calibrations, None, panel.rules), dev).z
+    z = offline.run_panel(Panel(panel.detectors, panel.calibrations, None, panel.rules), dev).z
     thresholds = choose_thresholds(panel, dev, z, budget, [0] * len(panel.detectors), rule_events, suppressed)
     new = Panel(panel.detectors, panel.calibrations, thresholds, panel.rules, decision=panel.decision)
     return replace(model, panel=new, budget=budget, version="unsaved")
 
 
-def _check(train: NDArray[np.void], dev: NDArray[np.void]) -> None:
+def _check(train: Samples, dev: Samples) -> None:
     vessels = np.unique(dev["mmsi"])
     if len(vessels) < MIN_DEV_VESSELS or not len(train):
         raise ConfigError(
@@ -178,8 +177,8 @@ def _quick(name: str) -> bool:
 def _detector(
     name: str,
     ready: Detector | Path | None,
-    train: NDArray[np.void],
-    memory: NDArray[np.void],
+    train: Samples,
+    memory: Samples,
     region: Region,
     rules: DetectionRules,
 ) -> Detector:
@@ -193,12 +192,12 @@ def _detector(
 
 def _calibrate(
     detector: Detector,
-    both: NDArray[np.void],
+    both: Samples,
     n_train: int,
-    memory: NDArray[np.void],
+    memory: Samples,
     grid: CellGrid,
     rules: DetectionRules,
-    fit: Callable[[NDArray[np.void]], Detector] | None = None,
+    fit: Callable[[Samples], Detector] | None = None,
 ) -> tuple[Calibration, NDArray[np.float64]]:
     """The calibration, and (len(both),) z of the samples, train then dev, with each vessel's own data left out of its cells.
 
@@ -232,7 +231,7 @@ def _calibrate(
 
 def day_blocks(samples: Samples) -> NDArray[np.int64]:
     """(m,) block of days of each sample, 0 for all where there is one day; a line stands in the block of its first sample."""
-    start, line = replay.lines_of(samples)
+    start, line = offline.lines_of(samples)
     day = np.floor(samples["t"][start] / DAY_S).astype(np.int64)
     days, at = np.unique(day, return_inverse=True)
     return (at.ravel() * min(DAY_BLOCKS, len(days)) // max(len(days), 1))[line]
@@ -241,8 +240,8 @@ def day_blocks(samples: Samples) -> NDArray[np.int64]:
 def scores_of_other_days(
     detector: Detector,
     samples: Samples,
-    memory: NDArray[np.void],
-    fit: Callable[[NDArray[np.void]], Detector] | None,
+    memory: Samples,
+    fit: Callable[[Samples], Detector] | None,
 ) -> NDArray[np.float64]:
     """(m,) scores of samples, of each block of days by one that has learned from the other blocks' lines and no line that touches them."""
     block = day_blocks(samples)
@@ -253,7 +252,7 @@ def scores_of_other_days(
         judge = detector
         if fit is not None and n_blocks > 1:
             first, last = samples["t"][mine].min(), samples["t"][mine].max()
-            start, line = replay.lines_of(memory)
+            start, line = offline.lines_of(memory)
             end = np.append(start[1:], len(memory)) - 1
             apart = (memory["t"][end] < first) | (memory["t"][start] > last)
             if not apart.any():
@@ -261,13 +260,11 @@ def scores_of_other_days(
             others = memory[apart[line]]
             judge = fit(others) if len(np.unique(others["mmsi"])) > 1 else detector
         with excluding_own(judge):
-            score[mine] = replay.run_detector(judge, samples[mine])[0]
+            score[mine] = offline.run_detector(judge, samples[mine])[0]
     return score
 
 
-def _coverage(
-    received: NDArray[np.void], grid: CellGrid, samples: Samples
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _coverage(received: Samples, grid: CellGrid, samples: Samples) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """(n_cells,) where anything was received around, and (m,) samples around which another vessel than their own was."""
     cell = grid.index(received["lat"], received["lon"])
     received, cell = received[cell >= 0], cell[cell >= 0]
@@ -289,8 +286,8 @@ def _around(samples: Samples, grid: CellGrid) -> NDArray[np.int32]:
 def _windowed(panel: Panel, samples: Samples, z: NDArray[np.float64]) -> NDArray[np.float64]:
     """(m, D) z of samples -> (m, D) windowed, by the panel's own rule."""
     out = np.full(z.shape, np.nan)
-    rows = panel.initial(len(replay.lines_of(samples)[0]))["z"]
-    for lines, at in replay.batches(samples):
+    rows = panel.initial(len(offline.lines_of(samples)[0]))["z"]
+    for lines, at in offline.batches(samples):
         rows[lines, :, :-1] = rows[lines, :, 1:]
         rows[lines, :, -1] = z[at]
         out[at] = panel.gate(window_mean(rows[lines], panel.smoothing_steps), samples["n"][at])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import STEP_S
-from ..detection import offline as replay
+from ..detection import offline
 from ..detection.panel import Panel
 from ..detection.promise import CONFIDENCE
 from ..detection.threshold import (
@@ -28,7 +28,7 @@ from ..detection.threshold import (
     type_tails,
 )
 from ..records import AlertType
-from ..types import Samples
+from ..types import RuleEvents, Samples
 
 DAY_S = 86400.0
 CUT_SAMPLES = 144  # a track is cut at 24 h (docs/method.md#tracks): so it is counted
@@ -38,7 +38,7 @@ RULES_SHARE = 0.5  # of the budget that fixed rules may take; more, and a rule f
 
 def tracks_of(samples: Samples) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First sample of each track, and (m,) each sample's track: lines, cut at 24 h."""
-    start, line = replay.lines_of(samples)
+    start, line = offline.lines_of(samples)
     piece = (samples["n"] - samples["n"][start][line]) // CUT_SAMPLES if len(samples) else np.zeros(0, np.int64)
     fresh = np.append(True, (np.diff(line) != 0) | (np.diff(piece) != 0))[: len(samples)]
     return np.flatnonzero(fresh), np.cumsum(fresh) - 1
@@ -50,7 +50,7 @@ def choose_thresholds(
     windowed: NDArray[np.float64],
     budget: Budget,
     first: Sequence[int],
-    rule_events: NDArray[np.void] | None = None,
+    rule_events: RuleEvents | None = None,
     suppressed: NDArray[np.bool_] | None = None,
 ) -> Thresholds:
     """``first``: of each detector, the first sample (of a line) from which on its scores are to be believed."""
@@ -160,7 +160,7 @@ def _nfa(panel: Panel, samples: Samples) -> NDArray[np.float64]:
     """(m,) log10 NFA; NaN without a detector for it."""
     for detector, calibration_, traits in zip(panel.detectors, panel.calibrations, panel.traits, strict=True):
         if traits.a_contrario:
-            return replay.run_panel(Panel([detector], [calibration_], None, panel.rules), samples).log10_nfa
+            return offline.run_panel(Panel([detector], [calibration_], None, panel.rules), samples).log10_nfa
     return np.full(len(samples), np.nan)
 
 
@@ -184,7 +184,7 @@ def _rule_knots(
     windowed: NDArray[np.float64],
     start: NDArray[np.int64],
     last: NDArray[np.int64],
-    events: NDArray[np.void] | None,
+    events: RuleEvents | None,
 ) -> dict[str, NDArray[np.float64]]:
     """By alert type of a fixed rule, (n_tracks,) the greatest value at which it raises an alert; NaN on tracks where it is silent."""
     out: dict[str, NDArray[np.float64]] = {}

@@ -31,7 +31,7 @@ from ..errors import ModelCorrupt
 from ..exact import functions
 from ..exact.products import Grid, on_grid
 from ..exact.tables import Table
-from ..types import Rows, Samples
+from ..types import ExpectedRows, Rows, Samples
 from ..units import KM_PER_DEG_TRAINED, KNOT_KMPS
 from .threads import OneThread
 from .weights import save_npz
@@ -72,7 +72,7 @@ class Moved(NamedTuple):
     extras: Floats  # (n, EXTRAS)
 
 
-def moved(last: NDArray[np.void] | dict[str, Doubles], samples: dict[str, Doubles]) -> Moved:
+def moved(last: Rows | dict[str, Doubles], samples: dict[str, Doubles]) -> Moved:
     """``last`` (n,) with t, lat, lon, sog, cog of the sample before (NaN where there is none), ``samples`` the next one's."""
     old = {f: np.ascontiguousarray(last[f]) for f in _LAST}
     known = np.abs(samples["t"] - old["t"] - STEP_S) <= DT_MAX_S
@@ -268,7 +268,7 @@ class ResidualScorer:
                 c, o = c.astype(np.float32).astype(np.float64), o.astype(np.float32).astype(np.float64)
         return found, h, c, o
 
-    def expected(self, state: Rows, t: NDArray[np.float64]) -> NDArray[np.void]:
+    def expected(self, state: Rows, t: NDArray[np.float64]) -> ExpectedRows:
         """(n,) rows and the times of the next samples -> (n,) of ``EXPECTED_DTYPE``, the likeliest part of each mixture; NaN where the
         last sample lacks a value or is not ``STEP_S`` before ``t``.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ..types import StaticRows
 
 STATIC_DTYPE = np.dtype(
     [
@@ -59,7 +60,7 @@ _SECOND = ("ARROW", "BAY", "BREEZE", "CARRIER", "CREST", "DAWN", "EAGLE", "FALCO
            "PIONEER", "PRIDE", "QUEEN", "SKY", "SPIRIT", "STAR", "STREAM", "SUN", "TERN", "TIDE", "TRADER", "VENTURE", "VOYAGER", "WAVE", "WIND")  # fmt: skip
 
 
-def identities(classes: list[ShipClass], rng: np.random.Generator) -> NDArray[np.void]:
+def identities(classes: list[ShipClass], rng: np.random.Generator) -> StaticRows:
     """One row of ``STATIC_DTYPE`` a ship: distinct valid MMSI, invented names, sizes that suit the class."""
     n = len(classes)
     rows = np.zeros(n, STATIC_DTYPE)

@@ -16,9 +16,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..types import Reports
+from ..types import Reports, StaticRows
 from ..units import KNOT_MPS, M_PER_NM
 from . import brittany as sea
 from .anomalies import HOUR
@@ -61,7 +60,7 @@ class Scene(NamedTuple):
 
 class Together(NamedTuple):
     reports: Reports  # REPORT_DTYPE, by t
-    statics: NDArray[np.void]
+    statics: StaticRows
     labels: list[tuple[int, str, float, float, int]]  # mmsi, kind, first and last abnormal report, partner's MMSI or -1
     lookalikes: list[tuple[int, str, float, float, int]]
     zones: dict[str, Any]  # GeoJSON FeatureCollection
@@ -107,7 +106,7 @@ def scenes(lanes: Lanes, day: float, n: int, rng: np.random.Generator) -> Togeth
 
 def without_station(
     reports: Reports, station: tuple[float, float], start: float, end: float, reach_m: float = 120_000.0
-) -> NDArray[np.void]:
+) -> Reports:
     """The reports that are left when one station (lat, lon) hears nothing between two times (Unix s) within ``reach_m`` of it."""
     here = sea.to_plane(reports["lat"], reports["lon"])
     at = _point(*station)
@@ -265,7 +264,7 @@ def _along(
     return follow(line, np.full(len(line), 40.0), knots, rng, ports=ports, corner_m=corner_m, status=UNDER_WAY)
 
 
-def _identities(ships: list[ShipClass], rng: np.random.Generator) -> NDArray[np.void]:
+def _identities(ships: list[ShipClass], rng: np.random.Generator) -> StaticRows:
     from .fleet import identities
 
     rows = identities(ships, rng) if ships else np.zeros(0, STATIC_DTYPE)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..config import Region
 from ..errors import ConfigError
 from ..records import REPORT_DTYPE
-from ..types import Reports
+from ..types import Reports, StaticRows
 from . import together
 from .anomalies import Window, misreport
 from .fleet import identities
@@ -34,7 +33,7 @@ class Label(NamedTuple):
 
 class SimulatedTraffic(NamedTuple):
     reports: Reports  # (n,) REPORT_DTYPE, sorted by t, second receptions included
-    statics: NDArray[np.void]  # (ships,) fleet.STATIC_DTYPE
+    statics: StaticRows  # (ships,) fleet.STATIC_DTYPE
     labels: tuple[Label, ...]  # the abnormal ships; all others are clean
     lookalikes: tuple[Label, ...] = ()  # of which no meeting, silence or zone may be told
     zones: dict[str, Any] | None = None  # GeoJSON, when there are scenes of ships together

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..ais.sentinels import MOORED_STATUS
 from ..config import STEP_S, DetectionRules
 from ..records import SAMPLE_DTYPE
-from ..types import Reports, Samples
+from ..types import Reports, Rows, Samples
 from ..units import KNOTS_PER_DEG_S
 from . import geodesic
 from .geodesic import SECOND_ECCENTRICITY_SQUARED
@@ -113,9 +113,7 @@ def _to_compass(deg: _Floats) -> _Floats:
     return np.where(deg >= 360.0, 0.0, deg)
 
 
-def complete(
-    rows: NDArray[np.void], samples: Samples, rules: DetectionRules
-) -> tuple[NDArray[np.void], NDArray[np.void]]:
+def complete(rows: Rows, samples: Samples, rules: DetectionRules) -> tuple[Rows, Samples]:
     """What needs the line's last samples: distance made, moored, and a course still missing.
 
     Args:
@@ -166,9 +164,7 @@ def _finish(
     samples["moored"] = still | (status == MOORED_STATUS[0]) | (status == MOORED_STATUS[1])
 
 
-def resample_track(
-    reports: Reports, rules: DetectionRules, new_track: NDArray[np.bool_] | None = None
-) -> NDArray[np.void]:
+def resample_track(reports: Reports, rules: DetectionRules, new_track: NDArray[np.bool_] | None = None) -> Samples:
     """All samples (m,) of ``SAMPLE_DTYPE`` of one line; the same bits as feeding its reports one by one.
 
     Args:
@@ -181,7 +177,7 @@ def resample_track(
 
 def resample_line(
     reports: Reports, rules: DetectionRules, new_track: NDArray[np.bool_] | None = None
-) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+) -> tuple[Samples, NDArray[np.int64]]:
     """``resample_track``, and (m,) the report before each sample; the one after it completes the sample."""
     if len(reports) < 2:
         return np.zeros(0, SAMPLE_DTYPE), np.zeros(0, np.int64)

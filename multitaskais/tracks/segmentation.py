@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..config import Region, TrackRules
 from ..records import AlertType, Reason
-from ..types import Reports
+from ..types import LabelRows, Reports, RuleEvents
 from ..units import KNOT_MPS
 from .displacement import are_copies
 from .geometry import great_circles_m
@@ -41,7 +41,7 @@ _CONTENT = ("lat", "lon", "sog", "cog", "heading", "nav_status", "msg_type")
 _TIES = ("ship_name", "ship_type", "msg_type", "nav_status", "heading", "cog", "sog", "lon", "lat")
 
 
-def segment(reports: Reports, rules: TrackRules, region: Region | None = None) -> NDArray[np.void]:
+def segment(reports: Reports, rules: TrackRules, region: Region | None = None) -> LabelRows:
     """(n,) labels of ``LABEL_DTYPE`` of (n,) reports of ``REPORT_DTYPE``; of any number of vessels, in any order.
 
     Equal to ``VesselTracker`` fed with the same reports in time order; there is no late report in a whole archive. The reports
@@ -69,7 +69,7 @@ def segment(reports: Reports, rules: TrackRules, region: Region | None = None) -
     return labels
 
 
-def rule_events(reports: Reports, rules: TrackRules, region: Region | None = None) -> NDArray[np.void]:
+def rule_events(reports: Reports, rules: TrackRules, region: Region | None = None) -> RuleEvents:
     """(e,) of ``RULE_EVENT_DTYPE``: what the tracker's fixed rules find in (n,) reports, in order of vessel and time."""
     use = np.flatnonzero(screen(reports, region, rules) == 0)
     found: list[tuple[int, float, str, float]] = []
@@ -90,7 +90,7 @@ def rule_events(reports: Reports, rules: TrackRules, region: Region | None = Non
     return np.array(found, RULE_EVENT_DTYPE)
 
 
-def track_ids(mmsi: NDArray[np.int64], labels: NDArray[np.void]) -> list[str]:
+def track_ids(mmsi: NDArray[np.int64], labels: LabelRows) -> list[str]:
     """The ids of labelled reports; empty text where a report is in no track."""
     names: dict[tuple[int, float, int], str] = {}
     ids = []
@@ -135,7 +135,7 @@ def in_tracker_order(reports: Reports) -> Reports:
     return reports if order is None else reports[order]
 
 
-def look(r: NDArray[np.void], rules: TrackRules) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def look(r: Reports, rules: TrackRules) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Of (n,) screened reports ``in_tracker_order`` that are all of their vessels: (is its vessel ordinary?, duplicate?).
 
     Of an ordinary vessel the tracker says nothing but which reports are duplicates, where its lines end and where its tracks are cut.
@@ -186,7 +186,7 @@ def look(r: NDArray[np.void], rules: TrackRules) -> tuple[NDArray[np.bool_], NDA
 
 
 def _segment_ordinary(
-    r: NDArray[np.void], index: NDArray[np.int64], use: NDArray[np.bool_], rules: TrackRules, labels: NDArray[np.void]
+    r: Reports, index: NDArray[np.int64], use: NDArray[np.bool_], rules: TrackRules, labels: LabelRows
 ) -> None:
     """Gaps and cuts of reports without jumps."""
     rows = np.flatnonzero(use)
@@ -220,9 +220,7 @@ def lines_and_tracks(
     return new_line, new_track
 
 
-def _segment_special(
-    r: NDArray[np.void], index: NDArray[np.int64], rules: TrackRules, labels: NDArray[np.void]
-) -> None:
+def _segment_special(r: Reports, index: NDArray[np.int64], rules: TrackRules, labels: LabelRows) -> None:
     """One vessel through the tracker."""
     rows = r.tolist()
     place = {id(row): i for i, row in zip(index.tolist(), rows, strict=True)}

@@ -43,7 +43,7 @@ TRACK_DTYPE = np.dtype(
 )
 
 
-def choose(reports: Reports, labels: LabelRows, rules: TrackRules) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+def choose(reports: Reports, labels: LabelRows, rules: TrackRules) -> tuple[LabelRows, NDArray[np.int64]]:
     """Tracks of labelled reports (``segment``), and what the whole-track rules say of each.
 
     Returns:

@@ -27,9 +27,8 @@ SHIPS_MIN = 5
 SHIPS_SHARE = 0.05
 MINUTE_S = 60.0
 MINUTES_KEPT = 6  # in which ships that were displaced are remembered
-FOLLOWS_MINUTES = (
-    30  # a ship that a fault has displaced is explained for so long: as long as the tracker follows both places
-)
+# a ship that a fault has displaced is explained for so long: as long as the tracker follows both places
+FOLLOWS_MINUTES = 30
 FORGET_MINUTES = 60  # a fault that has not gone on for so long is over
 FAULT_SHIPS_MAX = 2048
 OFFSETS_AGREE_S = 60.0

@@ -64,7 +64,7 @@ class Accepted(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    reason: Reason  # late (on arrival), duplicate or displaced (once that is certain)
+    reason: Reason  # on arrival late or too_many; once that is certain duplicate, displaced or station_clock
     report: Report
 
 

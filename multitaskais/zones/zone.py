@@ -43,9 +43,8 @@ NAME_LENGTH = 80
 STOPPED_KNOTS = 0.5
 CABLE_KNOTS = 3.0  # slower, over a cable, an anchor may be down
 SEVERITIES = {"low": 1.0, "medium": 2.0, "high": 3.0}  # and the score of an alert
-DEFAULT_MARGIN_M = (
-    50.0  # GNSS of a ship without differential correction, antenna not at the middle, rounding of the message
-)
+# GNSS of a ship without differential correction, antenna not at the middle, rounding of the message
+DEFAULT_MARGIN_M = 50.0
 DEFAULT_MINUTES = 10.0
 DAY_S = 86400.0
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]|24):([0-5]\d)")

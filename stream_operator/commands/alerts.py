@@ -13,7 +13,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from multitaskais.errors import ConfigError
 from multitaskais.export import to_geojson
 
 from ..kafka import client as kafka
+from ..kafka import control
 from ..kafka.errors import explain_reader, explained, is_access_denied
 from ..kafka.topics import Admin
 from ..plain_text import plain
@@ -77,14 +77,10 @@ def seconds(text: str, option: str = "--since") -> float:
     raise ConfigError(f"{option} {text}: give a time such as 90s, 15m, 2h or 7d")
 
 
-def iso(t: float) -> str:
-    return datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def table_line(a: dict[str, Any]) -> str:
     mark = " (challenger)" if a["challenger"] else ""
     name = plain(f"{a['mmsi']} {a['ship_name'] or ''}")
-    return f"{iso(a['decided_at'])}  {plain(a['status']):<9}  {plain(a['alert_type']):<17}  {name:<30.30}  {a['score']:7.2f}  {plain(a['message'])}{mark}"
+    return f"{control.utc(a['decided_at'])}  {plain(a['status']):<9}  {plain(a['alert_type']):<17}  {name:<30.30}  {a['score']:7.2f}  {plain(a['message'])}{mark}"
 
 
 def geojson(alerts: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -123,7 +119,7 @@ def kepler(alerts: Iterable[dict[str, Any]]) -> dict[str, Any]:
         life.sort(key=lambda a: a["revision"])
         last = life[-1]
         partner, zone = last.get("partner") or {}, last.get("zone") or {}
-        said = {k: last[k] for k in KEPLER_PROPERTIES} | {"decided_at": iso(last["decided_at"])}
+        said = {k: last[k] for k in KEPLER_PROPERTIES} | {"decided_at": control.utc(last["decided_at"])}
         said |= {"partner_mmsi": partner.get("mmsi"), "partner_name": partner.get("ship_name")}
         said |= {"zone": zone.get("name"), "zone_rule": zone.get("rule")}
         line = {"type": "LineString", "coordinates": trip(life)}

@@ -182,16 +182,35 @@ class Feeder:
         self._failed: KafkaError | None = None
         self.sent = 0
         self.stopped = False  # by SIGTERM or Ctrl-C
+        self._in_hand = False  # a report is handed to the producer and not yet counted
+        self._told_to_stop = False
         self.beat: Callable[[], None] = lambda: None  # called while the queue is full
         self.t_max = 0.0
 
     def send(self, row: Report) -> None:
         key, value = wire.encode_report(row)
-        self._produce(value, key, -1)
-        self.t_max = max(self.t_max, row[1])
-        self.sent += 1
+        self._in_hand = True
+        try:
+            self._produce(value, key, -1)
+            self.t_max = max(self.t_max, row[1])
+            self.sent += 1
+        finally:
+            self._in_hand = False
+        self._stop_if_told()
         if self.sent % 1000 == 0:
             self.poll()
+
+    def on_signal(self, number: int, _frame: object) -> None:
+        """SIGTERM or Ctrl-C: raises ``Stop`` at once, or once the report in hand is counted."""
+        # One is enough, what is queued is being sent; a second Ctrl-C ends even that.
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGTERM else signal.default_int_handler)
+        self._told_to_stop = True
+        if not self._in_hand:
+            raise Stop
+
+    def _stop_if_told(self) -> None:
+        if self._told_to_stop and not self.stopped:
+            raise Stop
 
     def finish(self) -> None:
         """Tell every partition that nothing older will come, so that what waits is judged and closed: by the rules of INTERVAL_MAX and MODEL."""
@@ -243,6 +262,7 @@ class Feeder:
             )
 
     def _while_full(self) -> None:
+        self._stop_if_told()  # the report in hand was not taken
         self._check()
         self.beat()
 
@@ -263,12 +283,7 @@ class Feeder:
 
 
 class Stop(BaseException):
-    """SIGTERM. No ``Exception``: nothing on the way catches it."""
-
-
-def _on_sigterm(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough; what is queued is being sent
-    raise Stop
+    """SIGTERM or Ctrl-C. No ``Exception``: nothing on the way catches it."""
 
 
 class Pace:
@@ -405,7 +420,9 @@ def _send(
     bar = tqdm(rows, unit=" reports", unit_scale=True, disable=args.quiet, mininterval=0.5)
     live = not args.paths
     try:
-        signal.signal(signal.SIGTERM, _on_sigterm)  # until here there is nothing to make durable
+        signal.signal(signal.SIGTERM, feeder.on_signal)  # until here there is nothing to make durable
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored, as behind ``nohup``
+            signal.signal(signal.SIGINT, feeder.on_signal)
         for i, row in enumerate(bar):
             if i < skip:
                 feeder.t_max = max(feeder.t_max, row[1])

@@ -11,7 +11,6 @@ What is usual comes from MODEL: with a model that has no encounters.npz, zones a
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
 import signal
@@ -27,7 +26,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from multitaskais.command import CommandParser
 from multitaskais.encounters.silence import Outage
-from multitaskais.engine.fleet import FleetEngine, RestartPoint
+from multitaskais.engine.fleet import BUCKET, FleetEngine, RestartPoint
 from multitaskais.errors import InputError, OperatorError, StateError, TryAgain
 from multitaskais.model.folder import Model
 from multitaskais.zones.zone import read_feature
@@ -51,7 +50,6 @@ WATERMARK_LEAD_S = (
 )  # a watermark further ahead of all reports waits: it is a mistake, or the reports are to come
 LAG_S = 180.0  # event time: a partition no further behind than the lateness and a tick is not idle
 IDLE_S = 60.0  # a partition that has been read to its end, and in which nothing came for so long, holds the others back no more
-BUCKETS = "vessels"
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -118,7 +116,7 @@ class Meetings:
             raise StateError(
                 f"{self._settings.fleet_states}: the state cannot be read ({e}); another program wrote to the topic?"
             ) from None
-        parts = rest.parts | {f"{BUCKETS}{k:02d}": blob for k, blob in stored.vessels.items()}
+        parts = rest.parts | {f"{BUCKET}{k:02d}": blob for k, blob in stored.vessels.items()}
         self.engine.restore(parts, {p: clock for p, (_, clock) in rest.points.items()})
         self.at |= {p: offset for p, (offset, _) in rest.points.items()}
         self._zones_until = rest.zones_until
@@ -211,10 +209,10 @@ class Meetings:
         records = [ProducerRecord(self._settings.alert_topic, *codec.encode_alert(a)) for a in events.alerts]
         records += [self._buried(o) for o in events.outages]
         parts = self.engine.snapshot()
-        vessels = {int(k[len(BUCKETS) :]): v for k, v in parts.items() if k.startswith(BUCKETS)}
+        vessels = {int(k[len(BUCKET) :]): v for k, v in parts.items() if k.startswith(BUCKET)}
         points: dict[int, RestartPoint] = self.engine.restart_points()
         rest = _Stored(
-            {k: v for k, v in parts.items() if not k.startswith(BUCKETS)},
+            {k: v for k, v in parts.items() if not k.startswith(BUCKET)},
             {p: (point.token, point.clock) for p, point in points.items()},
             self._zones_until,
         )
@@ -238,8 +236,9 @@ class Meetings:
         self.status.lag_records = 0 if len(self._at_end_since) == len(self.at) else None
 
     def _buried(self, outage: Outage) -> ProducerRecord:
-        value = json.dumps(outage._asdict(), allow_nan=False, separators=(",", ":")).encode()
-        return ProducerRecord(self._settings.dead_topic, None, value, [("reason", b"station_outage")])
+        return ProducerRecord(
+            self._settings.dead_topic, None, codec.encode_station_event(outage), [("reason", b"station_outage")]
+        )
 
 
 def _wait_for_turn(settings: Settings, stopping: threading.Event, status: MeetingsStatus) -> Consumer | None:

@@ -49,9 +49,9 @@ from ..kafka.errors import Refusal, explain, explain_reader, explained_write, is
 from ..kafka.topics import Admin, Topic
 from ..settings import Settings
 from ..worker.checkpoint import Restored, restore
+from ..worker.control_follower import follow, process_batch
 from ..worker.control_log import ControlLog, planned
 from ..worker.engines import OpenEngine, engine_opener
-from ..worker.partition import follow, process_batch
 from .alerts import CALL_S, seconds
 
 RUN_RECORDS = 10_000  # any other number gives the same

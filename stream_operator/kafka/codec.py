@@ -27,9 +27,11 @@ from multitaskais.ais.sentinels import (
     known_speeds,
 )
 from multitaskais.detection.ship_classes import CLASSES, vessel_class
+from multitaskais.encounters.silence import Outage
 from multitaskais.engine.events import JudgedSamples
 from multitaskais.records import REPORT_DTYPE, Alert, Reason, Verdict, six_digits
 from multitaskais.times import LATEST
+from multitaskais.tracks.station_clock import StationClock
 from multitaskais.tracks.tracker import Report
 from multitaskais.types import Reports
 
@@ -170,6 +172,11 @@ def encode_alert(alert: Alert) -> tuple[bytes, bytes]:
 
 def encode_verdict(verdict: Verdict) -> tuple[bytes, bytes]:
     return str(verdict.mmsi).encode(), _dumps(verdict.as_dict())
+
+
+def encode_station_event(event: StationClock | Outage) -> bytes:
+    """Value of a dead letter on a station: what the map's banner reads."""
+    return json.dumps(event._asdict(), allow_nan=False, separators=(",", ":")).encode()
 
 
 def encode_samples(samples: Sequence[JudgedSamples]) -> list[tuple[bytes, bytes]]:

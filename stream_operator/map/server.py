@@ -193,7 +193,7 @@ class Server:
             said = msgspec.json.decode(await request.read(), type=Said)
         except (msgspec.DecodeError, UnicodeDecodeError) as e:
             raise web.HTTPBadRequest(text=f"not an answer: {e}") from None
-        known = self._picture.revision(said.alert_id)
+        known = self._picture.mmsi_and_revision(said.alert_id)
         if known is None:
             raise web.HTTPNotFound(text="no such alert is held here")
         mmsi, revision = known

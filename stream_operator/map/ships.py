@@ -21,6 +21,7 @@ from .untrusted import NAME_CHARS, VERDICT_CODE, VerdictRecord
 
 PAST_DTYPE = np.dtype([("t", "f8"), ("lat", "f4"), ("lon", "f4"), ("sog", "f4"), ("cog", "f4")])
 STEPS_MAX = 300  # verdicts kept a ship; 24 h of 10-minute steps are 144
+PastRows = NDArray[np.void]  # (n,) of ``PAST_DTYPE``
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Past:
         return self._n
 
     @property
-    def rows(self) -> NDArray[np.void]:
+    def rows(self) -> PastRows:
         """(n,) of ``PAST_DTYPE``; a view."""
         return self._rows[: self._n]
 
@@ -61,7 +62,7 @@ class Past:
         self._rows[self._n] = row
         self._n += 1
 
-    def between(self, t0: float, t1: float) -> NDArray[np.void]:
+    def between(self, t0: float, t1: float) -> PastRows:
         """Positions with ``t0 <= t <= t1``; a view."""
         t = self.rows["t"]
         return self.rows[np.searchsorted(t, t0) : np.searchsorted(t, t1, "right")]

@@ -1,6 +1,6 @@
 """The picture of the sea that all browsers share: a fold over the topics, a snapshot, and the changes since.
 
-One thread folds (``source``), another asks (``server``); a lock stands between them. Times are those of the messages; the
+One thread folds (``follower``), another asks (``server``); a lock stands between them. Times are those of the messages; the
 wall clock, an argument, only shows how old the data are.
 """
 
@@ -31,8 +31,7 @@ from ..kafka import codec as wire
 from ..kafka import control
 from ..kafka.control import SuppressionRecord, Zone
 from ..plain_text import plain
-from . import history as replay
-from . import untrusted as incoming
+from . import history, untrusted
 from .alert_store import AlertBook, Entry
 from .ships import Limits, Ship, Ships
 
@@ -40,7 +39,7 @@ Record = TypeVar("Record")  # what is read of a topic
 
 TAIL_S = 1800.0  # the wake that is drawn behind a ship
 AROUND_S = 6 * 3600.0  # of the track before and after an alert's segment
-ABNORMAL = incoming.VERDICT_CODE[VerdictKind.ABNORMAL]
+ABNORMAL = untrusted.VERDICT_CODE[VerdictKind.ABNORMAL]
 PATH_POINTS = 40  # of the abnormal part of a track on the map; the story has all of them
 CLOCK_OFF_S = 120.0  # more than a record is under way: this machine's clock, or the broker's, is wrong
 LIST_MAX = 2000  # alerts that a page gets
@@ -52,7 +51,7 @@ STATION_EVENTS_MAX = 20
 # Their segment is all that is to be shown of them: no step of a track prolongs it.
 OF_ITS_SEGMENT = frozenset({AlertType.MEETING, AlertType.SILENCE, AlertType.ZONE})
 # Without these the judgement does better; a watch officer still wants to see the ship.
-_SHOWN = (CODE[Reason.TOO_FAST], CODE[Reason.SOG_NOT_AVAILABLE])
+SHOWN_THOUGH_REJECTED = (CODE[Reason.TOO_FAST], CODE[Reason.SOG_NOT_AVAILABLE])
 
 
 @dataclass(slots=True)
@@ -90,7 +89,7 @@ class MapState:
         self._gone_alerts: list[str] = []
         self._zones: dict[str, dict[str, Any]] = {}
         self._suppressions: dict[int, dict[str, Any]] = {}  # by the number of their control record
-        self._stations: deque[incoming.StationEvent] = deque(maxlen=STATION_EVENTS_MAX)
+        self._stations: deque[untrusted.StationEvent] = deque(maxlen=STATION_EVENTS_MAX)
         self._told_marks = b""  # zones and station events as pages have them
 
     # ---------------------------------------------------------------- the fold
@@ -100,7 +99,7 @@ class MapState:
         decoded = wire.decode(records)
         reports = decoded.reports
         codes = screen(reports, None, self._rules)
-        codes[np.isin(codes, _SHOWN)] = 0
+        codes[np.isin(codes, SHOWN_THOUGH_REJECTED)] = 0
         with self._lock:
             self._count([reason for _, reason in decoded.bad])
             clock = self._clocks.setdefault(partition, WatermarkGenerator())
@@ -138,7 +137,7 @@ class MapState:
             return
         lat_a, lon_a, lat_b, lon_b = (round(x, 5) for x in record.stretch)
         self._suppressions[number] = {
-            "number": number, "alert_type": plain(record.alert_type, incoming.NAME_CHARS), "cause": plain(record.cause, incoming.NAME_CHARS),
+            "number": number, "alert_type": plain(record.alert_type, untrusted.NAME_CHARS), "cause": plain(record.cause, untrusted.NAME_CHARS),
             "mmsi": record.mmsi, "why": plain(record.why), "from": record.since, "to": record.until, "ends": [[lon_a, lat_a], [lon_b, lat_b]],
         }  # fmt: skip
         while len(self._suppressions) > SUPPRESSIONS_MAX:
@@ -159,32 +158,32 @@ class MapState:
         said, shape = feature["properties"], feature["geometry"]
         polygons = shape["coordinates"] if shape["type"] == "MultiPolygon" else [shape["coordinates"]]
         rings = [[[round(x, 5), round(y, 5)] for x, y in ring] for polygon in polygons for ring in polygon]
-        name = plain(record.name, incoming.ZONE_CHARS)
+        name = plain(record.name, untrusted.ZONE_CHARS)
         self._zones[record.name] = {
             "name": name, "rule": said["rule"], "severity": said["severity"], "from": record.since, "to": None, "rings": rings,
         }  # fmt: skip
 
     def station(self, kind: str, value: bytes | None) -> None:
         """An event of a station, from the dead letters."""
-        self._one(value, lambda v: incoming.station(v, kind), self._stations.append)
+        self._one(value, lambda v: untrusted.station(v, kind), self._stations.append)
 
     def alert(self, value: bytes | None) -> None:
-        self._one(value, incoming.alert, lambda a: self._gone_alerts.extend(self._book.take(a)))
+        self._one(value, untrusted.alert, lambda a: self._gone_alerts.extend(self._book.take(a)))
 
     def verdict(self, value: bytes | None) -> None:
-        def take(v: incoming.VerdictRecord) -> None:
+        def take(v: untrusted.VerdictRecord) -> None:
             self._ships.judge(v)
             if v.verdict is VerdictKind.ABNORMAL:
                 self._book.goes_on(int(v.mmsi))
 
-        self._one(value, incoming.verdict, take)
+        self._one(value, untrusted.verdict, take)
 
     def sample(self, value: bytes | None) -> None:
         """A judged sample: one more step of the vessel's chart. The fields of a verdict are all that is kept of it."""
-        self._one(value, incoming.verdict, self._ships.remember_step)
+        self._one(value, untrusted.verdict, self._ships.remember_step)
 
     def answer(self, value: bytes | None) -> None:
-        self._one(value, incoming.answer, self._book.answer)
+        self._one(value, untrusted.answer, self._book.answer)
 
     def _one(self, value: bytes | None, decode: Callable[[bytes], Record], take: Callable[[Record], object]) -> None:
         with self._lock:
@@ -297,7 +296,7 @@ class MapState:
                     "revisions": list(entry.revisions),
                     "answers": [msgspec.to_builtins(x) for x in entry.answers],
                     "ship": None if ship is None or ship.t == -math.inf else _row(ship),
-                    **_around(ship, t0, t1, _side(a.track_id)),
+                    **_around(ship, t0, t1, _track_suffix(a.track_id)),
                 }
             )
 
@@ -317,11 +316,11 @@ class MapState:
             )
 
     def replay(self, t0: float, t1: float) -> bytes:
-        """Where all ships were from ``t0`` to ``t1``; the format is that of ``replay.pack``."""
+        """Where all ships were from ``t0`` to ``t1``; the format is that of ``history.pack``."""
         with self._lock:
-            return replay.pack(self._ships, t0, t1)
+            return history.pack(self._ships, t0, t1)
 
-    def revision(self, alert_id: str) -> tuple[str, int] | None:
+    def mmsi_and_revision(self, alert_id: str) -> tuple[str, int] | None:
         """(mmsi, revision) of a known alert."""
         with self._lock:
             entry = self._book.get(alert_id)
@@ -340,8 +339,8 @@ class MapState:
         ship = self._ships.get(int(a.mmsi))
         until = a.segment_end.t
         if ship is not None and a.is_open and a.alert_type not in OF_ITS_SEGMENT:
-            side = _side(a.track_id)
-            until = max([until, *(s.t for s in ship.steps if s.code == ABNORMAL and _side(s.track_id) == side)])
+            side = _track_suffix(a.track_id)
+            until = max([until, *(s.t for s in ship.steps if s.code == ABNORMAL and _track_suffix(s.track_id) == side)])
         ends = [
             (p.t, p.lat, p.lon) for p in (a.segment_start, a.segment_end) if p.lat is not None and p.lon is not None
         ]
@@ -399,11 +398,13 @@ def _around(ship: Ship | None, t0: float, t1: float, side: str | None) -> dict[s
     if ship.past.rows["t"][-1:].sum() < ship.t <= t1:
         track.append([round(ship.t), round(ship.lat, 5), round(ship.lon, 5), _tenth(ship.sog), _tenth(ship.cog)])
     steps = [
-        [s.t, s.code, s.score] for s in ship.steps if t0 <= s.t <= t1 and (side is None or _side(s.track_id) == side)
+        [s.t, s.code, s.score]
+        for s in ship.steps
+        if t0 <= s.t <= t1 and (side is None or _track_suffix(s.track_id) == side)
     ]
     return {"track": track, "steps": steps}
 
 
-def _side(track_id: str) -> str:
-    """Which of two ships on one MMSI: the suffix of a track id after its time, empty or ``-2``."""
+def _track_suffix(track_id: str) -> str:
+    """Which of the ships on one MMSI: the suffix of a track id after its time, empty or ``-2`` and so on."""
     return track_id.partition("Z")[2]

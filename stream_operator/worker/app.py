@@ -73,8 +73,7 @@ def build(settings: Settings, open_engine: OpenEngine, listener: socket.socket) 
             except asyncio.CancelledError:
                 raise
             except BaseException as e:  # a restarted agent would go on without this run
-                at = f"partition {run.partition.number}, offsets {run.records[0].offset} to {run.next_offset - 1}"
-                exits.end_now(exits.SOFTWARE, f"the engine failed at {at}: {e!r}", e)
+                exits.end_now(exits.SOFTWARE, f"the engine failed at {run.where}: {e!r}", e)
             finally:
                 source.slots.release()
 

@@ -60,14 +60,13 @@ class CheckpointPayload(NamedTuple):
     """Everything between two checkpoints, and the state after it."""
 
     offset: int  # of the first source record that is not in it
-    records: list[ProducerRecord]  # alerts, dead letters, verdicts
+    records: list[ProducerRecord]  # alerts, dead letters, verdicts, samples
     vessels: dict[int, bytes | None]
     partition_state: bytes
     identity: TopicIdentity = TopicIdentity("", 0)  # of the source topic
     controls: ControlPosition | None = None
-    decisions: Mapping[int, bytes | None] = MappingProxyType(
-        {}
-    )  # number of a control record -> ``Decision``, or None: forgotten
+    # number of a control record -> ``Decision``, or None: forgotten
+    decisions: Mapping[int, bytes | None] = MappingProxyType({})
 
 
 class ControlPosition(msgspec.Struct, array_like=True, frozen=True):

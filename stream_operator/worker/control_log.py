@@ -1,7 +1,7 @@
 """The control topic as a worker sees it: read whole at the start, followed in a thread of its own, held in memory.
 
 Every partition decides by itself where in its own log a control record acts, and keeps that decision in its state
-(``worker.partition``), so a restart, a take-over and a replay act at the same place whenever this topic was read.
+(``worker.control_follower``), so a restart, a take-over and a replay act at the same place whenever this topic was read.
 """
 
 from __future__ import annotations

@@ -43,12 +43,15 @@ class Metrics:
         )
         self._step = Histogram(
             "model_step_seconds",
-            "One step of a model over all lines that were due at once.",
+            "One step of a model over all samples that were due at once.",
             buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5),
             **prefix,
         )
         self._batch = Histogram(
-            "model_step_lines", "Lines in one step of a model.", buckets=(1, 2, 5, 10, 20, 50, 100, 500, 2000), **prefix
+            "model_step_samples",
+            "Samples that a model judged at once.",
+            buckets=(1, 2, 5, 10, 20, 50, 100, 500, 2000),
+            **prefix,
         )
         self._tracks = Gauge(
             "tracks_open", "Open tracks by what was last said of them.", ["verdict", "reason"], **prefix
@@ -138,9 +141,9 @@ class Metrics:
         self._station_clocks.inc(len(events.station_clocks))
         for alert in events.alerts:
             self._alerts.labels(str(alert.status), str(alert.alert_type), str(alert.challenger).lower()).inc()
-        for lines, seconds in events.steps:
+        for samples, seconds in events.steps:
             self._step.observe(seconds)
-            self._batch.observe(lines)
+            self._batch.observe(samples)
         for verdict in events.verdicts:
             self._verdicts.labels(verdict.verdict, verdict.reason or "").inc()
             if verdict.score is not None:

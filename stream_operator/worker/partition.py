@@ -10,40 +10,34 @@ How a report becomes an alert, and where it becomes durable:
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from multitaskais.engine.events import Events
-from multitaskais.errors import ConfigError, ModelError
 from multitaskais.model.folder import Model
 from multitaskais.records import Reason
 from multitaskais.tracks.station_clock import StationClock
-from multitaskais.types import Reports
 
 from ..kafka import codec as wire
 from ..kafka import control
-from ..kafka.control import ModelAnnouncement, Numbered, SuppressionRecord, Watermark, Withdrawal, Zone
 from ..kafka.partitioner import KeyPlacement
 from ..plain_text import plain
 from ..settings import Settings
 from .checkpoint import (
     Checkpointer,
     CheckpointPayload,
-    ControlPosition,
-    Decision,
     Fenced,
     ProducerRecord,
     Restored,
     restore,
 )
+from .control_follower import ControlFollower, process_batch
 from .control_log import ControlLog
 from .engines import OpenEngine
 from .metrics import Metrics
@@ -58,76 +52,19 @@ log = logging.getLogger("stream_operator")
 QUARANTINED = {Reason.FUTURE, Reason.BEHIND}
 
 
-# Control records of a partition that wait for its log to come to where they act. Those behind them stay unread until then.
-WAITING_MAX = 100
-
-
 class RecordBatch(NamedTuple):
     """Records of one partition, in log order, with the state object that they belong to."""
 
     partition: Partition
-    records: list[wire.ConsumerRecord]
+    records: list[wire.ConsumerRecord]  # none where only control records may be due
     next_offset: int
 
-
-def process_batch(
-    engine: PartitionEngine,
-    reports: Reports,
-    controls: Sequence[tuple[int, Numbered]],
-    follow: Callable[[Numbered], Events | None],
-) -> Iterator[tuple[int, Events]]:
-    """Move the engine over reports, and ``follow`` each control record behind so many of them: (number of the part's first report, its events)."""
-    done = 0
-    for stop, record in [*controls, (len(reports), None)]:
-        if stop > done:
-            yield done, engine.process(reports[done:stop])
-            done = stop
-        if record is not None and (events := follow(record)) is not None:
-            yield done, events
-
-
-def follow(engine: PartitionEngine, record: Numbered, decisions: Mapping[int, Decision]) -> tuple[Events | None, str]:
-    """Do in one partition what a control record asks for: (what follows from it, why it is refused; empty when it is not).
-
-    ``decisions``: what was done with earlier records in this partition.
-    """
-    match record.control:
-        case Watermark(t=t, final=final):
-            return engine.end_silent(t, reopen=final), ""
-        case ModelAnnouncement(model=model, version=version, since=since):
-            try:
-                engine.announce(version, model, since)
-            except (ModelError, ConfigError) as e:
-                return None, str(e)
-            return None, ""
-        case Withdrawal(number=number):
-            earlier = decisions.get(number)
-            if earlier is None or earlier.refused:
-                return None, ""  # nothing was done with it, and nothing will be
-            match control.decode(earlier.value):
-                case ModelAnnouncement(version=version, since=since):
-                    if not engine.withdraw(version, since):
-                        return None, f"model {version} has taken over for good: announce the former one instead"
-                case SuppressionRecord():
-                    engine.suppress(number, None)
-                case Watermark() | Zone():
-                    pass  # what a watermark ended stays ended; a zone is not followed here
-            return None, ""
-        case SuppressionRecord():
-            engine.suppress(record.number, record.control.rule())
-            return None, ""
-        case Zone():
-            return None, ""  # the process that looks at ships together acts on it (``commands/meetings.py``)
-    return None, f"this program does nothing with a {record.control.kind}"
-
-
-def suppress_again(engine: PartitionEngine, decisions: Mapping[int, Decision]) -> None:
-    """Give a restored engine what answers led to before: it is kept as decisions, not in the engine's state."""
-    followed = {n: control.decode(d.value) for n, d in decisions.items() if not d.refused}
-    withdrawn = {record.number for record in followed.values() if isinstance(record, Withdrawal)}
-    for number, record in followed.items():
-        if isinstance(record, SuppressionRecord) and number not in withdrawn:
-            engine.suppress(number, record.rule())
+    @property
+    def where(self) -> str:
+        """For a person: partition and offsets."""
+        if not self.records:
+            return f"partition {self.partition.number}, before offset {self.next_offset}, without records"
+        return f"partition {self.partition.number}, offsets {self.records[0].offset} to {self.next_offset - 1}"
 
 
 class Partition:
@@ -163,14 +100,7 @@ class Partition:
         self._settings = settings
         self._metrics = metrics
         self._engine = engine
-        self._controls = controls
-        self._latest = latest
-        self._control_topic_id = restored.controls.topic_id
-        self._next_control = restored.controls.next_number
-        self._waiting = list(restored.controls.waiting)
-        self._decisions = dict(restored.decisions)
-        suppress_again(engine, self._decisions)
-        self._decided: dict[int, bytes | None] = {}  # since the last cut
+        self._controls = ControlFollower(settings, number, engine, restored, controls, latest, metrics)
         self._placement: KeyPlacement | None = None
         self._told_misplaced = False
         self._out: list[ProducerRecord] = []
@@ -210,15 +140,7 @@ class Partition:
             self.durable = position
         self.identity = identity
         self._placement = KeyPlacement(self.number, identity.partitions) if identity.partitions else None
-        if self._control_topic_id not in ("", control_topic_id):
-            log.warning(
-                "partition %d: %s was made again, its records are followed from the first on",
-                self.number,
-                self._settings.control_topic,
-                extra={"partition": self.number},
-            )
-            self._next_control, self._waiting = 0, []
-        self._control_topic_id = control_topic_id
+        self._controls.begin(control_topic_id)
 
     def fold(self, run: RecordBatch) -> None:
         """Move the state over a run. A run of a closed partition is void: its new owner reads it again.
@@ -234,11 +156,11 @@ class Partition:
             for i, reason in decoded.bad:
                 self._dead_letter(run.records[i], reason)
             offsets = [run.records[i].offset for i in decoded.record_of]
-            due = self._due(run)
+            due = self._controls.due(run.records[0].offset if run.records else run.next_offset, run.next_offset)
             at = {record.number: offset for offset, record in due}
             controls = [(bisect_left(offsets, offset), record) for offset, record in due]
             for first, events in process_batch(
-                self._engine, decoded.reports, controls, lambda record: self._follow(record, at[record.number])
+                self._engine, decoded.reports, controls, lambda record: self._controls.decide(record, at[record.number])
             ):
                 for i, reason in events.rejected:
                     if reason in QUARANTINED:
@@ -251,7 +173,7 @@ class Partition:
                 self.heard_at = time.monotonic()
             self.position = run.next_offset
             self.now = self._engine.now
-            if moved or self._decided:
+            if moved or self._controls.undurable:
                 self.waiting_since = self.waiting_since or time.monotonic()
             self._metrics.folded(self.number, len(run.records), time.perf_counter() - start)
 
@@ -268,77 +190,6 @@ class Partition:
                 extra={"partition": self.number, "offset": records[0].offset},
             )  # fmt: skip
 
-    # ---------------------------------------------------------------- control records
-
-    def _due(self, run: RecordBatch) -> list[tuple[int, Numbered]]:
-        """Control records that act in this run: (source offset before which, record), in order of both.
-
-        A record acts as soon as it is known and the log has come to where it says. Where that was is kept (``Decision``), so
-        it stays a function of this partition's log and state.
-        """
-        begin = run.records[0].offset if run.records else run.next_offset
-        due: list[tuple[int, Numbered]] = []
-        while True:
-            new = self._controls.since(self._next_control)[: max(0, WAITING_MAX - len(self._waiting))]
-            self._waiting += [record.number for record in new]
-            if new:
-                self._next_control = new[-1].number + 1
-            still = []
-            for number in self._waiting:
-                record = self._controls.get(number)
-                if record is None:  # compacted away: a later one of its key replaced it
-                    continue
-                at = record.control.starts_at(self.number)
-                if at > run.next_offset and self._controls.withdrawn_by(number) is None:
-                    still.append(number)
-                else:
-                    due.append((min(max(at, begin), run.next_offset), record))
-            self._waiting = still
-            if not new or len(still) >= WAITING_MAX:
-                break
-        return sorted(due, key=lambda d: (d[0], d[1].number))
-
-    def _follow(self, record: Numbered, offset: int) -> Events | None:
-        if (by := self._controls.withdrawn_by(record.number)) is not None:
-            events, refused = None, f"withdrawn by {by}"
-        elif (refused := self._not_explained(record)) != "":
-            events = None
-        else:
-            events, refused = follow(self._engine, record, self._decisions)
-        decision = Decision(offset, refused, record.value)
-        self._decisions[record.number] = decision
-        self._decided[record.number] = msgspec.msgpack.encode(decision)
-        self._metrics.control(record.control.kind, bool(refused))
-        if self._controls.tell(record.number, refused):
-            level = logging.WARNING if refused else logging.INFO
-            what = f"is refused: {refused}" if refused else "is followed"
-            log.log(
-                level, "control record %d (%s, by %s) %s", record.number, record.control.summary(), plain(record.control.by) or "?", what
-            )  # fmt: skip
-        return events
-
-    def _not_explained(self, record: Numbered) -> str:
-        """Why a watermark is not believed: it leads the reports, here and in the worker's other partitions, and the time of day.
-
-        The time of day is a witness for a partition that is alone; that it is asked here does not make the result a matter of
-        chance, since what was decided is kept.
-        """
-        if not isinstance(record.control, Watermark) or self._engine.now == -math.inf:
-            return ""  # nothing was heard here: there is nothing to end
-        lead_s = record.control.t - max(self._engine.now, self._latest())
-        if lead_s <= self._engine.silence_s:
-            return ""
-        return f"it leads the newest report and the time of day by {lead_s / 3600:,.1f} h; {self._engine.silence_s / 3600:.1f} h are explained"
-
-    def _forget_decisions(self) -> None:
-        """Of watermarks whose place in the log is gone: no replay can come there any more."""
-        if self.ends is None:
-            return
-        for number, decision in list(self._decisions.items()):
-            if decision.offset < self.ends.low and isinstance(control.decode(decision.value), Watermark):
-                del self._decisions[number]
-                self._decided[number] = None
-
     # ---------------------------------------------------------------- what follows
 
     def _take(self, events: Events) -> None:
@@ -352,9 +203,8 @@ class Partition:
         self._out += [ProducerRecord(self._settings.sample_topic, *s) for s in wire.encode_samples(events.samples)]
 
     def _buried(self, fault: StationClock) -> ProducerRecord:
-        value = json.dumps(fault._asdict(), allow_nan=False, separators=(",", ":")).encode()
         headers = [("reason", str(Reason.STATION_CLOCK).encode()), ("partition", str(self.number).encode())]
-        return ProducerRecord(self._settings.dead_topic, None, value, headers)
+        return ProducerRecord(self._settings.dead_topic, None, wire.encode_station_event(fault), headers)
 
     def _dead_letter(self, record: wire.ConsumerRecord, reason: Reason, count: bool = True) -> None:
         if count:
@@ -374,14 +224,14 @@ class Partition:
     def cut(self) -> CheckpointPayload | None:
         """Take out what is not yet durable; None when there is nothing."""
         with self._fold_lock:
-            if self.closed or self.position is None or (self.position == self.durable and not self._decided):
+            if self.closed or self.position is None or (self.position == self.durable and not self._controls.undurable):
                 return None
-            self._forget_decisions()
+            if self.ends is not None:
+                self._controls.forget_before(self.ends.low)
             vessels = self._bounded(self._engine.snapshot())
             records = [*self._out, *self._verdicts.values()]
-            decisions, self._decided = self._decided, {}
+            controls, decisions = self._controls.cut()
             self._out, self._verdicts, self.waiting_since = [], {}, None
-            controls = ControlPosition(self._control_topic_id, self._next_control, tuple(self._waiting))
             return CheckpointPayload(
                 self.position, records, vessels, self._engine.partition_state(), self.identity, controls, decisions
             )

@@ -42,7 +42,7 @@ class Models:
         self.challenger = self._load(settings.challenger) if settings.challenger else None
 
     def find(self, version: str, source: str) -> Model:
-        """The model of this version: at ``place``, or where the settings point, or shipped. Raises ``ModelError``."""
+        """The model of this version: at ``source``, or where the settings point, or shipped. Raises ``ModelError``."""
         with self._lock:
             if (model := self._loaded.get(version)) is not None:
                 return model

@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multitaskais.ais.archives import expand, open_archive, read_reports
+from multitaskais.ais.archives import expand, list_files, open_archive, read_reports
 from multitaskais.ais.encode import cdv_lines, encode_static, statics_of, write_cdv
 from multitaskais.ais.positions import StaticData
 from multitaskais.errors import FormatError, InputError
@@ -263,6 +263,21 @@ def test_what_is_not_there_is_an_error(tmp_path: Path) -> None:
     for path in (tmp_path / "none.cdv", tmp_path / "*.cdv", tmp_path):
         with pytest.raises(InputError, match="no such file"):
             expand([path])
+
+
+def test_a_pattern_passes_over_what_is_surely_no_archive_unless_it_names_that_ending(tmp_path: Path) -> None:
+    for name in ("day.cdv", "odd.dat", "README.md", "next.cdv.part"):
+        (tmp_path / name).write_text("x")
+
+    def names(paths: list[str]) -> list[str]:
+        return [Path(p).name for p in paths]
+
+    found = list_files([f"{tmp_path}/*"])
+    assert names(found.paths) == ["day.cdv", "odd.dat"]
+    assert names(found.passed_over) == ["README.md", "next.cdv.part"]
+    assert names(list_files([f"{tmp_path}/*.part"]).paths) == ["next.cdv.part"]
+    with pytest.raises(InputError, match="nothing that is an archive"):
+        list_files([f"{tmp_path}/READ*"])
 
 
 def test_folders_and_patterns_of_any_depth_are_expanded_in_order(tmp_path: Path) -> None:

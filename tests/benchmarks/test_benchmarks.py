@@ -18,7 +18,7 @@ from benchmarks import __main__ as suite
 from benchmarks import alert_function_archive, machine, report, workload
 from benchmarks.harness import Result, compare, figure
 from multitaskais.config import DetectionRules
-from multitaskais.detection import offline as replay
+from multitaskais.detection import offline
 from multitaskais.model import folder as modelfolder
 from multitaskais.tracks.resample import resample_track
 from stream_operator import devbroker
@@ -123,7 +123,7 @@ def test_the_alert_function_gives_each_track_a_row_with_the_panels_verdict(archi
     for file in sorted((folder / "tracks").rglob("*.parquet")):
         for track_id, track in zip(*alert_function_archive.tracks_of(file), strict=True):
             row = next(r for r in rows if r["track_id"] == track_id)
-            result = replay.run_panel(model.panel, resample_track(track, DetectionRules()))
+            result = offline.run_panel(model.panel, resample_track(track, DetectionRules()))
             expected = "abnormal" if (result.score >= 1).any() else "normal" if result.judged.any() else "not_judged"
             assert row["verdict"] == expected
             assert int(row["reports"]) == len(track)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from multitaskais.config import REGIONS
 from multitaskais.detection import checks as contract
-from multitaskais.detection import offline as replay
+from multitaskais.detection import offline
 from multitaskais.detection.threshold import Budget
 from multitaskais.errors import ConfigError, ModelCorrupt, ModelError, ModelNotFound, WrongRegion
 from multitaskais.model import folder as modelfolder
@@ -43,8 +43,8 @@ def test_a_loaded_model_says_the_same_of_the_same_samples(saved):
     samples = fleet(5, 20, 2000)
     for name, a, b in zip(
         loaded.panel.step(loaded.panel.initial(0), samples[:0])[1]._fields,
-        replay.run_panel(model().panel, samples),
-        replay.run_panel(loaded.panel, samples),
+        offline.run_panel(model().panel, samples),
+        offline.run_panel(loaded.panel, samples),
         strict=True,
     ):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4, err_msg=name)

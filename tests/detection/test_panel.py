@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from multitaskais.config import DetectionRules
-from multitaskais.detection import offline as replay
-from multitaskais.detection import rings as windows
+from multitaskais.detection import offline, rings
 from multitaskais.detection.panel import Panel
 from multitaskais.detection.protocol import steps
 from multitaskais.errors import ConfigError
@@ -22,7 +21,7 @@ PANEL = model().panel
 
 
 def run(panel: Panel, *lines: np.ndarray):
-    return replay.run_panel(panel, np.concatenate(lines))
+    return offline.run_panel(panel, np.concatenate(lines))
 
 
 def same(a, b, where: slice) -> None:
@@ -144,8 +143,8 @@ def test_the_window_is_the_mean_of_what_is_there():
     steps = np.array([12, 6])
     values = np.where(rng.random((50, 2)) < 0.3, np.nan, rng.normal(size=(50, 2))).astype(np.float32)
     for k in range(50):
-        ring = windows.push(ring, values[k][None])
-        got = windows.window_mean(ring, steps)[0]
+        ring = rings.push(ring, values[k][None])
+        got = rings.window_mean(ring, steps)[0]
         for d, w in enumerate(steps):
             last = values[max(0, k - w + 1) : k + 1, d].astype(float)
             there = last[~np.isnan(last)]

@@ -155,4 +155,4 @@ def test_a_timer_tells_the_steps_of_the_model_and_changes_nothing(model, log):
     events = timed.process(log)
     assert [a.as_dict() for a in events.alerts] == [a.as_dict() for a in PartitionEngine(model).process(log).alerts]
     assert {s.seconds for s in events.steps} == {1.0}
-    assert [s.targets for s in events.steps] == [len(traces.samples) for traces in events.traces]
+    assert [s.samples for s in events.steps] == [len(traces.samples) for traces in events.traces]

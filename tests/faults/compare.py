@@ -24,8 +24,9 @@ from stream_operator.kafka import codec as wire
 from stream_operator.kafka.control import Watermark
 from stream_operator.settings import Settings
 from stream_operator.worker.checkpoint import restore
+from stream_operator.worker.control_follower import follow
 from stream_operator.worker.control_log import planned
-from stream_operator.worker.partition import QUARANTINED, follow
+from stream_operator.worker.partition import QUARANTINED
 from tests.support.topic_reading import messages
 from tests.support.worker import opener
 

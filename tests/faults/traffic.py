@@ -13,11 +13,11 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from multitaskais.config import REGIONS
 from multitaskais.records import REPORT_DTYPE
 from multitaskais.simulate import SimulationSettings, simulate
+from multitaskais.types import Reports
 
 T0 = 1_767_225_600.0  # 2026-01-01
 HOUR_S = 3600.0
@@ -52,7 +52,7 @@ class FaultTraffic:
         """The next so many reports come shuffled, and one in five comes twice."""
         self._disorder = reports
 
-    def _day(self, number: int) -> NDArray[np.void]:
+    def _day(self, number: int) -> Reports:
         """The reports of a day, in order of time, one of a ship in a tick; ships of other days have other numbers."""
         asked = SimulationSettings(start=T0 + number * DAY_S, vessels=self.vessels, abnormal=self.vessels // 2)
         reports = simulate(REGIONS["brittany"], asked, self._rng).reports
@@ -80,7 +80,7 @@ class FaultTraffic:
                 self.now += TICK_S
                 yield from rows.tolist()  # type: ignore[misc]
 
-    def _spoil(self, rows: NDArray[np.void]) -> NDArray[np.void]:
+    def _spoil(self, rows: Reports) -> Reports:
         """Of reports in order of their arrival, which stays."""
         chance = self._rng.random((5, len(rows)))
         rows["lat"] += np.where(chance[0] < JUMP, np.where(rows["lat"] > 48.5, -0.4, 0.4), 0.0)
@@ -92,7 +92,7 @@ class FaultTraffic:
         return rows
 
 
-def hour(number: int, stay: int, come_and_go: int, every_s: float) -> NDArray[np.void]:
+def hour(number: int, stay: int, come_and_go: int, every_s: float) -> Reports:
     """The reports of one hour, in time order; with another number the same hour at another time.
 
     ``stay`` ships are the same in each, ``come_and_go`` have other numbers in each.

@@ -30,6 +30,7 @@ from multitaskais.detection import checks
 from multitaskais.encounters.patterns import Patterns
 from multitaskais.engine import batch
 from multitaskais.engine.engine import PartitionEngine
+from multitaskais.exact.tables import expect_much
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.folder import Model
 from multitaskais.model.samples import load_reports, samples_of
@@ -143,5 +144,6 @@ if __name__ == "__main__":
     parser.add_argument("logs", type=Path)
     parser.add_argument("out", type=Path)
     given = parser.parse_args()
+    expect_much()  # the compiled look-up from the first value on, where there is one
     result = run(given.logs, given.out)
     (given.out / "truth.json").write_text(json.dumps(truth() | result))

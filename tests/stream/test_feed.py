@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -206,3 +207,21 @@ def test_several_sources_at_once_are_refused():
 def test_rows_of_blocks_are_all_rows():
     reports = np.zeros(25, [("t", "f8")])
     assert len(list(itertools.chain(feed.iter_rows(reports, 10)))) == 25
+
+
+def test_a_report_that_was_handed_over_is_counted_whenever_the_signal_comes(monkeypatch):
+    feeder = feed.Feeder.__new__(feed.Feeder)
+    feeder.sent, feeder.t_max, feeder.stopped, feeder._in_hand, feeder._told_to_stop = 0, 0.0, False, False, False
+    told = []
+
+    def produce(*_: object) -> None:
+        feeder.on_signal(signal.SIGTERM, None)  # behind the producer's back
+        told.append(True)
+
+    monkeypatch.setattr(feeder, "_produce", produce)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(feed.Stop):
+        feeder.send((227_000_001, 1.7e9, 48.0, -5.0, 10.0, 90.0, float("nan"), -1, 1, -1, b"", -1, b""))
+    assert (feeder.sent, told) == (1, [True])
+    with pytest.raises(feed.Stop):
+        feeder.on_signal(signal.SIGTERM, None)  # with nothing in hand it ends at once

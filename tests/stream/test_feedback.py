@@ -15,7 +15,7 @@ from stream_operator.kafka import control
 from stream_operator.kafka.control import Numbered, SuppressionRecord, Withdrawal
 from stream_operator.kafka.topics import Admin
 from stream_operator.worker.checkpoint import Decision
-from stream_operator.worker.partition import follow, suppress_again
+from stream_operator.worker.control_follower import follow, suppress_again
 from tests.stream.conftest import own_settings, producer
 from tests.support.topic_reading import drain
 

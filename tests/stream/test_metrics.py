@@ -36,7 +36,7 @@ def test_what_the_core_tells_is_counted():
     assert "multitaskais_reports_total 5.0" in text
     assert "multitaskais_reports_accepted_total 3.0" in text
     assert 'multitaskais_reports_rejected_total{reason="late"} 2.0' in text
-    assert "multitaskais_model_step_lines_sum 5.0" in text
+    assert "multitaskais_model_step_samples_sum 5.0" in text
     assert "multitaskais_model_step_seconds_sum 0.004" in text
 
 

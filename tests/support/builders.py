@@ -25,7 +25,7 @@ def report(t: float = T0, lat: float = 48.0, lon: float = -5.0, **fields: Any) -
     return PositionReport(t=t, lat=lat, lon=lon, **(values | fields))
 
 
-def array(rows: list[Any]) -> NDArray[np.void]:
+def array(rows: list[Any]) -> Reports:
     """Reports (tuples) as an array of ``REPORT_DTYPE``."""
     return np.array([tuple(row) for row in rows], REPORT_DTYPE)
 
@@ -41,7 +41,7 @@ def sail(
     sog: float = 10.0,
     cog: float | NDArray[np.float64] = 0.0,
     **fields: Any,
-) -> NDArray[np.void]:
+) -> Reports:
     """(n,) reports of a ship that makes good what it says. ``every_s`` and ``cog`` may be arrays: (n - 1,) intervals, (n,) courses."""
     dt = np.broadcast_to(np.asarray(every_s, float), (n - 1,))
     courses = np.broadcast_to(np.asarray(cog, float), (n,))
@@ -60,7 +60,7 @@ def sail(
     return out
 
 
-def moved(reports: Reports, north_m: float = 0.0, east_m: float = 0.0, **fields: Any) -> NDArray[np.void]:
+def moved(reports: Reports, north_m: float = 0.0, east_m: float = 0.0, **fields: Any) -> Reports:
     """A copy shifted sideways, other fields set."""
     out = reports.copy()
     out["lat"] += north_m / M_PER_DEG
@@ -70,7 +70,7 @@ def moved(reports: Reports, north_m: float = 0.0, east_m: float = 0.0, **fields:
     return out
 
 
-def merged(*parts: Reports) -> NDArray[np.void]:
+def merged(*parts: Reports) -> Reports:
     """All reports in time order."""
     out = np.concatenate(parts)
     return out[np.argsort(out["t"], kind="stable")]
@@ -78,7 +78,7 @@ def merged(*parts: Reports) -> NDArray[np.void]:
 
 def fleet(
     seed: int, vessels: int = 10, hours: float = 6.0, every_s: float = 60.0, box: tuple = (47.6, 49.4, -6.9, -4.1)
-) -> NDArray[np.void]:
+) -> Reports:
     """Traffic in time order: ships that turn slowly, some moored, some without course; uneven intervals around ``every_s``."""
     rng = np.random.default_rng(seed)
     parts = []
@@ -106,7 +106,7 @@ def fleet(
     return merged(*parts)
 
 
-def shuffled(reports: Reports, seed: int, lateness_s: float = 120.0) -> NDArray[np.void]:
+def shuffled(reports: Reports, seed: int, lateness_s: float = 120.0) -> Reports:
     """Another arrival order in which no report is later than ``lateness_s``."""
     delay = np.random.default_rng(seed).uniform(0, lateness_s, len(reports))
     return reports[np.argsort(reports["t"] + delay, kind="stable")]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from multitaskais.encounters.coverage import LEVELS_PER_DEG, SPANS_S, Coverage, grid_key
 from multitaskais.encounters.patterns import Patterns
 from multitaskais.encounters.stops import StoppingPlaces, cell_key
+from multitaskais.types import Reports
 
 from .builders import T0, merged, sail
 
@@ -42,7 +42,7 @@ def patterns(stops: tuple[tuple[float, float], ...] = (), days: float = 30.0) ->
 
 def voyage(
     legs: list[tuple[float, float, float]], *, every_s: float = 60.0, lat: float, lon: float, t: float = T0, **ship: Any
-) -> NDArray[np.void]:
+) -> Reports:
     """Legs of (hours, knots, course) one after another from a place."""
     parts = []
     for hours, knots, course in legs:
@@ -63,7 +63,7 @@ def rendezvous(
     types: tuple[int, int] = (TANKER, TANKER),
     t: float = T0,
     apart_deg: float = 0.001,
-) -> NDArray[np.void]:
+) -> Reports:
     """Two ships come from north and south, lie side by side (100 m) and leave."""
     reach = 2.0 * 10 * 1852 / 111_195.0
     one = voyage(
@@ -89,7 +89,7 @@ def rendezvous(
 
 def bystanders(
     n: int = 4, hours: float = 12.0, first: int = 227000101, lat: float = 48.3, lon: float = -5.8, t: float = T0
-) -> NDArray[np.void]:
+) -> Reports:
     """Ships that are heard all the time, kilometres apart."""
     return merged(
         *(

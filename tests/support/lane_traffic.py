@@ -22,7 +22,7 @@ def sail(
     sog: NDArray | float = 10.0,
     cog: NDArray | float = 90.0,
     n0: int = 0,
-) -> NDArray[np.void]:
+) -> Samples:
     """(n,) samples of one line that makes what it reports."""
     s = np.zeros(n, SAMPLE_DTYPE)
     sog, cog = np.broadcast_to(sog, n), np.broadcast_to(cog, n)
@@ -38,7 +38,7 @@ def sail(
     return s
 
 
-def lane(ships: int = 12, rng: np.random.Generator | None = None, **kw: float) -> NDArray[np.void]:
+def lane(ships: int = 12, rng: np.random.Generator | None = None) -> Samples:
     """Ships one after the other on one lane to the east, a few hundred metres and 1 kn apart."""
     rng = rng or np.random.default_rng(5)
     return np.concatenate(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multitaskais.errors import ConfigError
+from multitaskais.types import Samples
 from multitaskais.units import M_PER_DEG
 
 from ..step import LIBRARIES, Conf, Contents, Given, Step, Work
@@ -61,7 +62,7 @@ class Baseline(Step):
         data = read_labelled(labelled(work.path("labelled"), p["seed"]))
         samples, _, _ = samples_of(data.reports, region, all_tracks=True)
 
-        def highest(of: NDArray[np.void], keys: NDArray[np.int64]) -> NDArray[np.float64]:
+        def highest(of: Samples, keys: NDArray[np.int64]) -> NDArray[np.float64]:
             """(len(keys),) the highest score of each key's samples; -inf without one."""
             at = np.full(len(keys), -np.inf)
             known = np.isin(of["mmsi"], keys)
@@ -84,7 +85,7 @@ class Baseline(Step):
         (work.folder / "figures.json").write_text(json.dumps(said, indent=1) + "\n")
 
 
-def features(samples: NDArray[np.void], region: Any) -> NDArray[np.float64]:
+def features(samples: Samples, region: Any) -> NDArray[np.float64]:
     """(n, 5): place in km from the corner of the region, speed in knots, velocity to the east and to the north; what is missing is 0."""
     import numpy as np
 

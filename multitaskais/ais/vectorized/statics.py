@@ -21,9 +21,8 @@ from ..sentinels import MMSI_MAX, clean_name
 from .positions import CHANNEL, UPPER, Trust
 from .timestamps import DIGIT, F64, HEX, I64, U8, cdv_times
 
-SENTENCE_MAX = (
-    88  # characters looked at, from '!' on; the standard allows 82. Less than what follows the buffer (PADDING)
-)
+# characters looked at, from '!' on; the standard allows 82. Less than what follows the buffer (PADDING)
+SENTENCE_MAX = 88
 PART_A_BITS, PART_B_BITS = 160, 162  # of type 24: its fields end there
 TYPE_5_BITS = 270  # name, type and size end there
 BITS_MAX, PART_BITS_MAX = 424 + 5, 168 + 5  # the standard's length, filled up to a whole character

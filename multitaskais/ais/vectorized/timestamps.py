@@ -18,9 +18,8 @@ I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 
 PADDING = 96  # bytes that must follow the last line in the buffer: loads may reach beyond it
-FIELDS_MAX = (
-    80  # of a tag block's characters between its slashes: NMEA 0183 allows no more; a longer one is read by itself
-)
+# of a tag block's characters between its slashes: NMEA 0183 allows no more; a longer one is read by itself
+FIELDS_MAX = 80
 _FIRST_BYTES = np.array([(1 << (8 * k)) - 1 for k in range(9)], dtype=np.uint64)  # so many of a word
 SENTENCE_CHARS = 46  # the shortest sentence of 28 payload characters
 
