@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self, cast, get_type_hints
+from urllib.parse import urlsplit
 
 from .environment import PREFIX, variable_of
 from .errors import ConfigError
@@ -101,6 +102,14 @@ def is_loopback(host: str) -> bool:
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_own_name(host: str) -> bool:
+    """Whether the ``Host`` of a request (``NAME``, ``NAME:PORT``) is a name of this machine alone; False for what is no name."""
+    try:
+        return is_loopback(urlsplit(f"//{host}").hostname or "")
     except ValueError:
         return False
 

@@ -85,7 +85,7 @@ def _run(args: argparse.Namespace) -> int:
     logging.getLogger("multitaskais.web").info(
         "listening on http://%s:%d%s", settings.serve_bind, settings.serve_port, "" if access.token else ", no token"
     )
-    return run(app, settings.serve_bind, settings.serve_port)
+    return run(app, settings.serve_bind, settings.serve_port, settings.body_s)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,11 @@ class Settings(ProcessSettings):
     sync_s: float = setting(10.0, "The store is asked for new versions so often (s).", least=0.1)
     waiting_max: int = setting(32, "Requests that may wait; the next gets 503.", least=1)
     deadline_s: float = setting(30.0, "A request that is not answered after so long (s) gets 504.", least=0.1)
-    body_s: float = setting(10.0, "A body must have come after so long (s), else 408.", least=0.1)
+    body_s: float = setting(
+        10.0,
+        "The head of a request must have come after so long (s), else its connection is closed; then its body, else 408.",
+        least=0.1,
+    )
     body_max_mb: int = setting(16, "Largest body (MB); a larger one gets 413.", least=1)
     reports_max: int = setting(100_000, "Most reports or sentences in a request; more get 413.", least=1)
     log_format: str = setting("console", "Form of the log.", choices=("console", "json"))

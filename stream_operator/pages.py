@@ -13,6 +13,7 @@ import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from .page_limits import BoundedConnections
 log = logging.getLogger("stream_operator.pages")
 
 BACKLOG = 128
+SAME_S = 0.1  # so long an answer is given to all who ask: however many they are, the work is that of one
 STOP_S = 1.0  # requests under way may take so long
 
 
@@ -85,8 +87,15 @@ class Pages:
 
     @staticmethod
     def _page(make: AnswerMaker) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        one = asyncio.Lock()
+        made: tuple[float, Answer] | None = None
+
         async def page(_request: web.Request) -> web.StreamResponse:
-            status, content_type, body = await make()
+            nonlocal made
+            async with one:
+                if made is None or time.monotonic() - made[0] > SAME_S:
+                    made = time.monotonic(), await make()
+                status, content_type, body = made[1]
             return web.Response(status=status, content_type=content_type, body=body)
 
         return page

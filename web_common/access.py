@@ -6,13 +6,12 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from litestar.connection import ASGIConnection
 from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
 
 from multitaskais.errors import ConfigError
-from multitaskais.settings import is_loopback
+from multitaskais.settings import is_loopback, is_own_name
 
 TOKEN_CHARS_MIN = 16
 
@@ -42,8 +41,7 @@ class Access:
         def check(connection: ASGIConnection[Any, Any, Any, Any], _: Any) -> None:
             if not self.token:
                 # Without a token a foreign site could reach us through a name that it lets point to this machine.
-                host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
-                if not is_loopback(host):
+                if not is_own_name(connection.headers.get("host", "")):
                     raise PermissionDeniedException(
                         f"ask by a name of this machine (127.0.0.1, localhost), or set {self.names[1]}"
                     )

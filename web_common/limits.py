@@ -31,10 +31,10 @@ class SlowBody:
             await self.inner(scope, receive, send)
             return
         until = time.monotonic() + self._seconds
-        complete = started = cut = False
+        complete = started = cut = gone = False
 
         async def receive_in_time() -> Message:
-            nonlocal complete, cut
+            nonlocal complete, cut, gone
             if complete:
                 return await receive()
             try:
@@ -42,7 +42,10 @@ class SlowBody:
             except TimeoutError:
                 cut = True
                 raise _TooSlow from None
-            complete = message["type"] == "http.disconnect" or not message.get("more_body", False)
+            if message["type"] == "http.disconnect":  # nobody is there to be answered, and no error of ours
+                cut = gone = True
+                raise _TooSlow
+            complete = not message.get("more_body", False)
             return message
 
         async def send_unless_cut(message: Message) -> None:
@@ -61,12 +64,12 @@ class SlowBody:
 
         with contextlib.suppress(_TooSlow):
             await self.inner(scope, receive_in_time, send_unless_cut)
-        if cut and not started:
+        if cut and not started and not gone:
             body = msgspec.json.encode(Failure("error", f"the body did not come within {self._seconds:g} s"))
             headers = [(b"content-type", b"application/json"), (b"connection", b"close"), (b"content-length", str(len(body)).encode())]  # fmt: skip
             await send({"type": "http.response.start", "status": 408, "headers": headers})
             await send({"type": "http.response.body", "body": body})
 
 
-class _TooSlow(Exception):
-    pass
+class _TooSlow(BaseException):
+    """No ``Exception``: the application must neither answer nor log it."""

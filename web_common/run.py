@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import json
@@ -10,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
 import msgspec
@@ -18,10 +19,12 @@ import uvicorn
 from litestar import Litestar, Response, get, route
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from multitaskais import __version__
 from multitaskais.errors import OperatorError
 
+from .connections import REQUEST_S, BoundedConnections, Connection, OnceAMinute
 from .errors import HANDLERS, Failure
 
 
@@ -110,9 +113,41 @@ def require_port(bind: str, port: int, name: str) -> None:
         raise OperatorError(f"{bind}:{port} cannot be listened on ({e.strerror})") from None
 
 
-def run(app: Any, bind: str, port: int) -> int:
-    """Serve until SIGTERM or SIGINT; requests that are under way are answered."""
-    config = uvicorn.Config(app, host=bind, port=port, log_config=None, access_log=False, server_header=False, timeout_keep_alive=30, timeout_graceful_shutdown=30, lifespan="on")  # fmt: skip
+class _Served(Connection):
+    """A connection that uvicorn answers. It closes kept ones that ask no more, and does not report when a request begins and ends."""
+
+    @property
+    def at_work(self) -> bool:
+        cycle = getattr(self._inner, "cycle", None)
+        return cycle is not None and not cycle.response_complete
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.at_work:
+            self._stop_waiting()
+        elif self._timer is None:  # the beginning of a next head
+            self._wait()
+
+
+def bounded(log: logging.Logger, request_s: float) -> Callable[..., asyncio.Protocol]:
+    """What uvicorn makes a protocol of for each connection (``http`` of its ``Config``): its own, with bounds before any login."""
+    bounds = BoundedConnections(lambda: None, log=log, request_s=request_s)
+
+    def make(**arguments: Any) -> asyncio.Protocol:
+        return _Served(bounds, lambda: AutoHTTPProtocol(**arguments))
+
+    return make
+
+
+def run(app: Any, bind: str, port: int, request_s: float = REQUEST_S) -> int:
+    """Serve until SIGTERM or SIGINT; requests that are under way are answered.
+
+    Args:
+        request_s: the head of a request must have come after so long; else its connection is closed.
+    """
+    log = logging.getLogger("uvicorn.error")
+    log.addFilter(OnceAMinute())
+    config = uvicorn.Config(app, host=bind, port=port, http=bounded(log, request_s), ws="none", log_config=None, access_log=False, server_header=False, timeout_keep_alive=30, timeout_graceful_shutdown=30, lifespan="on")  # fmt: skip
     server = uvicorn.Server(config)
     # uvicorn stops in order upon SIGTERM, and then sends it again to whom it found there.
     signal.signal(signal.SIGTERM, lambda *_: None)

@@ -7,12 +7,12 @@ import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import web
 
 from multitaskais.errors import ConfigError
-from multitaskais.settings import is_loopback
+from multitaskais.settings import is_loopback, is_own_name
 
 TOKEN_CHARS_MIN = 16
 COOKIE = "map_session"
@@ -69,13 +69,12 @@ class Guard:
 
     def is_our_name(self, request: web.Request) -> bool:
         """Without a token only requests to this machine's own names: a foreign site cannot reach us by a name that it lets point here."""
-        if self.token:
-            return True
-        host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
-        return is_loopback(host)
+        return bool(self.token) or is_own_name(request.headers.get("Host", ""))
 
     async def login(self, request: web.Request) -> web.StreamResponse:
-        given = str((await request.post()).get("token", ""))
+        # Not ``request.post``: with a boundary or a character set that is none it ends in an error of ours.
+        form = parse_qs((await request.read()).decode("utf-8", "replace"))
+        given = form.get("token", [""])[0]
         if not self.token or not _same(given, self.token):
             await asyncio.sleep(WRONG_TOKEN_DELAY_S)
             raise web.HTTPSeeOther("/login?wrong")
@@ -110,10 +109,19 @@ class Guard:
             raise web.HTTPUnauthorized(text="log in at /login, or send Authorization: Bearer TOKEN")
         if request.method == "POST":
             origin = request.headers.get("Origin")
-            if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
+            if origin is not None and _site(origin) != request.headers.get("Host"):
                 raise web.HTTPForbidden(text="this comes from another site")
         return await handler(request)
 
 
+def _site(origin: str) -> str | None:
+    """``HOST:PORT`` of an ``Origin``; None for what is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
 def _same(a: str, b: str) -> bool:
-    return hmac.compare_digest(a.encode(), b.encode())
+    # Bytes of a header that are no UTF-8 come as surrogates.
+    return hmac.compare_digest(a.encode("utf-8", "surrogatepass"), b.encode("utf-8", "surrogatepass"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gzip
 import hashlib
 import math
 import mimetypes
@@ -76,6 +77,8 @@ class Server:
             for p in STATIC.iterdir()
             if p.is_file()
         } | {vocabulary.NAME: (vocabulary.module(), "text/javascript")}
+        # Packed once: whoever has no login may ask for them again and again.
+        self._static_packed = {name: gzip.compress(body, mtime=0) for name, (body, _) in self._static.items()}
         self._etag = {name: f'"{hashlib.sha256(body).hexdigest()[:16]}"' for name, (body, _) in self._static.items()}
 
     def app(self) -> web.Application:
@@ -237,7 +240,12 @@ class Server:
         headers = {"Cache-Control": "no-cache", "ETag": self._etag[name]}
         if request.headers.get("If-None-Match") == self._etag[name]:
             return web.Response(status=304, headers=headers)
-        return _packed(request, web.Response(body=body, content_type=kind, headers=headers))
+        if _is_far(request) and "gzip" in request.headers.get("Accept-Encoding", ""):
+            body, headers = (
+                self._static_packed[name],
+                {**headers, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"},
+            )
+        return web.Response(body=body, content_type=kind, headers=headers)
 
 
 def _too_many_pages() -> web.HTTPServiceUnavailable:
@@ -263,7 +271,11 @@ def _found(body: bytes | None, otherwise: str) -> web.Response:
 
 
 def _packed(request: web.Request, response: web.Response) -> web.Response:
-    """Compressed for other machines; on this one it would only cost time."""
-    if not is_loopback(request.remote or ""):
+    if _is_far(request):
         response.enable_compression()
     return response
+
+
+def _is_far(request: web.Request) -> bool:
+    """From another machine: answers are compressed; on this one that would only cost time."""
+    return not is_loopback(request.remote or "")

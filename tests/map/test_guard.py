@@ -240,6 +240,46 @@ def test_questions_out_of_range_get_an_answer_and_not_an_error():
     serve(OPEN, talk)
 
 
+ODD_HEADS = [
+    b"Host: [\r\n",
+    b"Host: \xff\xfe\r\n",
+    b"Host: localhost\r\nOrigin: http://[\r\n",
+    b"Host: localhost\r\nOrigin: \xff\r\n",
+    b"Host: localhost\r\nAuthorization: Bearer \xff\xfe\r\n",
+    b"Host: localhost\r\nCookie: map_session=\xff\r\n",
+    b"Host: localhost\r\nContent-Type: multipart/form-data\r\n",
+    b"Host: localhost\r\nContent-Type: application/x-www-form-urlencoded; charset=none\r\n",
+    b"Host: localhost\r\nContent-Type: application/json; charset=\xff\r\n",
+    b"Host: localhost\r\nAccept-Encoding: \xff\r\nIf-None-Match: \xff\r\nLast-Event-ID: \xff\r\n",
+    b"Host: localhost\r\nUpgrade: websocket\r\nConnection: upgrade\r\n",
+]
+
+
+@pytest.mark.parametrize("guard", [OPEN, CLOSED], ids=["open", "closed"])
+def test_whatever_a_request_holds_is_answered_and_no_error_of_ours(guard, caplog, monkeypatch):
+    monkeypatch.setattr("stream_operator.map.guard.WRONG_TOKEN_DELAY_S", 0.0)
+
+    async def talk(session, url):
+        port = int(url.rpartition(":")[2])
+        for head in ODD_HEADS:
+            for line in (b"GET /", b"GET /health", b"GET /api/state", b"GET /static/%ff", b"GET /api/alert/%ff", b"POST /login", b"POST /api/feedback"):  # fmt: skip
+                body = b"token=%ff&\xff" if line.startswith(b"POST") else b""
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(
+                    line
+                    + b" HTTP/1.1\r\nConnection: close\r\n"
+                    + head
+                    + b"Content-Length: %d\r\n\r\n" % len(body)
+                    + body
+                )
+                answer = await asyncio.wait_for(reader.readline(), 20)
+                writer.close()
+                assert int(answer.split()[1]) < 500, (line, head, answer)
+
+    serve(guard, talk)
+    assert not [r for r in caplog.records if r.levelname == "ERROR" or r.exc_info]
+
+
 def test_a_wrong_setting_stops_the_start_with_one_line():
     done = subprocess.run(
         [sys.executable, "-m", "stream_operator", "map", "--bind", "0.0.0.0"], capture_output=True, text=True, cwd=ROOT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ from multitaskais.model.store import ModelStore
 from tests.support import s3proxy
 from tests.support.s3proxy import ROOT, free_port
 from tests.support.serving import Serving
+from web_common.connections import connections_max
 
 from .conftest import HOW, as_json
 
@@ -134,6 +136,49 @@ def test_a_body_in_chunks_beyond_the_limit_is_cut_off(server):
         except OSError:
             return  # the connection was closed upon us
         assert b" 413 " in answer or b" 408 " in answer
+
+
+def test_half_requests_shut_nobody_out_and_heads_that_do_not_come_to_their_end_are_cut(server):
+    starts = (
+        b"",
+        b"G",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nX-a: ",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET",
+    )
+    halves = []
+    for k in range(connections_max() * 3 // 4 + 20):  # what one address may hold, and more
+        halves.append(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+        halves[-1].sendall(starts[k % len(starts)])
+        if k % 60 == 0:
+            assert server.get("/health")[0] == 200
+    for s in (halves[0], *halves[-4:]):  # the oldest gave way, the last have had their time
+        with contextlib.suppress(ConnectionResetError):
+            while s.recv(4096):
+                pass
+    for s in halves:
+        s.close()
+
+
+ODD_HEADERS = [
+    b"Host: [\r\n",
+    b"Host: \xff\r\n",
+    b"Host: localhost\r\nAuthorization: Bearer \xff\xfe\r\n",
+    b"Host: localhost\r\nUpgrade: websocket\r\nConnection: upgrade\r\n",
+    b"Host: localhost\r\nContent-Length: -1\r\n",
+    b"Host: localhost\r\nContent-Type: multipart/form-data\r\nContent-Length: 1\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("head", ODD_HEADERS)
+@pytest.mark.parametrize("path", [b"/v1/models", b"/v1/score", b"/schema/openapi.json"])
+def test_headers_that_are_none_are_the_askers_error_and_not_ours(server, head, path):
+    for method in (b"GET", b"POST"):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as s:
+            s.sendall(method + b" " + path + b" HTTP/1.1\r\n" + head + b"\r\n")
+            s.shutdown(socket.SHUT_WR)
+            answer = s.recv(4096)
+        assert not answer or int(answer.split()[1]) < 500, answer
+    assert "Traceback" not in server.text()
 
 
 def test_another_method_says_which_there_is_and_an_unknown_path_is_404(server):
