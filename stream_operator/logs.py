@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
 from typing import Any
 
-from .plain_text import escaped
+from .plain_text import escaped, json_line
 
 log = logging.getLogger("stream_operator")
 
@@ -29,7 +28,7 @@ class JsonForm(logging.Formatter):
         line |= {name: value for name in FIELDS if (value := getattr(record, name, None)) is not None}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return json_line(line)
 
 
 class ConsoleForm(logging.Formatter):

@@ -11,22 +11,25 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from multitaskais.command import CommandParser
 from multitaskais.errors import ConfigError
 from multitaskais.export import to_geojson
+from multitaskais.times import LATEST
 
 from ..kafka import client as kafka
 from ..kafka import control
 from ..kafka.errors import explain_reader, explained, is_access_denied
 from ..kafka.topics import Admin
-from ..plain_text import plain
+from ..plain_text import json_line, plain
 from ..settings import Settings
 
 CALL_S = 15.0
@@ -64,6 +67,50 @@ def read(
                     kafka.log.warning("%s", error.str())
     finally:
         consumer.close()
+
+
+class _Place(msgspec.Struct):
+    t: float
+    lat: float
+    lon: float
+
+
+class _Alert(msgspec.Struct):
+    """What the formats below take from a record; it may hold more."""
+
+    alert_id: str
+    revision: int
+    status: str
+    mmsi: str
+    ship_name: str | None
+    ship_type: int | None
+    alert_type: str
+    cause: str
+    score: float
+    message: str
+    decided_at: float
+    track_id: str
+    model_version: str
+    challenger: bool
+    segment_start: _Place
+    segment_end: _Place
+    partner: dict[str, Any] | None = None
+    zone: dict[str, Any] | None = None
+
+
+_decoder = msgspec.json.Decoder(_Alert)
+
+
+def alert_of(value: bytes | None) -> dict[str, Any] | None:
+    """An alert of the topic; None for what is none: whoever may write there may write anything."""
+    try:
+        a = _decoder.decode(value or b"")
+        found: dict[str, Any] = json.loads(value or b"")
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    times = (a.decided_at, a.segment_start.t, a.segment_end.t)
+    in_time = all(0.0 < t < LATEST for t in times)
+    return found if in_time and a.mmsi.isascii() and a.mmsi.isdigit() and len(a.mmsi) <= 9 else None
 
 
 def seconds(text: str, option: str = "--since") -> float:
@@ -146,10 +193,21 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--format {args.format} needs an end: leave --follow out, or take --format json")
     settings = Settings.load(file=args.settings)
     messages = read(settings, settings.alert_topic, None if args.since is None else seconds(args.since), args.follow)
-    alerts = (json.loads(m.value()) for m in messages if m.value() is not None)
+    others = 0
+
+    def alerts() -> Iterator[dict[str, Any]]:
+        nonlocal others
+        for m in messages:
+            if (a := alert_of(m.value())) is not None:
+                yield a
+            elif m.value() is not None:
+                others += 1
+
     if args.format in COLLECTIONS:
-        print(json.dumps(COLLECTIONS[args.format](alerts), ensure_ascii=False))
+        print(json_line(COLLECTIONS[args.format](alerts())))
     else:
-        for a in alerts:
-            print(table_line(a) if args.format == "table" else json.dumps(a, ensure_ascii=False), flush=True)
+        for a in alerts():
+            print(table_line(a) if args.format == "table" else json_line(a), flush=True)
+    if others:
+        print(f"{others} records of {settings.alert_topic} are no alerts and are left out", file=sys.stderr)
     return 0

@@ -11,20 +11,19 @@ watermark TIME       the reports have come as far as TIME: tracks of vessels tha
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from multitaskais.command import CommandParser
 from multitaskais.errors import ConfigError
+from multitaskais.times import LATEST
 
 from ..kafka import control
 from ..kafka.control_writer import ControlWriter, read
 from ..kafka.topics import Admin
-from ..plain_text import plain
+from ..plain_text import json_line, plain
 from ..settings import Settings
 from ..worker.checkpoint import Decision, restore
 from .replay import moment
@@ -70,12 +69,12 @@ def decided(settings: Settings) -> dict[int, dict[int, Decision]]:
 
 
 def line(row: dict[str, Any]) -> str:
-    when = datetime.fromtimestamp(row["sent"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if row["sent"] else "-"
+    when = control.utc(row["sent"]) if 0.0 < (row["sent"] or 0.0) < LATEST else "-"
     state = f"withdrawn by {row['withdrawn_by']}" if "withdrawn_by" in row else "holds" if row["holds"] else "-"
     done = (
         "; ".join(f"{n} partitions: {what}" for what, n in row["partitions"].items()) or "not yet seen by a partition"
     )
-    return f"{row['number']:>6}  {when:<20}  {plain(row['by']) or '?':<24}  {row['says']:<60}  {state:<16}  {done}"
+    return f"{row['number']:>6}  {when:<20}  {plain(row['by']) or '?':<24}  {plain(row['says']):<60}  {state:<16}  {plain(done)}"
 
 
 def main(argv: list[str]) -> int:
@@ -99,7 +98,7 @@ def main(argv: list[str]) -> int:
     settings = Settings.load(file=args.settings)
     if args.what == "list":
         for row in rows(settings, args.all):
-            print(json.dumps(row, ensure_ascii=False) if args.json else line(row))
+            print(json_line(row) if args.json else line(row))
         return 0
     record: control.AnyControl
     if args.what == "withdraw":

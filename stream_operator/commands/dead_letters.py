@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -21,19 +20,25 @@ from multitaskais.errors import TryAgain
 from ..kafka import client as kafka
 from ..kafka.errors import Refusal, explain, explained, explained_write, is_access_denied
 from ..kafka.topics import Admin
+from ..plain_text import json_line
 from ..settings import Settings
 from .alerts import read, seconds
 
 
 def describe(message: Message) -> dict[str, Any]:
-    """A dead letter in a form that a person can read; bytes that are not UTF-8 show as U+FFFD."""
-    head = {k: v.decode() for k, v in message.headers() or []}
+    """A dead letter in a form that a person can read; bytes that are not UTF-8 show as U+FFFD, and numbers that are none as -1."""
+    head = {k: v.decode("utf-8", "replace") for k, v in message.headers() or [] if v is not None}
+
+    def number(name: str) -> int:
+        text = head.get(name, "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+
     return {
         "reason": head.get("reason"),
         "topic": head.get("topic"),
-        "partition": int(head.get("partition", -1)),
-        "offset": int(head.get("offset", -1)),
-        "clipped_from_bytes": int(head["clipped_from_bytes"]) if "clipped_from_bytes" in head else None,
+        "partition": number("partition"),
+        "offset": number("offset"),
+        "clipped_from_bytes": number("clipped_from_bytes") if "clipped_from_bytes" in head else None,
         "key": None if message.key() is None else message.key().decode("utf-8", "replace"),
         "value": None if message.value() is None else message.value().decode("utf-8", "replace"),
     }
@@ -121,5 +126,5 @@ def main(argv: list[str]) -> int:
     for message in read(settings, settings.dead_topic, seconds(args.since) if args.since else None):
         letter = describe(message)
         if args.reason is None or letter["reason"] == args.reason:
-            print(json.dumps(letter, ensure_ascii=False))
+            print(json_line(letter))
     return 0

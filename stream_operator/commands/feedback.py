@@ -29,7 +29,7 @@ from ..kafka import control
 from ..kafka.control_writer import ControlWriter
 from ..kafka.control_writer import read as read_controls
 from ..settings import Settings
-from .alerts import read
+from .alerts import alert_of, read
 
 LEAD_S = 600.0  # beyond the newest decision: the partitions have not come there, and a replay acts where they did
 EVERY_S = 10.0
@@ -78,8 +78,9 @@ def once(settings: Settings, writer: ControlWriter, agree: int, by: str) -> tupl
             if isinstance(decoded, dict):
                 yield decoded
 
-    alerts = [a for a in records(settings.alert_topic) if not a.get("challenger")]
-    newest = max((float(a.get("decided_at") or 0.0) for a in alerts), default=0.0)
+    found = (alert_of(message.value()) for message in read(settings, settings.alert_topic))
+    alerts = [a for a in found if a is not None and not a["challenger"]]
+    newest = max((a["decided_at"] for a in alerts), default=0.0)
     answers, aside = answers_of(alerts, records(settings.feedback_topic), newest + LEAD_S)
     new, gone = due(suppressions_of(answers, agree), read_controls(settings), by)
     for record in new:

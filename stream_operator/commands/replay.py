@@ -275,7 +275,8 @@ def _runs(
 def moment(option: str, text: str) -> float:
     """``2026-01-01``, ``2026-01-01T12:00``, with or without a zone (UTC when it has none), or Unix seconds -> Unix s."""
     try:
-        return float(text)
+        if math.isfinite(number := float(text)):
+            return number
     except ValueError:
         pass
     try:

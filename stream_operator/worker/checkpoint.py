@@ -30,6 +30,7 @@ POSITION_KEY = b"position"
 VESSEL_PREFIX = b"v:"
 CONTROL_PREFIX = b"c:"
 POSITION_VERSION = 2
+MMSI_DIGITS, NUMBER_DIGITS = 9, 18  # of the keys of the state topic, at most
 TELL_WAIT_S = 10.0  # a restore that waits says so as often
 CALL_S = 5.0  # one transactional call; asked again while the broker is away
 _FENCED = {
@@ -259,7 +260,7 @@ def restore(settings: Settings, number: int, stopping: threading.Event | None = 
         prefix, of = key[:2], key[2:]
         if prefix not in (VESSEL_PREFIX, CONTROL_PREFIX):
             continue  # of a newer operator, or of nobody
-        if not of.isdigit():
+        if not of.isdigit() or len(of) > (MMSI_DIGITS if prefix == VESSEL_PREFIX else NUMBER_DIGITS):
             raise StateError(
                 f"{what}: the key {key[:40]!r} is none of this operator's; another program wrote to the topic?"
             )

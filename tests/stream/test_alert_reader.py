@@ -24,6 +24,7 @@ from multitaskais.records import Alert, AlertType, Cause, Partner, Place, Status
 from stream_operator.commands import alerts
 from stream_operator.kafka import codec as wire
 from stream_operator.kafka import topics
+from stream_operator.plain_text import json_line
 from stream_operator.settings import Settings
 from tests.stream.conftest import ROOT, own_settings, producer
 from tests.support.standin_engine import an_alert
@@ -193,6 +194,47 @@ def test_whatever_alerts_say_trips_go_forward_in_time(said):
     collection = alerts.kepler(a.as_dict() for a in life)
     are_trips(collection)
     assert len(collection["features"]) == len({a.alert_id for a in life})
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    st.binary(max_size=50)
+    | anything.map(lambda x: json.dumps(x).encode())
+    | st.dictionaries(st.sampled_from(sorted(FIRST.as_dict())), anything, max_size=3).map(
+        lambda change: json.dumps(FIRST.as_dict() | change).encode()
+    )
+)
+def test_whatever_lies_in_the_topic_of_alerts_is_an_alert_in_every_format_or_none(value):
+    if (a := alerts.alert_of(value)) is not None:
+        shown = [alerts.table_line(a), *(json_line(form([a])) for form in alerts.COLLECTIONS.values())]
+        for line in shown:
+            line.encode()
+            assert len(line.splitlines()) == 1
+
+
+def test_an_alert_of_ours_is_one():
+    assert alerts.alert_of(wire.encode_alert(FIRST)[1]) == FIRST.as_dict()
+
+
+@pytest.mark.broker
+def test_what_is_no_alert_is_left_out_and_said(topic):
+    p = producer(topic)
+    p.produce(topic.alert_topic, b"\xff", b"1")
+    p.produce(topic.alert_topic, b"{}", b"1")
+    assert p.flush(30) == 0
+    publish(topic, FIRST)
+    for form in ("table", "json", "geojson", "kepler"):
+        process = begin(topic, "--format", form)
+        said, wrong = process.communicate(timeout=60)
+        assert process.returncode == 0, wrong
+        assert "227000001" in said
+        assert wrong.strip() == f"2 records of {topic.alert_topic} are no alerts and are left out"
 
 
 def test_partner_and_zone_are_in_every_format():

@@ -129,6 +129,8 @@ def test_times_are_dates_moments_or_unix_seconds():
         (["--from", "2026-01-01"], "give --out FILE or --topics PREFIX"),
         (["--from", "2026-01-02", "--to", "2026-01-01", "--out", "x"], "must be later than"),
         (["--from", "2026-01-01", "--lead-in", "long", "--out", "x"], "--lead-in long: give a time"),
+        (["--from", "nan", "--out", "x"], "--from nan: give a time"),
+        (["--from", "1e999", "--lead-in", "24h", "--out", "x"], "--from 1e999: give a time"),
     ],
 )
 def test_a_wrong_range_is_one_line(args, message):

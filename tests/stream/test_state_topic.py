@@ -20,6 +20,8 @@ POSITION = msgspec.msgpack.encode(Position(POSITION_VERSION, 5, b"clock"))
     ("key", "value"),
     [
         (b"v:12x", b"state"),
+        (b"v:" + b"1" * 5000, b"state"),
+        (b"c:" + b"1" * 5000, b"decision"),
         (b"c:-1", b"decision"),
         (b"c:7", b"no decision"),
         (POSITION_KEY, b"no position"),

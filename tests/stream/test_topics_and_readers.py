@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from multitaskais.errors import OperatorError
 from stream_operator.commands import dead_letters as dead
 from stream_operator.kafka import topics
+from stream_operator.plain_text import json_line
 from stream_operator.settings import Settings
 from tests.stream.conftest import own_settings, producer
 from tests.stream.test_feed import run
@@ -160,6 +162,21 @@ def test_a_dead_letter_is_shown_and_replayed_once(settings):
     assert dead.replay(settings, None) == (2, 1)
     assert dead.replay(settings, None) == (0, 0)
     assert sorted(m.value() for m in messages(settings, settings.topic)) == [b"nope", b"{}"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["reason", "partition", "offset", "clipped_from_bytes", "x"]),
+            st.none() | st.binary(max_size=8) | st.integers().map(lambda n: str(n).encode()),
+        )
+    ),
+    st.none() | st.binary(max_size=8),
+    st.none() | st.binary(max_size=8),
+)
+def test_whatever_another_program_wrote_to_the_dead_letters_is_shown(headers, key, value):
+    letter = dead.describe(SimpleNamespace(headers=lambda: headers, key=lambda: key, value=lambda: value))
+    assert len(json_line(letter).splitlines()) == 1
 
 
 def test_an_unknown_command_is_refused_with_the_list():

@@ -6,13 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from multitaskais.records import REPORT_DTYPE, Reason
 from stream_operator.kafka import codec as wire
 from stream_operator.kafka.codec import ConsumerRecord, decode
-from stream_operator.plain_text import escaped, plain
+from stream_operator.plain_text import escaped, json_line, plain
 
 T = 1_700_000_000.0
 
@@ -180,3 +180,13 @@ def test_what_is_shown_moves_no_cursor(text):
     line = plain(text)
     assert line == " ".join(line.split())
     assert not {"\x1b", "\u202e", "\u200b"} & set(line)
+
+
+@given(st.text(max_size=200))
+@example("\ud800")
+@example("\x9b2K\u202e\u2066\u2028\u200b\ufeff\x85")
+def test_json_that_is_shown_moves_no_cursor_turns_no_text_round_and_is_the_same_json(text):
+    line = json_line({"a": text})
+    assert json.loads(line) == {"a": text}
+    line.encode()
+    assert not any(c in line for c in "\x1b\x7f\x9b\u202e\u2066\u2028\u200b\ufeff\n")
