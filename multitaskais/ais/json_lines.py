@@ -70,7 +70,7 @@ def json_reports(
 def _number(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last: a whole number of hundreds of digits
         return None
     return number if number == number else None
 
@@ -103,7 +103,7 @@ def _row(value: dict[str, Any], columns: Mapping[str, str] | None) -> dict[str, 
     if value.get("class") == "AIS" and value.get("scaled") is not True and _looks_raw(row):
         coarse = message == 27
         for name in ("lat", "lon"):
-            row[name] = round(float(row[name] or 0) / (_RAW_DEGREES_27 if coarse else _RAW_DEGREES), 6)
+            row[name] = round((_number(row[name]) or 0.0) / (_RAW_DEGREES_27 if coarse else _RAW_DEGREES), 6)
         for name in ("sog", "cog"):
             if not coarse and (number := _number(row.get(name))) is not None:
                 row[name] = number / 10.0

@@ -11,7 +11,9 @@ import select
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Generator
+from dataclasses import dataclass
 
 from multitaskais.ais.decoder import LINE_MAX
 from multitaskais.errors import ConfigError, OperatorError
@@ -23,6 +25,7 @@ DATAGRAM_BYTES = 65536
 DATAGRAMS_AT_ONCE = 1000  # that lie there already are taken together
 RECEIVE_BUFFER_BYTES = 8 << 20  # a burst of UDP waits here while the broker is slow; the system may give less
 CLIENTS_MAX = 64
+ACCEPT_S = 0.05  # before the next try where a client could not be taken
 
 
 def address(text: str, option: str) -> tuple[str, int]:
@@ -75,19 +78,22 @@ def tcp_blocks(host: str, port: int) -> Generator[bytes, None, None]:
 
 
 def _bound(kind: int, host: str, port: int, option: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, kind)
+    """A socket that is bound there; no host: every interface, IPv4."""
+    listener = None
     try:
+        found = socket.getaddrinfo(host or "0.0.0.0", port, type=kind, flags=socket.AI_PASSIVE)
+        family, _, protocol, _, at = found[0]
+        listener = socket.socket(family, kind, protocol)
         if kind == socket.SOCK_STREAM:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        listener.bind((host, port))
-    except OSError as e:
-        listener.close()
-        raise OperatorError(
-            f"{option} {host}:{port}: cannot listen there ({e.strerror or e}); give another port"
-        ) from None
+        listener.bind(at)
+    except (OSError, UnicodeError) as e:  # a name of labels that are too long is the second
+        if listener is not None:
+            listener.close()
+        why = e.strerror if isinstance(e, OSError) and e.strerror else e
+        raise OperatorError(f"{option} {host}:{port}: cannot listen there ({why}); give another address") from None
     return listener
 
 
@@ -108,12 +114,25 @@ def udp_blocks(host: str, port: int) -> Generator[bytes, None, None]:
             yield b"".join(d if d.endswith(b"\n") else d + b"\n" for d in datagrams)
 
 
+@dataclass(slots=True)
+class _Client:
+    """A receiver that has connected to us: from where, when it was heard last (monotonic s), the beginning of its next line."""
+
+    address: str
+    heard: float
+    begun: bytes = b""
+
+
 def tcp_server_blocks(host: str, port: int) -> Generator[bytes, None, None]:
-    """What receivers send that connect to us; the lines of each stay whole."""
+    """What receivers send that connect to us; the lines of each stay whole.
+
+    Where there are ``CLIENTS_MAX``, one gives way to a new one: of the address that has most, the one that was silent longest. So
+    receivers that lost their power without a word, or strangers who say nothing, keep nobody out.
+    """
     with _bound(socket.SOCK_STREAM, host, port, "--tcp-listen") as listener:
         listener.listen()
         listener.setblocking(False)
-        clients: dict[socket.socket, bytes] = {}  # with the beginning of its next line
+        clients: dict[socket.socket, _Client] = {}
         try:
             while True:
                 ready = select.select([listener, *clients], [], [], TICK_S)[0]
@@ -121,29 +140,50 @@ def tcp_server_blocks(host: str, port: int) -> Generator[bytes, None, None]:
                     yield b""
                 for s in ready:
                     if s is listener:
-                        client, _ = listener.accept()
-                        if len(clients) < CLIENTS_MAX:
-                            client.setblocking(False)
-                            clients[client] = b""
-                        else:
-                            client.close()
+                        if rest := _accept(listener, clients):
+                            yield rest
                         continue
+                    if (client := clients.get(s)) is None:
+                        continue  # it has just given way to another
                     try:
                         data = s.recv(1 << 16)
                     except BlockingIOError:
                         continue
                     except OSError:
                         data = b""
-                    whole, newline, rest = (clients[s] + data).rpartition(b"\n")
+                    client.heard = time.monotonic()
+                    whole, newline, rest = (client.begun + data).rpartition(b"\n")
                     if newline:
                         yield whole + newline
                     if data:
-                        clients[s] = rest[: LINE_MAX + 1]  # a longer line is none
+                        client.begun = rest[: LINE_MAX + 1]  # a longer line is none
                     else:
-                        del clients[s]
-                        s.close()
-                        if rest:
-                            yield rest + b"\n"
+                        client.begun = rest
+                        if rest := _let_go(s, clients):
+                            yield rest
         finally:
-            for client in clients:
-                client.close()
+            for left in clients:
+                left.close()
+
+
+def _accept(listener: socket.socket, clients: dict[socket.socket, _Client]) -> bytes:
+    """Take a new client; returns what the one that gave way for it had begun."""
+    try:
+        new, peer = listener.accept()
+    except OSError:  # it has gone again, or there is no descriptor left for it
+        time.sleep(ACCEPT_S)
+        return b""
+    rest = b""
+    if len(clients) >= CLIENTS_MAX:
+        crowd = Counter(client.address for client in clients.values())
+        rest = _let_go(min(clients, key=lambda s: (-crowd[clients[s].address], clients[s].heard)), clients)
+    new.setblocking(False)
+    clients[new] = _Client(str(peer[0]), time.monotonic())
+    return rest
+
+
+def _let_go(s: socket.socket, clients: dict[socket.socket, _Client]) -> bytes:
+    """Close it; returns its last line, which has no end."""
+    begun = clients.pop(s).begun
+    s.close()
+    return begun + b"\n" if begun else b""

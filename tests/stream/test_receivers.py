@@ -321,6 +321,42 @@ def test_receivers_that_connect_have_their_lines_whole_though_they_come_in_piece
     blocks.close()
 
 
+def test_clients_who_say_nothing_keep_no_receiver_out():
+    port = free_port(socket.SOCK_STREAM)
+    blocks = receivers.tcp_server_blocks("127.0.0.1", port)
+    assert next(blocks) == b""
+    silent = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(receivers.CLIENTS_MAX + 5)]
+    for s in silent:
+        s.sendall(b"!AIV")
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as receiver:
+        receiver.sendall(LINE + b"\n")
+        got = b""
+        while LINE not in got:
+            got += next(blocks)
+    for s in silent:
+        s.close()
+    blocks.close()
+
+
+@pytest.mark.parametrize("host", ["::1", "localhost", "127.0.0.1", ""])
+def test_datagrams_come_in_by_either_protocol_and_by_name(host):
+    for port in (free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)):
+        blocks = receivers.udp_blocks(host, port)
+        assert next(blocks) == b""
+        family, _, _, _, at = socket.getaddrinfo(host or "127.0.0.1", port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as out:
+            out.sendto(LINE, at)
+        assert next(blocks) == LINE + b"\n"
+        blocks.close()
+
+
+@pytest.mark.parametrize("host", ["no.such.name.invalid", "192.0.2.1", "a" * 70])
+def test_an_address_that_is_not_of_this_machine_is_one_line(host):
+    for open_ in (receivers.udp_blocks, receivers.tcp_server_blocks):
+        with pytest.raises(OperatorError, match="cannot listen there"):
+            next(open_(host, 10110))
+
+
 @pytest.mark.parametrize("text", ["10110", "host", "host:", "host:99999", "host:x"])
 def test_an_address_that_is_none_is_refused(text):
     with pytest.raises(ConfigError, match="give HOST:PORT"):
