@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from multitaskais.command import CommandParser
 from multitaskais.encounters.silence import Outage
@@ -38,7 +38,7 @@ from ..kafka.errors import explain, explain_reader, explained, is_access_denied
 from ..settings import Settings
 from ..worker import registry
 from ..worker.checkpoint import Checkpointer, CheckpointPayload, Fenced, ProducerRecord, restore
-from ..worker.topic_identity import TopicIdentity, TopicLookup, mismatch
+from ..worker.topic_identity import LOOK_EVERY_S, MISSING_TIMES, TopicIdentity, TopicLookup, mismatch
 from .meetings_status import MeetingsStatus, StatusPages
 
 log = logging.getLogger("stream_operator")
@@ -50,6 +50,9 @@ WATERMARK_LEAD_S = (
 )  # a watermark further ahead of all reports waits: it is a mistake, or the reports are to come
 LAG_S = 180.0  # event time: a partition no further behind than the lateness and a tick is not idle
 IDLE_S = 60.0  # a partition that has been read to its end, and in which nothing came for so long, holds the others back no more
+CALL_S = 5.0
+SETTLE_S = 10.0  # a log that seems to end before our place gets so long: a broker that comes back finds its end again
+_NOT_THERE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -163,6 +166,18 @@ class Meetings:
                 self.at[partition] = messages[0].offset()  # nothing lies between: markers of transactions
             self._follow_watermarks(partition)
 
+    def passed_over(self, partition: int, first: int) -> None:
+        """What lies before offset ``first`` was deleted before it was read."""
+        lost = first - self.at[partition]
+        log.error(
+            "partition %d: %d records (offsets %d to %d) were deleted before they were read: raise RETENTION_HOURS and run "
+            "`python -m stream_operator topics --mend`", partition, lost, self.at[partition], first - 1,
+            extra={"partition": partition, "offset": self.at[partition]},
+        )  # fmt: skip
+        self.status.metrics.lost.inc(lost)
+        self.at[partition] = first
+        self._moved = True
+
     def reached_end(self, partition: int, offset: int) -> None:
         """All that the partition's log holds was read: markers of transactions lie before the end and are not given to us."""
         self.at[partition] = max(self.at[partition], offset)
@@ -241,6 +256,53 @@ class Meetings:
         )
 
 
+class Source:
+    """The topics as the broker has them: still those that the state belongs to? What was deleted before it was read?"""
+
+    def __init__(self, settings: Settings, lookup: TopicLookup, known: TopicIdentity, states: str) -> None:
+        self._settings = settings
+        self._lookup = lookup
+        self._known = known
+        self._own = replace(settings, state_topic=states)  # for the way on that is told
+        self._looked_at = time.monotonic()
+        self._missing = 0
+
+    def look(self, at_once: bool = False) -> None:
+        """Every few seconds. Raises ``OperatorError`` when the source was deleted, made again or grew; without an answer the next look shows it."""
+        if time.monotonic() - self._looked_at < LOOK_EVERY_S and not at_once:
+            return
+        self._looked_at = time.monotonic()
+        try:
+            found = self._lookup.identity(self._settings.topic)
+        except KafkaException as e:
+            if is_access_denied(e):
+                raise explain(self._settings, e, "Describe", f"topic {self._settings.topic}") from None
+            return
+        self._missing = 0 if found is not None else self._missing + 1
+        problem = mismatch(self._own, self._known, found)
+        if problem is not None and (found is not None or self._missing >= MISSING_TIMES):
+            raise OperatorError(problem)
+
+    def first_after(self, consumer: Consumer, partition: TopicPartition) -> int:
+        """Of a partition that has no record at its offset, the first offset that there is.
+
+        Raises:
+            OperatorError: it is another topic, or its log was cut.
+        """
+        give_up_at = time.monotonic() + SETTLE_S
+        while True:
+            self.look(at_once=True)
+            low, high = consumer.get_watermark_offsets(partition, timeout=CALL_S)
+            if partition.offset <= high or partition.topic != self._settings.topic:
+                return int(low)
+            if time.monotonic() > give_up_at:
+                raise OperatorError(
+                    f"the state stands at offset {partition.offset} of partition {partition.partition}, but {partition.topic} ends at {high}: "
+                    f"the log was cut. Delete {self._own.states} and run `python -m stream_operator topics`: all is then decided again"
+                )
+            time.sleep(POLL_S)
+
+
 def _wait_for_turn(settings: Settings, stopping: threading.Event, status: MeetingsStatus) -> Consumer | None:
     """The consumer that holds the one partition of the state topic: who has it is the one that works. None when asked to stop."""
     config = kafka.client(settings, group_id=settings.fleet_states, isolation_level="read_committed") | {
@@ -290,8 +352,9 @@ def run(settings: Settings, model: Model, stopping: threading.Event) -> int:
 
 
 def _run(settings: Settings, model: Model, stopping: threading.Event, status: MeetingsStatus) -> int:
+    lookup = TopicLookup(settings)
     with explained(settings, "Describe", f"topic {settings.topic}"):
-        identity = TopicLookup(settings).identity(settings.topic)
+        identity = lookup.identity(settings.topic)
     if identity is None:
         raise OperatorError(f"topic {settings.topic} is missing; to repair it: {topics.COMMAND}")
     turn = _wait_for_turn(settings, stopping, status)
@@ -300,11 +363,14 @@ def _run(settings: Settings, model: Model, stopping: threading.Event, status: Me
     work = Meetings(settings, model, identity.partitions, identity, status)
     status.works = True
     status.metrics.active.set(1)
-    consumer = Consumer(kafka.reader(settings, client_id=settings.fleet_states), logger=kafka.log)
+    # An offset that is not there is a question, and nothing to be passed over.
+    config = kafka.reader(settings, client_id=settings.fleet_states, auto_offset_reset="error")
+    consumer = Consumer(config, logger=kafka.log)
+    source = Source(settings, lookup, identity, settings.fleet_states)
     try:
         work.open()
         log.info("watching all ships of %s, decided until %s", settings.topic, _until(work))
-        _follow(settings, work, consumer, turn, stopping)
+        _follow(settings, work, consumer, turn, stopping, source)
         work.checkpoint(time.monotonic() + settings.stop_timeout_s)
     except Fenced as e:
         raise TryAgain(f"another `meetings` has taken over ({e})") from None
@@ -317,8 +383,11 @@ def _run(settings: Settings, model: Model, stopping: threading.Event, status: Me
     return 0
 
 
-def _follow(settings: Settings, work: Meetings, consumer: Consumer, turn: Consumer, stopping: threading.Event) -> None:
-    sources = [TopicPartition(settings.topic, p, max(offset, 0)) for p, offset in work.at.items()]
+def _follow(
+    settings: Settings, work: Meetings, consumer: Consumer, turn: Consumer, stopping: threading.Event, source: Source
+) -> None:
+    # Without a state from the log's first record on, wherever that is.
+    sources = [TopicPartition(settings.topic, p, offset or OFFSET_BEGINNING) for p, offset in work.at.items()]
     # All zones and watermarks that there are, before the first report.
     next_number = 0
     for number, value in control_writer.read(settings):
@@ -336,6 +405,8 @@ def _follow(settings: Settings, work: Meetings, consumer: Consumer, turn: Consum
             if error is not None and error.code() == KafkaError._PARTITION_EOF:
                 if message.topic() == settings.topic:
                     ends.append((message.partition(), message.offset()))
+            elif error is not None and error.code() in _NOT_THERE:
+                _seek_past_deleted(settings, work, consumer, source, message)
             elif error is not None and is_access_denied(error):
                 raise explain_reader(settings, error, message.topic() or settings.topic)
             elif error is not None:
@@ -348,6 +419,7 @@ def _follow(settings: Settings, work: Meetings, consumer: Consumer, turn: Consum
             work.take(partition, messages)
         for partition, offset in ends:
             work.reached_end(partition, offset)
+        source.look()
         now = time.monotonic()
         if now - checkpoint_at >= settings.checkpoint_interval_s:
             work.checkpoint()
@@ -363,6 +435,17 @@ def _follow(settings: Settings, work: Meetings, consumer: Consumer, turn: Consum
                 slowest,
                 control.utc(complete) if math.isfinite(complete) else "no time yet",
             )
+
+
+def _seek_past_deleted(
+    settings: Settings, work: Meetings, consumer: Consumer, source: Source, message: Message
+) -> None:
+    topic, number = message.topic() or "", message.partition()
+    asked = work.at[number] if topic == settings.topic else 0
+    first = source.first_after(consumer, TopicPartition(topic, number, asked))
+    if topic == settings.topic and first > asked:
+        work.passed_over(number, first)
+    kafka.read_from(consumer, TopicPartition(topic, number, max(asked, first)))
 
 
 def _until(work: Meetings) -> str:

@@ -32,6 +32,7 @@ class FleetMetrics:
         self._reports = Counter("reports", "Position reports read.", **prefix)
         self._rejected = Counter("reports_rejected", "Reports left out.", ["reason"], **prefix)
         self._alerts = Counter("alerts", "Alert revisions.", ["status", "alert_type"], **prefix)
+        self.lost = Counter("records_lost", "Records that were deleted before they were read.", **prefix)
         self._outages = Counter("station_outages", "Outages of stations.", **prefix)
         self._decided = Gauge("decided_seconds", "Event time (Unix s) up to which all is decided.", **prefix)
         self._behind = Gauge("behind_seconds", "Event time between the newest report and what is decided.", **prefix)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from ..settings import Settings
 
@@ -94,6 +94,12 @@ def produce(
         except BufferError:
             producer.poll(0.1)
             while_full()
+
+
+def read_from(consumer: Consumer, partition: TopicPartition) -> None:
+    """Go on at ``partition.offset``. ``seek`` refuses a partition whose offset was not there: it is no longer fetched."""
+    consumer.incremental_unassign([partition])
+    consumer.incremental_assign([partition])
 
 
 def quiet(config: dict[str, Any]) -> dict[str, Any]:

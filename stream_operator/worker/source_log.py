@@ -97,7 +97,7 @@ class SourceLog:
         self._count_lost(partition, asked, low)
         source.offset = max(asked, low)
         partition.requested_offset = source.offset
-        consumer.seek(source)
+        kafka.read_from(consumer, source)
 
     def _count_lost(self, partition: Partition, asked: int, low: int) -> None:
         if low > asked:

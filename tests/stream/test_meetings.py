@@ -13,18 +13,23 @@ import time
 
 import numpy as np
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from multitaskais.engine import batch
+from multitaskais.errors import OperatorError
 from multitaskais.model import folder as modelfolder
 from multitaskais.zones.zone import read_zones
+from stream_operator.commands import meetings
 from stream_operator.commands import zones as zones_command
 from stream_operator.commands.meetings import IDLE_S, Meetings
 from stream_operator.devbroker import free_port
+from stream_operator.kafka import client as kafka
 from stream_operator.kafka import codec
 from stream_operator.kafka.topics import Admin
 from stream_operator.settings import Settings
-from stream_operator.worker.topic_identity import TopicIdentity
+from stream_operator.worker.topic_identity import TopicIdentity, TopicLookup
 from tests.stream.conftest import ROOT, finish, own_settings, producer, wait_until
+from tests.stream.test_topic_identity import admin, make_anew
 from tests.support import small_model
 from tests.support.builders import T0, merged, sail
 from tests.support.encounter_scenes import bystanders, patterns, rendezvous
@@ -159,3 +164,52 @@ def test_live_gives_the_alerts_of_batch_though_it_is_killed(broker, model, folde
     assert found == json.loads(json.dumps(wanted)), log.read_text()[-3000:]
     assert log.read_text().count("watching all ships") > 1  # one was killed, another took over
     assert set(codes) <= {0, -9, 75}, log.read_text()[-3000:]
+
+
+def test_what_was_deleted_before_it_was_read_is_counted_and_a_log_that_was_cut_is_one_line(broker, model, monkeypatch):
+    settings = dataclasses.replace(own_settings(broker.bootstrap), partitions=1)
+    Admin(settings).create()
+    p = producer(settings)
+    for row in scene().tolist()[:50]:
+        key, value = codec.encode_report(row)
+        p.produce(settings.topic, value, key)
+    assert p.flush(30) == 0
+    [deleted] = admin(settings).delete_records([TopicPartition(settings.topic, 0, 30)]).values()
+    deleted.result()
+    lookup = TopicLookup(settings)
+    known = lookup.identity(settings.topic)
+    work = meetings.Meetings(settings, model, 1, known)
+    source = meetings.Source(settings, lookup, known, settings.fleet_states)
+    consumer = Consumer(kafka.reader(settings, auto_offset_reset="error"))
+    work.at[0] = 10
+    consumer.assign([TopicPartition(settings.topic, 0, 10)])
+    try:
+        [odd] = consumer.consume(1, 20)
+        assert odd.error().code() in meetings._NOT_THERE
+        meetings._seek_past_deleted(settings, work, consumer, source, odd)
+        assert (work.at[0], work.status.metrics.lost._value.get()) == (30, 20)
+        assert consumer.consume(1, 20)[0].offset() == 30
+        monkeypatch.setattr(meetings, "SETTLE_S", 0.2)
+        work.at[0] = 99
+        with pytest.raises(OperatorError, match="the log was cut"):
+            meetings._seek_past_deleted(settings, work, consumer, source, odd)
+    finally:
+        consumer.close()
+
+
+def test_a_source_that_is_made_again_under_a_running_process_ends_it_with_the_way_on(broker, folder, tmp_path):
+    settings = dataclasses.replace(own_settings(broker.bootstrap), model=str(folder), partitions=2)
+    Admin(settings).create()
+    running = start(settings, log := tmp_path / "log")
+    try:
+        wait_until(lambda: "watching all ships" in log.read_text(), 40.0)
+        make_anew(settings)
+        assert running.wait(40) == 2
+    finally:
+        if running.poll() is None:
+            running.kill()
+            running.wait()
+    last = log.read_text().strip().splitlines()[-1]
+    assert f"{settings.topic} was " in last
+    assert settings.fleet_states in last
+    assert "Traceback" not in log.read_text()

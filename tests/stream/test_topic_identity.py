@@ -8,16 +8,21 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_operator.kafka import client as kafka
 from stream_operator.kafka.topics import Admin
 from stream_operator.settings import Settings
-from stream_operator.worker.topic_identity import TopicIdentity, mismatch
+from stream_operator.worker.heartbeat import Heartbeat
+from stream_operator.worker.metrics import Metrics
+from stream_operator.worker.source_log import SourceLog
+from stream_operator.worker.topic_identity import TopicIdentity, TopicLookup, mismatch
 from tests.stream.conftest import producer, wait_for_closed, wait_until
 from tests.stream.test_exactness import rows, send
 
@@ -149,6 +154,31 @@ def test_what_was_deleted_before_it_was_read_is_counted_once_also_when_the_log_i
     assert worker.text().count("were deleted before they were read") == 4
     wait_until(lambda: all(p["log_end"] is not None for p in ready(worker)[1]["partitions"].values()), 15)
     assert metric(worker, "multitaskais_lag_records{") == 0
+
+
+@pytest.mark.broker
+def test_what_is_deleted_in_front_of_a_running_worker_is_counted_and_it_reads_on_behind_it(settings):
+    p = producer(settings)
+    for _ in range(50):
+        kafka.produce(p, settings.topic, b"{}", b"1", 0)
+    assert p.flush(30) == 0
+    [deleted] = admin(settings).delete_records([TopicPartition(settings.topic, 0, 30)]).values()
+    deleted.result()
+    lookup = TopicLookup(settings)
+    watch = SimpleNamespace(known=lookup.identity(settings.topic), compare=lambda *_, **__: None)
+    metrics = Metrics()
+    log = SourceLog(settings, lookup, watch, metrics, Heartbeat())
+    partition = SimpleNamespace(number=0, requested_offset=10)
+    consumer = Consumer(kafka.reader(settings, auto_offset_reset="error"))
+    consumer.assign([TopicPartition(settings.topic, 0, 10)])
+    try:
+        assert consumer.consume(1, 20)[0].error() is not None
+        log.seek_past_deleted(consumer, partition)
+        assert partition.requested_offset == 30
+        assert b"records_lost_total 20.0" in metrics.text()
+        assert consumer.consume(1, 20)[0].offset() == 30
+    finally:
+        consumer.close()
 
 
 @pytest.mark.broker
