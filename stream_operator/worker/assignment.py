@@ -32,7 +32,12 @@ REOPEN_SESSIONS = 2.0  # session timeouts after which a fenced partition that is
 
 
 class Assignment:
-    """``partitions``: those that are open, by number. Only the consumer's thread changes them; other threads take a copy."""
+    """``partitions``: those that are open, by number. Only the consumer's thread changes them; other threads take a copy.
+
+    Args:
+        openers: restore partitions; each may wait for the brokers as long as an outage lasts.
+        pool: makes partitions durable before they are given away.
+    """
 
     def __init__(
         self,
@@ -41,6 +46,7 @@ class Assignment:
         metrics: Metrics,
         controls: ControlLog,
         heart: Heartbeat,
+        openers: ThreadPoolExecutor,
         pool: ThreadPoolExecutor,
     ) -> None:
         self.partitions: dict[int, Partition] = {}
@@ -51,6 +57,7 @@ class Assignment:
         self._metrics = metrics
         self._controls = controls
         self._heart = heart
+        self._openers = openers
         self._pool = pool
         self._read: set[int] = set()  # partitions that the consumer reads
 
@@ -105,7 +112,7 @@ class Assignment:
         self.opening = dict.fromkeys(numbers, time.monotonic())
         try:
             jobs = [
-                self._pool.submit(
+                self._openers.submit(
                     Partition.open, self._settings, n, self._open_engine, self._metrics, self._controls, self.latest, self._heart.stopping
                 )
                 for n in numbers

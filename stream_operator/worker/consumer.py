@@ -41,7 +41,8 @@ from .topic_watch import TopicWatch
 log = logging.getLogger("stream_operator")
 
 TELL_GROUP_S = 5.0  # the group's own offsets are for lag monitors only
-OPENING_THREADS = 16  # partitions that are restored or made durable at once
+OPENING_THREADS = 16  # partitions that are restored at once
+CHECKPOINT_THREADS = 16  # partitions that are made durable at once; they never wait for those that are opened
 
 
 class KafkaSource:
@@ -56,8 +57,9 @@ class KafkaSource:
         self.slots = threading.BoundedSemaphore(settings.queue_runs)
         self.heart = Heartbeat()
         self.controls = ControlLog(settings, self._control_is_none)
-        pool = ThreadPoolExecutor(OPENING_THREADS, thread_name_prefix="partition")
-        self.assignment = Assignment(settings, open_engine, metrics, self.controls, self.heart, pool)
+        openers = ThreadPoolExecutor(OPENING_THREADS, thread_name_prefix="open")
+        pool = ThreadPoolExecutor(CHECKPOINT_THREADS, thread_name_prefix="checkpoint")
+        self.assignment = Assignment(settings, open_engine, metrics, self.controls, self.heart, openers, pool)
         lookup = TopicLookup(settings)
         self.watch = TopicWatch(settings, lookup, self.assignment.all, metrics, Peers(settings))
         self._log = SourceLog(settings, lookup, self.watch, metrics, self.heart)
@@ -252,15 +254,15 @@ class KafkaSource:
     # ---------------------------------------------------------------- now and then
 
     def _tell_group(self) -> None:
-        """The durable offsets, as the group's own: what monitors of lag read."""
+        """The durable offsets, as the group's own: what monitors of lag read, and with whom the other workers compare themselves."""
         now = time.monotonic()
         if now - self._told_group_at < TELL_GROUP_S:
             return
         self._told_group_at = now
-        offsets = []
+        offsets, note = [], self.watch.peers.note()
         for p in self.assignment.all():
             if p.durable is not None:
-                offsets.append(TopicPartition(self._settings.topic, p.number, p.durable))
+                offsets.append(TopicPartition(self._settings.topic, p.number, p.durable, metadata=note))
                 self._metrics.durable.labels(p.number).set(p.durable)
             if p.position is not None:
                 self._metrics.position.labels(p.number).set(p.position)

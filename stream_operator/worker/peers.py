@@ -2,18 +2,25 @@
 
 The client id of a worker's group member ends in digests of those settings. The group's coordinator knows the client ids of all
 members, so any worker can compare: no record, no topic, no right beyond Read on the group, and only members that are alive count.
-Under GROUP_PROTOCOL=consumer nothing is compared.
+
+Under GROUP_PROTOCOL=consumer clients are not told of other members. There a worker adds the same client id to the offsets that it
+commits for the group every few seconds, as a note with a number that grows. Of each partition the note says who has it; whose
+note does not change is gone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import math
+import os
 import re
-from collections.abc import Iterable, Mapping
+import socket
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from multitaskais import __version__
@@ -27,6 +34,7 @@ from . import registry
 log = logging.getLogger("stream_operator")
 
 CALL_S = 5.0
+NOTE_LIVES_S = 20.0  # four commits
 DIGEST_CHARS = 8
 _RULES = ("min_timespan", "speed_max", "interval_max", "record_max_bytes", "state_max_bytes")
 _TOPICS = ("topic", "alert_topic", "verdict_topic", "sample_topic", "dead_topic", "control_topic", "states")
@@ -79,6 +87,33 @@ def compare(mine: Mapping[str, str], others: Iterable[tuple[str, str]]) -> list[
     return found
 
 
+class Notes:
+    """Who has which partition, by the notes that are committed with the group's offsets."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: dict[int, tuple[str, float]] = {}  # by partition: note, and when it was seen to change
+
+    def take(self, notes: Mapping[int, str]) -> list[tuple[str, str]]:
+        """(client id, host) of those whose notes were seen to change of late; ``notes`` of the partitions of others.
+
+        The first sight of a note says nothing: whoever wrote it may have ended long ago.
+        """
+        now = self._clock()
+        before, self._seen = self._seen, {}
+        for number, note in notes.items():
+            earlier, at = before.get(number, (note, -math.inf))
+            self._seen[number] = (note, at if note == earlier else now)
+        alive = dict.fromkeys(note for note, at in self._seen.values() if now - at <= NOTE_LIVES_S)
+        return list(dict.fromkeys((name, host) for host, _, name in map(_of_note, alive)))
+
+
+def _of_note(note: str) -> tuple[str, str, str]:
+    """(host, number, client id) of a note; whatever else programs commit has neither host nor number."""
+    host, number, name = [*note.split(" ", 2), "", ""][:3]
+    return (host, number, name) if number.isdigit() else ("?", "", note)
+
+
 class Peers:
     """The other members of a worker's group, as far as they differ. ``look`` may be called from any one thread."""
 
@@ -86,6 +121,13 @@ class Peers:
         self._settings = settings
         self._mine = digests(settings)
         self._client = AdminClient(kafka.client(settings), logger=kafka.log)
+        # It joins nothing: it reads what the members have committed.
+        self._reader: Consumer | None = None
+        if settings.group_protocol == "consumer":
+            config = kafka.client(settings, group_id=settings.app_id, enable_auto_commit=False)
+            self._reader = Consumer(config, logger=kafka.log)
+        self._notes = Notes()
+        self._written = 0
         self.differences: list[Difference] = []
         self._told: set[Difference] = set()
 
@@ -93,15 +135,28 @@ class Peers:
     def client_id(self) -> str:
         return client_id(self._settings, self._mine)
 
+    def note(self) -> str:
+        """What this worker adds to the offsets that it commits, another one each time."""
+        self._written += 1
+        return f"{socket.gethostname()}/{os.getpid()} {self._written} {self.client_id}"
+
     def warnings(self) -> list[str]:
         return list(dict.fromkeys(map(self._text, self.differences)))
 
-    def look(self) -> None:
-        """Ask the coordinator, and log each difference once, as long as it lasts."""
-        if self._settings.group_protocol != "classic":
-            return  # the question below is one of the classic protocol
+    def look(self, partitions: int = 0, own: Collection[int] = ()) -> None:
+        """Ask the coordinator, and log each difference once, as long as it lasts.
+
+        Args:
+            partitions: how many the source has.
+            own: those that this worker has.
+        """
         group = self._settings.app_id
         try:
+            if self._reader is not None:
+                others = [TopicPartition(self._settings.topic, n) for n in range(partitions) if n not in own]
+                committed = self._reader.committed(others, timeout=CALL_S) if others else []
+                self.take(self._notes.take({tp.partition: tp.metadata for tp in committed if tp.metadata}))
+                return
             # Not ``describe_consumer_groups``: librdkafka (2.16) ends the whole process when the broker goes away while that waits for the
             # group's coordinator (assertion ``eonce->refcnt > 0``).
             found = self._client.list_groups(group, timeout=CALL_S)
@@ -109,6 +164,10 @@ class Peers:
             kafka.log.debug("the members of group %s: %r", group, e)
             return
         self.take([(str(m.client_id), str(m.client_host)) for g in found if g.id == group for m in g.members])
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
 
     def take(self, members: Iterable[tuple[str, str]]) -> None:
         """Compare with (client id, host) of each member of the group; a difference is logged when it appears."""

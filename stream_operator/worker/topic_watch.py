@@ -98,11 +98,11 @@ class TopicWatch:
             self._wake.wait(1.0 if self._missing else LOOK_EVERY_S)
             self._wake.clear()
             if self._stopping:
-                return
+                break
             try:
                 self.compare(self._lookup.identity(self._settings.topic))
                 self._look_at_ends()
-                self.peers.look()
+                self.peers.look(self.known.partitions if self.known else 0, [p.number for p in self._partitions()])
                 self._metrics.peers(self.peers.differences)
             except KafkaException as e:
                 if is_access_denied(e):
@@ -111,6 +111,7 @@ class TopicWatch:
                 kafka.log.debug("the topic watch had no answer: %s", e.args[0].str())
             except MultitaskAISError as e:
                 exits.end_now(exits.of(e), str(e))
+        self.peers.close()
 
     def _look_at_ends(self) -> None:
         partitions = [p for p in self._partitions() if not p.closed]

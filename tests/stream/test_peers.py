@@ -57,6 +57,40 @@ def test_a_member_without_digests_is_another_program():
     assert found.what == "program"
 
 
+def test_a_note_speaks_for_its_writer_only_while_it_changes():
+    now = 0.0
+    notes = peers.Notes(lambda: now)
+    assert notes.take({0: "tower/1 7 op~a", 1: "tower/2 3 op~b"}) == []
+    now = 5.0
+    assert notes.take({0: "tower/1 8 op~a", 1: "tower/2 3 op~b"}) == [("op~a", "tower/1")]
+    now = 5.0 + peers.NOTE_LIVES_S
+    assert notes.take({0: "tower/1 8 op~a"}) == [("op~a", "tower/1")]
+    now += 0.1
+    assert notes.take({0: "tower/1 8 op~a"}) == []
+
+
+@given(st.dictionaries(st.integers(0, 3), st.text(max_size=30), max_size=4), st.text(max_size=30))
+def test_whatever_other_programs_commit_is_no_error(committed, then):
+    notes = peers.Notes(lambda: 0.0)
+    notes.take(committed)
+    found = notes.take(dict.fromkeys(committed, then))
+    assert {d.what for d in peers.compare(peers.digests(SETTINGS), found)} <= {"program"}
+
+
+@pytest.mark.broker
+def test_under_the_newer_group_protocol_two_workers_with_different_settings_say_so_too(settings, start_worker):
+    newer = replace(settings, group_protocol="consumer")
+    first = start_worker(newer)
+    wait_until(lambda: ready(first)[0] == 200, 60)
+    other = start_worker(replace(newer, model="gulf"))
+    for worker in (first, other):
+        wait_until(lambda w=worker: "another MODEL" in "".join(ready(w)[1].get("warnings", [])), 60)
+        assert "another MODEL" in worker.text()
+    assert other.end() == 0
+    wait_until(lambda: ready(first)[1]["warnings"] == [], 60)
+    assert first.end() == 0
+
+
 @pytest.mark.broker
 def test_two_workers_with_different_settings_both_say_so_at_once_and_no_longer_when_one_has_gone(
     settings, start_worker
