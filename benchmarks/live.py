@@ -75,15 +75,17 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def worker(settings: Settings, log: Path, engine: str = ENGINES["real"]) -> Iterator[Settings]:
-    """A worker as a process of its own."""
+def worker(
+    settings: Settings, log: Path, engine: str = ENGINES["real"], tree: Path | None = None
+) -> Iterator[tuple[Settings, subprocess.Popen[bytes]]]:
+    """A worker as a process of its own, and its settings with its health port; that of another checkout where ``tree`` is one."""
     settings = replace(settings, health_port=devbroker.free_port())
+    how = ["tests.support.worker", engine] if tree is None else ["stream_operator", "worker"]
+    env = environment(settings) | ({} if tree is None else {"PYTHONPATH": str(tree)})
     with log.open("ab") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.worker", engine], env=environment(settings), stdout=out, stderr=out
-        )
+        process = subprocess.Popen([sys.executable, "-m", *how], env=env, stdout=out, stderr=out, cwd=tree)
     try:
-        yield settings
+        yield settings, process
     finally:
         process.terminate()
         try:
@@ -118,9 +120,11 @@ def until_ready(settings: Settings) -> None:
             time.sleep(0.05)
 
 
-def worker_rate(settings: Settings, expected: int, log: Path, engine: str) -> float:
+def worker_rate(
+    settings: Settings, expected: int, log: Path, engine: str = ENGINES["real"], tree: Path | None = None
+) -> float:
     """Reports per second from the last look at which nothing was folded yet to the one at which all were."""
-    with worker(settings, log, engine) as at:
+    with worker(settings, log, engine, tree) as (at, _):
         began = time.monotonic()
         deadline = began + LIMIT_S
         while time.monotonic() < deadline:
@@ -231,12 +235,19 @@ def read_all(settings: Settings) -> Iterator[Message]:
     consumer.close()
 
 
-def latency(broker: devbroker.DevBroker, folder: Path, rate: float, seconds: float) -> Result:
+def latency(
+    broker: devbroker.DevBroker,
+    folder: Path,
+    rate: float,
+    seconds: float,
+    name: str = "latency",
+    tree: Path | None = None,
+) -> Result:
     """Ships that jump: the alert's ``decided_at`` is the time of the report that let it be decided; when was that one sent?
 
     Each ship reports each ``LATENCY_EVERY_S`` of its own time, which runs so fast that each is heard once a second.
     """
-    settings = settings_for(broker, "latency")
+    settings = settings_for(broker, name)
     vessels = int(rate)
     reports = usual(vessels, seconds * LATENCY_EVERY_S / 3600.0, LATENCY_EVERY_S, seed=12)
     # Now and then a ship says, for one report, that it is 30 km to the north (or south): an impossible displacement.
@@ -262,7 +273,7 @@ def latency(broker: devbroker.DevBroker, folder: Path, rate: float, seconds: flo
         consumer.close()
 
     reader = threading.Thread(target=read)
-    with worker(settings, folder / "latency.log") as at:
+    with worker(settings, folder / f"{name}.log", tree=tree) as (at, _):
         reader.start()
         producer = Producer(kafka.client(settings, partitioner=kafka.PARTITIONER, linger_ms=5))
         until_ready(at)

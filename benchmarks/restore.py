@@ -93,7 +93,7 @@ def clocked(work: Callable[[], T]) -> tuple[float, T]:
 def ready_seconds(settings: Settings, log: Path) -> float:
     """From the start of a worker's process until ``/ready`` says yes."""
     began = time.monotonic()
-    with worker(settings, log) as at:
+    with worker(settings, log) as (at, _):
         until_ready(at)
         return time.monotonic() - began
 

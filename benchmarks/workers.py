@@ -29,7 +29,7 @@ def rate(broker: devbroker.DevBroker, folder: Path, workers: int, partitions: in
     settings = settings_for(broker, f"workers-{workers}-{partitions}", partitions)
     with ExitStack() as stack:
         ours = [
-            stack.enter_context(worker(settings, folder / f"{workers}-{partitions}-{i}.log")) for i in range(workers)
+            stack.enter_context(worker(settings, folder / f"{workers}-{partitions}-{i}.log"))[0] for i in range(workers)
         ]
         for at in ours:
             until_ready(at)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import __main__ as suite
-from benchmarks import alert_function_archive, machine, report, workload
+from benchmarks import alert_function_archive, live_beside, machine, report, workload
 from benchmarks.harness import Result, compare, figure
 from multitaskais.config import DetectionRules
 from multitaskais.detection import offline
@@ -63,6 +63,28 @@ def test_some_of_the_suite_run_quickly_and_their_claims_agree_with_their_referen
 def test_the_whole_suite_runs_quickly_and_every_claim_agrees_with_its_reference(tmp_path):
     page = run_quickly([n for n in suite.NAMES if n not in left_out()], tmp_path)
     assert all(f"## {name}\n" in page for name in suite.NAMES)
+
+
+def test_two_trees_beside_each_other_have_a_column_each_with_the_median_and_the_range():
+    found = {
+        "before": {"catch_up": [1000.0, 3000.0], "p50_s": [0.5]},
+        "now": {"catch_up": [2500.0], "p50_s": [0.25, 0.75]},
+    }
+    lines = live_beside.table(found).splitlines()
+    assert lines[0] == "| | before | now |"
+    assert lines[2] == "| catch_up | 2000 (1000 to 3000) | 2500 (2500 to 2500) |"
+    assert lines[3] == "| p50_s | 0.50 (0.50 to 0.50) | 0.50 (0.25 to 0.75) |"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_this_tree_runs_beside_itself(tmp_path):
+    if (reason := devbroker.missing()) is not None:
+        pytest.skip(reason)
+    assert live_beside.main([str(live_beside.HERE), "--quick", "--rounds", "1", "--out", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "live_beside.json").read_text())["found"]
+    figures = {"catch_up", "p50_s", "p99_s", "take_over_s", "broker_return_s"}
+    assert all(set(of_tree) == figures and all(of_tree.values()) for of_tree in found.values())
 
 
 def test_a_result_survives_json_and_knows_whether_its_goal_is_met():
