@@ -111,7 +111,7 @@ def main() -> int:
         bed = Bed(Path(folder), rng, plan)
         try:
             for first in range(0, len(faults), args.per_round):
-                traffic = FaultTraffic(args.seed + first, plan.vessels)
+                traffic = FaultTraffic(args.seed + first, plan.vessels, plan.partitions)
                 play(bed, faults[first : first + args.per_round], traffic, summary)
                 summary.take_times(bed)
                 summary.write(args.out)

@@ -18,6 +18,7 @@ from multitaskais.config import REGIONS
 from multitaskais.records import REPORT_DTYPE
 from multitaskais.simulate import SimulationSettings, simulate
 from multitaskais.types import Reports
+from stream_operator.kafka.partitioner import partition_of
 
 T0 = 1_767_225_600.0  # 2026-01-01
 HOUR_S = 3600.0
@@ -30,15 +31,35 @@ TWINS = 3  # pairs of ships of a day that use one MMSI
 JUMP, NO_SOG, NO_COG, NO_PLACE, WRONG_CLOCK = 0.0006, 0.002, 0.01, 0.001, 0.0004  # shares of reports
 
 
+FIRST_AT_ANCHOR = 227_800_000
+
+
+def at_anchor(partitions: int) -> Reports:
+    """A ship at anchor for each partition of the source, so that all of them have reports however few ships are under way."""
+    numbers: dict[int, int] = {}
+    for mmsi in itertools.count(FIRST_AT_ANCHOR):
+        numbers.setdefault(partition_of(str(mmsi).encode(), partitions), mmsi)
+        if len(numbers) == partitions:
+            break
+    rows = np.zeros(partitions, REPORT_DTYPE)
+    rows["mmsi"] = [numbers[p] for p in range(partitions)]
+    rows["lat"], rows["lon"] = 48.3, (-6.0 + 0.01 * np.arange(partitions)).round(6)
+    rows["heading"], rows["nav_status"], rows["msg_type"], rows["ship_type"] = np.nan, 1, 1, 70
+    rows["second"] = -1
+    return rows
+
+
 class FaultTraffic:
     """Rows of reports in log order; ``t_end`` lies past the gap rule after the last one.
 
     Args:
         vessels: ships of a day.
+        partitions: of the source; each has a ship at anchor.
     """
 
-    def __init__(self, seed: int, vessels: int = 160) -> None:
+    def __init__(self, seed: int, vessels: int = 160, partitions: int = 4) -> None:
         self.vessels = vessels
+        self._at_anchor = at_anchor(partitions)
         self._rng = np.random.default_rng(seed)
         self._disorder = 0
         self.now = T0  # event time (Unix s) of the next rows
@@ -78,7 +99,9 @@ class FaultTraffic:
                     rows = np.concatenate([rows, rows[::5]])
                     rows = rows[self._rng.permutation(len(rows))]
                 self.now += TICK_S
+                self._at_anchor["t"] = self.now - 1.0
                 yield from rows.tolist()  # type: ignore[misc]
+                yield from self._at_anchor.tolist()  # type: ignore[misc]
 
     def _spoil(self, rows: Reports) -> Reports:
         """Of reports in order of their arrival, which stays."""
