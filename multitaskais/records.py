@@ -124,6 +124,7 @@ class NotJudged(IntEnum):
     LITTLE_KNOWN = 4  # too few vessels were seen there
     NO_DATA = 5  # the values that every detector needs are missing
     NO_COVERAGE = 6  # nothing was ever received around there: no normal is known, which is not abnormal
+    TOO_FAST = 7  # above the limit of speed, and no detector of the model judges there
 
     @property
     def text(self) -> str:

@@ -226,10 +226,14 @@ def _(path: Path) -> Outcome:
     return Outcome(said["alerts"] == 0 and said["rejected"].get("duplicate", 0) > 200, str(said["rejected"]))
 
 
-@case("fast", "f05_fast_ferry.cdv", "36 kn is not judged: it is said, with the place where the limits stand")
+@case(
+    "fast", "f05_fast_ferry.cdv", "36 kn: counted, a track of its own, and said with the place where the limits stand"
+)
 def _(path: Path) -> Outcome:
-    code, _, err = detect(path)
-    return one_line_refusal(code, err, "too_fast", "docs/limits.md")
+    code, said, err = detect(path)
+    right = code == 0 and said.get("tracks") == 1 and said["rejected"].get("too_fast") == said["received"]
+    right &= said.get("alerts") == 0 and "docs/limits.md" in err
+    return Outcome(right, f"exit {code}, tracks {said.get('tracks')}, {said.get('rejected')}")
 
 
 @case("live", None, "live, a tag block without a time: the time of arrival")

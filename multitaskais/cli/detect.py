@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
     counts.accepted = done.accepted
     for reason, n in (done.rejected or {}).items():
         counts.reject(Reason(reason), n)
-    if not counts.accepted:
+    if not counts.accepted and not done.tracks:
         archive_input.clear(work)
         raise nothing_read(args.tracks, counts, args.format, named, what="no report of a track")
     said = {
@@ -151,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
         n = counts.rejected.get(Reason.TOO_FAST, 0)
         print(
             f"{n:,} reports of {read.fast_vessels:,} vessels are faster than {model.track_rules.speed_max_knots:g} kn: "
-            "at that speed nobody is judged (docs/limits.md)",
+            "they make tracks of their own, judged by place and by what looks at reports alone (docs/limits.md)",
             file=sys.stderr,
         )
     for message in done.clocks:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import STEP_S, DetectionRules
+from ..config import STEP_S, DetectionRules, TrackRules
 from ..errors import ConfigError
 from ..exact import functions
 from ..records import AlertType, NotJudged
@@ -94,6 +94,7 @@ class Panel:
         calibrations: one each, of one grid.
         thresholds: of these detectors; None while they are being learnt (all scores / threshold are NaN then).
         decision: what decides ``abnormal``: "fused" (largest tail_score) or "a_contrario" (NFA < eps).
+        speed_max_knots: the limit of speed of tracks; above it detectors abstain that do not judge at ``any_speed``.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Panel:
         rules: DetectionRules,
         *,
         decision: str = "fused",
+        speed_max_knots: float = TrackRules().speed_max_knots,
     ) -> None:
         if not detectors or len(detectors) != len(calibrations):
             raise ConfigError("a panel needs at least one detector, and one calibration for each")
@@ -117,6 +119,7 @@ class Panel:
         self.thresholds = thresholds
         self.rules = rules
         self.decision = decision
+        self.speed_max_knots = speed_max_knots
         self.names = tuple(names)
         self.traits = tuple(traits_of(d) for d in detectors)
         self.types = np.array([TYPE_INDEX[t.alert_type] for t in self.traits])
@@ -124,6 +127,7 @@ class Panel:
         self.smoothing_steps = np.array([t.smoothing_samples for t in self.traits])
         self._warmup = np.array([t.warmup_samples for t in self.traits])
         self._report_level = np.array([t.report_level for t in self.traits])
+        self._any_speed = np.array([t.any_speed for t in self.traits])
         self._rule = acontrario.of(rules)
         self._nfa_of = next(
             (k for k, t in enumerate(self.traits) if t.a_contrario and calibrations[k].low is not None), None
@@ -192,6 +196,8 @@ class Panel:
         unknown = norms.unknown[here]
         value[unknown] = np.nan
         value[moored | outside] = np.nan
+        fast = samples["sog"] > self.speed_max_knots
+        value[fast[:, None] & ~self._any_speed] = np.nan
         little_known = (reasons == NotJudged.LITTLE_KNOWN).any(axis=1) | unknown.any(axis=1)
         uncovered = norms.uncovered[here]
         value[uncovered] = np.nan
@@ -235,6 +241,7 @@ class Panel:
         judged = long_enough & ~np.isnan(said).all(1)
         reason = np.full(len(samples), NotJudged.NO_DATA, np.uint8)
         # The last that applies counts.
+        reason[fast] = NotJudged.TOO_FAST
         reason[little_known] = NotJudged.LITTLE_KNOWN
         reason[no_coverage] = NotJudged.NO_COVERAGE
         reason[~long_enough] = NotJudged.TOO_SHORT

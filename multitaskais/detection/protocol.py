@@ -39,6 +39,7 @@ class Traits:
         needs_coverage: abstains as ``no_coverage`` where nothing was ever received when the model was made: there is no normal there;
             None: when it is ``location_based``.
         report_level: rests on reports, not on the recurrent past: needs no MIN_TIMESPAN.
+        any_speed: judges also above the limit of speed (docs/limits.md), where nothing was learned: its score needs no speed that it knows.
         a_contrario: its low steps are counted for the NFA (docs/method.md, section 7).
         fixed_threshold: raises an alert at this score, whatever the budget says (only with ``calibration="global"``): for rules that
             are known to be right far more often than a budget can be measured.
@@ -61,6 +62,7 @@ class Traits:
     location_based: bool = False
     needs_coverage: bool | None = None
     report_level: bool = False
+    any_speed: bool = False
     a_contrario: bool = False
     fixed_threshold: float | None = None
     weight: float = 1

@@ -27,6 +27,7 @@ class ContradictionDetector(NothingLearnt):
     traits = Traits(
         alert_type=AlertType.CONTRADICTION,
         report_level=True,
+        any_speed=True,
         # knots: less is tide, interpolation and clocks. In 5 of 6 slots 0.3 % of clean tracks reach it, and spoofs 7
         # (docs/method.md, section 10.4).
         fixed_threshold=2.5,

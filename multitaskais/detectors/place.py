@@ -9,6 +9,7 @@
 The first line is the distance to other vessels (docs/method.md#measured-decisions); the second is a local outlier factor (Breunig et al., SIGMOD 2000) with the
 context taken in position only; the third sees a ship beside its lane, where d is mostly the spread of speeds; the last keeps
 a ship that always works off the lanes from being strange for ever.
+Above the region's greatest speed nothing is remembered: there ``far`` would tell of the speed and not of the place, so ``way`` stands alone.
 Choices were made on development vessels (``docs/studies/panel.md``).
 """
 
@@ -53,7 +54,7 @@ class PlaceDetector(LeaveOneVesselOut):
     """Score: ln of distances in km to other vessels' points, less what is usual around."""
 
     name = "place"
-    traits = Traits(alert_type=AlertType.ABNORMAL, location_based=True)
+    traits = Traits(alert_type=AlertType.ABNORMAL, location_based=True, any_speed=True)
     state_dtype = np.dtype([("recent", "f8", (RECENT_STEPS,)), ("sum", "f8"), ("count", "f8")])
 
     def __init__(
@@ -103,7 +104,8 @@ class PlaceDetector(LeaveOneVesselOut):
         far, way = self._terms(samples)
         far = far - self.typical
         way = way - self.typical_way
-        return np.where(np.isfinite(way), (far + WAY_WEIGHT * way) / (1.0 + WAY_WEIGHT), far)
+        of_both = np.where(np.isfinite(way), (far + WAY_WEIGHT * way) / (1.0 + WAY_WEIGHT), far)
+        return np.where(samples["sog"] > self.traffic.region.sog_max_knots, way, of_both)
 
     def _terms(self, samples: Samples) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(n,) ``far`` and ``way``, NaN where there is none."""

@@ -2,6 +2,9 @@
 
     report -> watermark -> tracker -> sampler -> panel (``judging``) -> alert life
 
+Reports above the limit of speed count as ``too_fast`` and are no part of a vessel's tracks. They go the same way beside them, as if they were
+another vessel's (``events.FAST``): the tracker's rules look at them, and of the panel what needs no speed that it has learned.
+
 ``PartitionEngine`` is a deterministic fold over the log of one partition. It knows no Kafka, no wall clock and no randomness: the
 same log gives the same events however it is cut into runs, also when the state was written to bytes and read back in between.
 """
@@ -23,7 +26,7 @@ from ..errors import ModelNotFound
 from ..model.folder import Model
 from ..records import CONTENT_FIELDS, REPORT_DTYPE, NotJudged, Reason, VerdictKind
 from ..tracks.displacement import is_jump
-from ..tracks.quality import REASONS, screen
+from ..tracks.quality import CODE, REASONS, of_fast_craft, screen
 from ..tracks.resample import TARGET_DTYPE
 from ..tracks.sampler import SlotSampler
 from ..tracks.station_clock import StationWatch
@@ -31,7 +34,7 @@ from ..tracks.tracker import Accepted, EndReason, Jump, Rejected, Report, TrackE
 from ..tracks.watermark import WatermarkGenerator
 from ..types import Reports, Samples
 from . import ordinary
-from .events import Events, TargetState, VesselState
+from .events import FAST, Events, TargetState, VesselState
 from .judging import Judging, Step
 from .rollout import FindModel, ModelRollout
 from .rows import RowTable
@@ -129,10 +132,14 @@ class PartitionEngine:
         events = Events()
         events.counts.received = len(reports)
         codes = screen(reports, self.model.region, rules)
+        fast = of_fast_craft(reports, codes)
         if self._ordered:
             watermarks = np.fmax.accumulate(reports["t"])
         else:
-            codes, watermarks = self.clock.admit(reports, codes, rules)
+            codes, watermarks = self.clock.admit(reports, codes, rules, fast)
+            dated = codes == CODE[Reason.TOO_FAST]
+            codes[fast] = CODE[Reason.TOO_FAST]
+            fast &= dated
         steps: list[Step] = []
         ordinary_steps: list[Step] = []
         at = np.arange(len(reports))
@@ -144,7 +151,7 @@ class PartitionEngine:
             self._changed.update(moved.vessels)
             at, ready, duplicates = np.flatnonzero(~moved.done), moved.samples, moved.duplicates
             ordinary_steps = moved.steps
-        self._one_after_the_other(reports, codes, watermarks.tolist(), at, steps, events)
+        self._one_after_the_other(reports, codes, fast, watermarks.tolist(), at, steps, events)
         if duplicates:
             self._drop_duplicates(duplicates, events)
         if ordinary_steps:
@@ -159,6 +166,7 @@ class PartitionEngine:
         self,
         reports: Reports,
         codes: NDArray[np.uint8],
+        fast: NDArray[np.bool_],
         watermarks: list[float],
         at: NDArray[np.int64],
         steps: list[Step],
@@ -166,32 +174,41 @@ class PartitionEngine:
     ) -> None:
         """Move the reports at ``at``, and end who is silent at any report of the run."""
         rules = self.model.track_rules
-        deadlines, vessels, changed = self._deadlines, self._vessels, self._changed
+        deadlines = self._deadlines
         seen = 0  # reports of the run up to which silence was looked for
-        for i, report, code in zip(at.tolist(), reports[at].tolist(), codes[at].tolist(), strict=True):
+        columns = (at.tolist(), reports[at].tolist(), codes[at].tolist(), fast[at].tolist())
+        for i, report, code, is_fast in zip(*columns, strict=True):
             if deadlines and deadlines[0][0] < watermarks[i]:
                 self._flush_until(seen, i + 1, watermarks, steps, events)
             seen = i + 1
             if code:
                 events.counts.reject(REASONS[code])
                 events.rejected.append((i, REASONS[code]))
+                if is_fast:
+                    self._offer(report[0] + FAST, report, i, rules, steps, events)
                 continue
-            mmsi = report[0]
-            vessel = vessels.get(mmsi) or self._open(mmsi)
-            changed.add(mmsi)
-            if vessel.tail is not None:
-                ordinary.awake(vessel)
-            tracker = vessel.tracker
-            if not (tracker.buffered or tracker.targets):
-                # It begins, or was silent: what comes next is another silence, and not that it is forgotten.
-                self._set_deadline(vessel, mmsi, report[1])
-            newest = tracker.newest
-            self._watch_station(tracker, report, rules, events)
-            for event in tracker.offer(report[:CONTENT_FIELDS], rules):
-                # What was buffered is decided now, or was already by the vessel's silence: by its own clock alone, so that it does
-                # not matter how far its partition has come.
-                self._ingest(vessel, event, i, min(report[1], newest + rules.gap_max_s), steps, events)
+            self._offer(report[0], report, i, rules, steps, events)
         self._flush_until(seen, len(watermarks), watermarks, steps, events)
+
+    def _offer(
+        self, key: int, report: Report, report_index: int, rules: TrackRules, steps: list[Step], events: Events
+    ) -> None:
+        """Give a report to the tracker of its vessel, or of what the vessel reports above the limit of speed."""
+        vessel = self._vessels.get(key) or self._open(key)
+        self._changed.add(key)
+        if vessel.tail is not None:
+            ordinary.awake(vessel)
+        tracker = vessel.tracker
+        if not (tracker.buffered or tracker.targets):
+            # It begins, or was silent: what comes next is another silence, and not that it is forgotten.
+            self._set_deadline(vessel, key, report[1])
+        newest = tracker.newest
+        if not vessel.is_fast:
+            self._watch_station(tracker, report, rules, events)
+        for event in tracker.offer(report[:CONTENT_FIELDS], rules):
+            # What was buffered is decided now, or was already by the vessel's silence: by its own clock alone, so that it does
+            # not matter how far its partition has come.
+            self._ingest(vessel, event, report_index, min(report[1], newest + rules.gap_max_s), steps, events)
 
     def _flush_until(self, seen: int, stop: int, watermarks: list[float], steps: list[Step], events: Events) -> None:
         """End who is silent, each at the first report of ``seen`` to ``stop`` whose watermark is past its deadline."""
@@ -241,7 +258,7 @@ class PartitionEngine:
         return rules.gap_max_s + rules.lateness_s + rules.future_max_s
 
     def forget(self, mmsi: int) -> Events:
-        """End a vessel's tracks and drop all that is known of it: its next report begins again."""
+        """End a vessel's tracks and drop all that is known of it: its next report begins again. ``mmsi``: as in ``snapshot``."""
         events = Events()
         steps: list[Step] = []
         if (vessel := self._vessels.get(mmsi)) is not None:
@@ -323,10 +340,14 @@ class PartitionEngine:
 
     def _observed(self) -> int:
         """Vessels with an open track."""
-        return sum(1 for vessel in self._vessels.values() if vessel.tracker.targets or vessel.tracker.buffered)
+        return sum(
+            1
+            for vessel in self._vessels.values()
+            if (vessel.tracker.targets or vessel.tracker.buffered) and not vessel.is_fast
+        )
 
-    def _open(self, mmsi: int) -> VesselState:
-        vessel = self._vessels[mmsi] = VesselState(VesselTracker(), {}, math.inf)
+    def _open(self, key: int) -> VesselState:
+        vessel = self._vessels[key] = VesselState(VesselTracker(), {}, math.inf, key >= FAST)
         return vessel
 
     def _set_deadline(self, vessel: VesselState, mmsi: int, t: float) -> None:
@@ -370,7 +391,7 @@ class PartitionEngine:
     ) -> None:
         """One event of a tracker: a report goes on to its target's sampler, the rest waits its turn between the samples."""
         if isinstance(event, Accepted):
-            events.counts.accepted += 1
+            events.counts.accepted += not vessel.is_fast
             report = event.report
             target = vessel.targets.get(event.target) or self._open_target(vessel, event)
             if new_track := target.track_id != event.track_id:
@@ -382,6 +403,8 @@ class PartitionEngine:
             for due in target.sampler.feed(report, new_track):
                 steps.append(Step(report_index, target, _info(target, decided_at), due))
         elif isinstance(event, Rejected):
+            if vessel.is_fast:
+                return  # it was counted as ``too_fast`` when it came
             reason = event.reason
             if reason is Reason.DISPLACED and self._stations.explains(event.report[0], event.report[1]):
                 reason = Reason.STATION_CLOCK
@@ -423,7 +446,10 @@ class PartitionEngine:
     # ---------------------------------------------------------------- state as bytes
 
     def snapshot(self) -> dict[int, bytes | None]:
-        """The states of the vessels that changed since the last snapshot; None for one that was evicted."""
+        """The states of the vessels that changed since the last snapshot; None for one that was evicted.
+
+        A vessel's number is its MMSI; of what it reports above the limit of speed, that and ``events.FAST``.
+        """
         changed = {mmsi: self._to_bytes(self._vessels.get(mmsi)) for mmsi in sorted(self._changed)}
         self._changed.clear()
         return changed
@@ -451,11 +477,11 @@ class PartitionEngine:
         for mmsi, blob in vessels:
             stored = read_vessel(mmsi, blob)
             due = stored.tracker.next_deadline(self.model.track_rules)
-            vessel = self._vessels[mmsi] = VesselState(stored.tracker, {}, due)
+            vessel = self._vessels[mmsi] = VesselState(stored.tracker, {}, due, mmsi >= FAST)
             for s in stored.targets:
                 slot, owner = self._new_slot(), replaced.get(s.model, s.model) or self.model.version
                 target = TargetState(
-                    mmsi, s.number, s.track_id, s.sampler, slot, owner, s.ship_type, s.ship_name, s.reason
+                    mmsi % FAST, s.number, s.track_id, s.sampler, slot, owner, s.ship_type, s.ship_name, s.reason
                 )
                 vessel.targets[s.number] = target
                 self._rows.data[slot] = read_row(s.row, TARGET_DTYPE, f"vessel {mmsi}")

@@ -79,10 +79,16 @@ class Tail(NamedTuple):
     n_recent: int
 
 
+# Reports above the limit of speed are no part of a vessel's tracks. They make tracks of their own, beside them, and their state stands under
+# the vessel's MMSI and this much, which is no MMSI.
+FAST = 1_000_000_000
+
+
 class VesselState(msgspec.Struct):
     """All that is known of one MMSI, but for the rows of its lines."""
 
     tracker: VesselTracker
     targets: dict[int, TargetState]
     deadline: float  # of its entry among the engine's deadlines; other entries of the vessel are void
+    is_fast: bool = False  # of the reports above the limit of speed; else of all others
     tail: Tail | None = None  # where it is, the lists of reports in tracker and sampler are empty or old

@@ -19,7 +19,7 @@ from ..detection.offline import blocks
 from ..model.folder import Model
 from ..records import Alert, Counts, Reason
 from ..tracks.geometry import great_circles_m
-from ..tracks.quality import REASONS, screen
+from ..tracks.quality import REASONS, of_fast_craft, screen
 from ..tracks.resample import resample_line
 from ..tracks.segmentation import in_tracker_order, lines_and_tracks, look
 from ..tracks.tracker import track_name
@@ -143,32 +143,51 @@ def judge_whole(
     Adds to ``tally``, ``counts`` (of these and of what is rejected on its own), ``alerts`` and ``observed``. Returns the reports that passed the
     screen of all other vessels, by vessel and time: the engine's.
     """
-    rules = model.track_rules
-    codes = screen(reports, model.region, rules)
-    for code, n in zip(*np.unique(codes[codes > 0], return_counts=True), strict=True):
+    codes = screen(reports, model.region, model.track_rules)
+    fast = of_fast_craft(reports, codes)
+    for code, n in zip(*np.unique(codes[(codes > 0) & ~fast], return_counts=True), strict=True):
         counts.received += int(n)
         counts.reject(REASONS[int(code)], int(n))
-    offered = in_tracker_order(reports[codes == 0])
-    if not len(offered):
-        return offered
-    ordinary, duplicate = look(offered, rules)
-    ordinary &= ~_odd_neighbours(offered, model)
-    special = offered[~ordinary]
-    offered, duplicate = offered[ordinary], duplicate[ordinary]
+    special, offered, duplicate = _told_apart(model, reports[codes == 0])
     counts.received += len(offered)
     counts.accepted += int((~duplicate).sum())
     counts.reject(Reason.DUPLICATE, int(duplicate.sum()))
+    if len(offered):
+        observed.spans.append(_spans(offered, model.track_rules.gap_max_s))
+    _judge(model, offered, duplicate, tally, alerts)
+    if not fast.any():
+        return special
+    # What vessels report above the limit of speed is judged beside their tracks (``engine``).
+    special_fast, offered, duplicate = _told_apart(model, reports[fast])
+    counts.received += len(offered)
+    counts.reject(Reason.TOO_FAST, len(offered))
+    _judge(model, offered, duplicate, tally, alerts)
+    return in_tracker_order(np.concatenate([special, special_fast])) if len(special_fast) else special
+
+
+def _told_apart(model: Model, offered: Reports) -> tuple[Reports, Reports, NDArray[np.bool_]]:
+    """By vessel and time: the reports of vessels that are not ordinary, those of ordinary ones, and which of these are duplicates."""
+    offered = in_tracker_order(offered)
+    if not len(offered):
+        return offered, offered, np.zeros(0, bool)
+    ordinary, duplicate = look(offered, model.track_rules)
+    ordinary &= ~_odd_neighbours(offered, model)
+    return offered[~ordinary], offered[ordinary], duplicate[ordinary]
+
+
+def _judge(
+    model: Model, offered: Reports, duplicate: NDArray[np.bool_], tally: TrackTally, alerts: list[Alert]
+) -> None:
+    """Judge all reports of ordinary vessels."""
     accepted = offered[~duplicate]
     if len(accepted):
-        observed.spans.append(_spans(offered, rules.gap_max_s))
-        new_line, new_track = lines_and_tracks(accepted["mmsi"], accepted["t"], rules)
+        new_line, new_track = lines_and_tracks(accepted["mmsi"], accepted["t"], model.track_rules)
         told = _Told(accepted, new_line, new_track)
         _decide(told, offered, model)
         lines = _sampled(told, new_line, new_track, model)
         lines.sort(key=lambda line: -len(line.samples))
         for start in range(0, len(lines), TOGETHER):
             _step(model, told, lines[start : start + TOGETHER], tally, alerts)
-    return special
 
 
 def _decide(told: _Told, offered: Reports, model: Model) -> None:

@@ -55,7 +55,7 @@ class Archive:
     counts: Counts
     parts: dict[str, list[int]]
     parts_rows: dict[str, int]
-    fast_vessels: int = 0  # that report a speed at which nobody is judged
+    fast_vessels: int = 0  # that report a speed above the limit of tracks
 
 
 def fingerprint(

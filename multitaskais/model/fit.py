@@ -125,7 +125,14 @@ def fit_model(
         "first_t": float(min(train["t"].min(), dev["t"].min())),
         "last_t": float(max(train["t"].max(), dev["t"].max())),
     }
-    panel = Panel(panel_detectors, calibrations, thresholds, rules, decision=decision)
+    panel = Panel(
+        panel_detectors,
+        calibrations,
+        thresholds,
+        rules,
+        decision=decision,
+        speed_max_knots=track_rules.speed_max_knots,
+    )
     usual = CellStatistics.fit(both, grid)
     return Model(
         name,
@@ -154,7 +161,14 @@ def with_budget(
     panel = model.panel
     z = offline.run_panel(Panel(panel.detectors, panel.calibrations, None, panel.rules), dev).z
     thresholds = choose_thresholds(panel, dev, z, budget, [0] * len(panel.detectors), rule_events, suppressed)
-    new = Panel(panel.detectors, panel.calibrations, thresholds, panel.rules, decision=panel.decision)
+    new = Panel(
+        panel.detectors,
+        panel.calibrations,
+        thresholds,
+        panel.rules,
+        decision=panel.decision,
+        speed_max_knots=panel.speed_max_knots,
+    )
     return replace(model, panel=new, budget=budget, version="unsaved")
 
 

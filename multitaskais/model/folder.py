@@ -75,7 +75,12 @@ class Model:
             track_rules=track_rules,
             detection_rules=detection_rules,
             panel=Panel(
-                panel.detectors, panel.calibrations, panel.thresholds, detection_rules, decision=panel.decision
+                panel.detectors,
+                panel.calibrations,
+                panel.thresholds,
+                detection_rules,
+                decision=panel.decision,
+                speed_max_knots=track_rules.speed_max_knots,
             ),
         )
 
@@ -252,7 +257,14 @@ def load(name_or_folder: str | Path, region: Region | None = None, scorer: str =
         ]
         calibrations = [Calibration.load(folder / "calibration" / f"{name}.npz") for name in manifest["detectors"]]
         thresholds = Thresholds.from_dict(json.loads((folder / "thresholds.json").read_text()))
-        panel = Panel(detectors, calibrations, thresholds, rules, decision=manifest["decision"])
+        panel = Panel(
+            detectors,
+            calibrations,
+            thresholds,
+            rules,
+            decision=manifest["decision"],
+            speed_max_knots=track_rules.speed_max_knots,
+        )
         return Model(
             manifest["name"],
             own,

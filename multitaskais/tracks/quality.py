@@ -39,6 +39,8 @@ SHIP_MMSI = (201_000_000, 775_999_999)
 CRAFT_MMSI = (982_010_000, 987_759_999)
 # A Unix time outside 1990..2100 is a field that was never filled or holds another unit.
 TIME_RANGE_S = (631_152_000.0, LATEST)
+# From here on a report does not say how fast its ship is (ITU-R M.1371-5: 1022 is "102.2 knots or higher").
+SOG_OR_MORE_KNOTS = 102.2
 
 
 def screen(reports: Reports, region: Region | None, rules: TrackRules) -> NDArray[np.uint8]:
@@ -60,3 +62,9 @@ def screen(reports: Reports, region: Region | None, rules: TrackRules) -> NDArra
     codes[~has_time] = CODE[Reason.NO_TIME]
     codes[~plausible] = CODE[Reason.BAD_MMSI]
     return codes
+
+
+def of_fast_craft(reports: Reports, codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(n,) which reports are left out of tracks for their speed alone (``codes`` of ``screen``), and say what it is."""
+    fast: NDArray[np.bool_] = (codes == CODE[Reason.TOO_FAST]) & (reports["sog"] < SOG_OR_MORE_KNOTS)
+    return fast

@@ -59,9 +59,16 @@ class WatermarkGenerator(msgspec.Struct, array_like=True):
     accepted: int = 0  # reports accepted at the old time while there were claims
 
     def admit(
-        self, reports: Reports, codes: NDArray[np.uint8], rules: TrackRules
+        self,
+        reports: Reports,
+        codes: NDArray[np.uint8],
+        rules: TrackRules,
+        beside: NDArray[np.bool_] | None = None,
     ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
         """Take (n,) reports in log order; those with a code (already rejected) are passed over.
+
+        Args:
+            beside: (n,) of those with a code, which are to be dated by the clock, though they move nothing in it.
 
         Returns:
             The codes with ``future`` and ``behind`` added, and the watermark (n,) after each report: from there on no report
@@ -69,6 +76,7 @@ class WatermarkGenerator(msgspec.Struct, array_like=True):
         """
         codes = codes.copy()
         watermarks = np.full(len(reports), self.watermark)
+        dated = np.zeros(0, np.int64) if beside is None else np.flatnonzero(beside)
         use = np.flatnonzero(codes == 0)
         t = reports["t"][use]
         if self.is_established and not self.votes and len(use):
@@ -76,13 +84,27 @@ class WatermarkGenerator(msgspec.Struct, array_like=True):
             if not (t > clock[:-1] + rules.future_max_s).any():
                 low = np.maximum(self.watermark, clock[:-1] - rules.behind_max_s)
                 codes[use[t < low]] = _BEHIND
+                if len(dated):
+                    now = clock[np.searchsorted(use, dated)]
+                    time = reports["t"][dated]
+                    codes[dated[time > now + rules.future_max_s]] = _FUTURE
+                    codes[dated[time < np.maximum(self.watermark, now - rules.behind_max_s)]] = _BEHIND
                 watermarks[use] = np.maximum(self.watermark, clock[1:] - rules.behind_max_s)
                 self.now = float(clock[-1])
                 self.watermark = max(self.watermark, self.now - rules.behind_max_s)
                 return codes, np.maximum.accumulate(watermarks)
-        for i, mmsi, time in zip(use.tolist(), reports["mmsi"][use].tolist(), t.tolist(), strict=True):
-            codes[i] = self._one(mmsi, time, rules)
-            watermarks[i] = self.watermark
+        if len(dated):
+            use = np.union1d(use, dated)
+        is_fine = (codes[use] == 0).tolist()
+        columns = (use.tolist(), reports["mmsi"][use].tolist(), reports["t"][use].tolist(), is_fine)
+        for i, mmsi, time, fine in zip(*columns, strict=True):
+            if fine:
+                codes[i] = self._one(mmsi, time, rules)
+                watermarks[i] = self.watermark
+            elif time < self.watermark:
+                codes[i] = _BEHIND
+            elif self.is_established and time > self.now + rules.future_max_s:
+                codes[i] = _FUTURE
         return codes, np.maximum.accumulate(watermarks)
 
     def complete_until(self, t: float, rules: TrackRules) -> None:

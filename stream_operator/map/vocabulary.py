@@ -32,6 +32,7 @@ REASONS: Mapping[str, str] = {
     NotJudged.LITTLE_KNOWN.text: "little traffic known there",
     NotJudged.NO_DATA.text: "values missing",
     NotJudged.NO_COVERAGE.text: "nothing was ever received there",
+    NotJudged.TOO_FAST.text: "faster than the model judges",
 }
 RULES: Mapping[Rule, str] = {
     Rule.ENTER: "no entry",

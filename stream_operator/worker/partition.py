@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from multitaskais.engine.events import Events
+from multitaskais.engine.events import FAST, Events
 from multitaskais.model.folder import Model
 from multitaskais.records import Reason
 from multitaskais.tracks.station_clock import StationClock
@@ -238,7 +238,8 @@ class Partition:
 
     def _bounded(self, vessels: dict[int, bytes | None]) -> dict[int, bytes | None]:
         """A vessel whose state is too long to be kept is ended and begins again: it must not cost the others their checkpoint."""
-        for mmsi, state in vessels.items():
+        for key, state in vessels.items():
+            mmsi = key % FAST
             if state is None or len(state) <= self._settings.state_max_bytes:
                 continue
             log.error(
@@ -247,8 +248,8 @@ class Partition:
                 len(state),
                 extra={"partition": self.number, "offset": self.position, "mmsi": mmsi},
             )
-            self._take(self._engine.forget(mmsi))
-            vessels[mmsi] = None
+            self._take(self._engine.forget(key))
+            vessels[key] = None
             letter = {"mmsi": str(mmsi), "state_bytes": len(state), "tagblock_timestamp": self._engine.now}
             self._dead_letter(
                 wire.ConsumerRecord(self.position or 0, str(mmsi).encode(), msgspec.json.encode(letter)),

@@ -50,8 +50,8 @@ def logs(draw):
     for i, ship in enumerate(ships):
         ship["mmsi"] = 227_000_001 + i
     reports = np.concatenate(ships)
-    odd = np.random.default_rng(len(reports)).random(len(reports)) < 0.02
-    reports["sog"][odd] = draw(st.sampled_from([NAN, 45.0]))
+    odd = np.random.default_rng(len(reports)).random(len(reports)) < draw(st.sampled_from([0.02, 0.02, 0.5]))
+    reports["sog"][odd] = draw(st.sampled_from([NAN, 45.0, 45.0]))
     return reports
 
 

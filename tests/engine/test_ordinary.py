@@ -62,8 +62,8 @@ def logs(draw):
     delay = rng.uniform(0, draw(st.sampled_from([1e-3, 1e-3, 5.0, 119.0, 400.0])), len(reports))
     delay *= rng.random(len(reports)) < draw(st.sampled_from([1.0, 0.05]))
     reports = reports[np.argsort(reports["t"] + delay, kind="stable")]
-    odd = rng.random(len(reports)) < 0.02
-    reports["sog"][odd] = draw(st.sampled_from([NAN, 45.0]))
+    odd = rng.random(len(reports)) < draw(st.sampled_from([0.02, 0.02, 0.5]))
+    reports["sog"][odd] = draw(st.sampled_from([NAN, 45.0, 45.0]))
     cuts = sorted(draw(st.lists(st.integers(0, len(reports)), max_size=8)))
     return reports, cuts
 
