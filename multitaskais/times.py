@@ -46,6 +46,10 @@ _CTIME = re.compile(r"([A-Za-z]{3})\s+(\d{1,2})\s+(\d{1,2}):(\d\d):(\d\d)\s+(\d{
 _MONTH_DAY = re.compile(r"([A-Za-z]{3})[a-z]*\s+(\d{1,2}),?\s+(\d{4})[\sT,]+" + _CLOCK + _ZONE)
 # In free text nine digits are an MMSI, or a moment before September 2001.
 _NUMBER = re.compile(r"(?<![\w.])(\d{10,19})(?:\.(\d{1,9}))?(?!\w|:\d)")
+# Syslog's: May  1 12:00:00, also behind its priority, <30>; no year stands before or behind.
+_NO_YEAR = re.compile(
+    r"(?:<\d{1,3}>)?\s*(?:[A-Za-z]{3},?\s+)?([A-Za-z]{3})\s+(\d{1,2})\s+(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(?!\s*\d{4}\b)(?=\s|:|$)"
+)
 _WEEKDAY = re.compile(r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+", re.I)
 _WHOLE_NUMBER = re.compile(r"(\d{1,19})(?:\.(\d*))?(?:[eE]\+?(\d{1,2}))?$")
 
@@ -197,6 +201,34 @@ def find_time(value: str | bytes) -> float:
     if (m := _BASIC.search(text)) and not text[max(m.start() - 1, 0) : m.start()].isdigit():
         return _of_match(_BASIC, m, None)
     return NAN
+
+
+class YearlessStamp(NamedTuple):
+    """A stamp that leaves the year to the reader."""
+
+    month: int
+    day: int
+    clock: tuple[int, int, int, float]
+
+    def of(self, year: int) -> float:
+        """Unix s; NaN where there is no such moment."""
+        return unix_time(year, self.month, self.day, *self.clock)
+
+    def nearest_to(self, t: float) -> float:
+        """Unix s, of the year in which it lies nearest to ``t``; NaN where there is no such moment."""
+        if not EARLIEST - 366 * 86_400.0 < t < LATEST:
+            return NAN
+        year = time.gmtime(t).tm_year
+        found = [m for m in map(self.of, (year - 1, year, year + 1)) if m == m]
+        return min(found, key=lambda m: abs(m - t), default=NAN)
+
+
+def without_year(value: str | bytes) -> YearlessStamp | None:
+    """What a log's prefix says where it begins with month, day and clock and no year, as syslog's; None for all others."""
+    m = _NO_YEAR.match(_text(value))
+    if m is None or (month := _MONTHS.get(m[1].lower(), 0)) == 0:
+        return None
+    return YearlessStamp(month, int(m[2]), (int(m[3]), int(m[4]), int(m[5]), float(f"0.{m[6]}") if m[6] else 0.0))
 
 
 def has_unreadable_date(value: str | bytes) -> bool:

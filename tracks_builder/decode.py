@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark import TaskContext
 
+from multitaskais.ais.log_clock import Year
 from multitaskais.ais.positions import StaticData
 from multitaskais.ais.vectorized.block import ACCEPTED, WAITING, BlockDecoder, reason_of
 from multitaskais.config import Region, TrackRules
@@ -131,10 +132,11 @@ class LineTask:
             yield from self.decode(values.slice(begin, end - begin))
             begin = end
 
-    def begin(self, file: str, start: int, by_second: bool = False) -> None:
-        """What follows are the lines of the block of ``file`` that begins at byte ``start``; ``by_second``: dated by the ships' own seconds."""
+    def begin(self, file: str, start: int, by_second: bool = False, year: Year | None = None) -> None:
+        """What follows are the lines of the block of ``file`` that begins at byte ``start``; ``by_second``: dated by the ships' own seconds;
+        ``year``: of stamps that have none."""
         self.close()
-        self._decoder = BlockDecoder(self._format, by_second=by_second)
+        self._decoder = BlockDecoder(self._format, by_second=by_second, year=year)
         self._file, self._start, self._lines = file, start, 0
 
     def decode(self, values: bytes | pa.Array) -> Iterator[pa.RecordBatch]:

@@ -110,7 +110,7 @@ def parquet_task(layout: Layout, screening: Screening, report: Callable[[Tallies
         task = TableTask(screening)
         for batch in batches:
             columns = {f: batch.column(c) for f, c in layout.fields.items()}
-            yield from task.rows(*to_reports(columns, layout.format, layout.day_first))
+            yield from task.rows(*to_reports(columns, layout.format, layout.day_first, factors=layout.factors))
         report({("decode parquet", task_number()): task.tally})
 
     return run
@@ -164,7 +164,7 @@ def unit_task(
                         for reports, counts in archive.batches(None, CHUNK_LINES, memory):
                             yield from table.rows(reports, counts)
                         continue
-                    lines.begin(archive.path, 0, archive.has_coarse_stamps)
+                    lines.begin(archive.path, 0, archive.has_coarse_stamps, archive.year)
                     for block in archive.line_blocks(CHUNK_LINES * BYTES_PER_LINE):
                         yield from lines.decode(block)
                     lines.close()

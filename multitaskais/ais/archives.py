@@ -21,11 +21,12 @@ from typing import IO, NamedTuple, cast
 from ..errors import FormatError, InputError
 from ..records import Counts
 from ..types import Reports
-from . import containers
+from . import containers, log_clock
 from .containers import HEAD_BYTES, Forward, Member, readable
 from .decoder import LINE_MAX
-from .framing import LINE_FORMATS, sniff_line_format
+from .framing import LINE_FORMATS, Framer, sniff_line_format
 from .json_lines import json_reports, looks_like_messages, one_document
+from .log_clock import Year
 from .positions import StaticMemory
 from .tables.layout import TABLE_FORMATS, Layout, layout_of
 from .tables.reading import csv_reports, parquet_reports
@@ -174,6 +175,7 @@ class Archive:
         self.layout: Layout | None = None
         self.format: str | None
         self.is_json = False
+        self._time_lines_follow = False
         if member.is_parquet:
             self.format = "tracks"
             return
@@ -195,6 +197,7 @@ class Archive:
         else:
             lines = self.head.split(b"\n")
             self.format = archive_format or sniff_line_format(lines[:-1] or lines)
+            self._time_lines_follow = log_clock.time_lines_follow(self.head)
 
     @property
     def is_table(self) -> bool:
@@ -203,10 +206,28 @@ class Archive:
     @property
     def has_coarse_stamps(self) -> bool:
         """Whether its reports are to be dated by the ships' own seconds; of sentences alone."""
-        return not self.is_table and has_coarse_stamps(self.head, self.given, self.path)
+        head = b"".join(log_clock.time_lines_first([self.head])) if self._time_lines_follow else self.head
+        return not self.is_table and has_coarse_stamps(head, self.given, self.path)
+
+    @property
+    def year(self) -> Year:
+        """Of stamps that have none: as asked for, of another time in the log, or of its name."""
+        asked = log_clock.asked_year(self.columns)
+        if self.is_table or asked != Year() or not log_clock.lacks_year(self.head):
+            return asked
+        framer = Framer()
+        for line in self.head.split(b"\n"):
+            t = next((f.t for f in framer.frame(line).frames if f.t == f.t), framer.clock)
+            if t == t:
+                return Year(near=t)
+        return log_clock.year_of_name(self.path)
 
     def line_blocks(self, size_bytes: int) -> Iterator[bytes]:
-        """Whole lines of about ``size_bytes`` together. Of an enormous line only the first bytes are kept."""
+        """Whole lines of about ``size_bytes`` together, time lines before their sentences. Of an enormous line only the first bytes are kept."""
+        blocks = self._line_blocks(size_bytes)
+        return log_clock.time_lines_first(blocks) if self._time_lines_follow else blocks
+
+    def _line_blocks(self, size_bytes: int) -> Iterator[bytes]:
         carry, skipping = b"", False
         while True:
             with readable(self.path):
@@ -258,7 +279,7 @@ class Archive:
                 yield Batch(*part)
             return
         # Unless a format is asked for, each line may show its time in its own way.
-        decoder = BlockDecoder(self.given, at, memory, by_second=self.has_coarse_stamps)
+        decoder = BlockDecoder(self.given, at, memory, by_second=self.has_coarse_stamps, year=self.year)
         for block in self.line_blocks(chunk * BYTES_PER_LINE):
             result = decoder.decode(block)
             yield Batch(result.reports, result.counts)
@@ -273,7 +294,7 @@ def is_json_table(head: bytes) -> bool:
 
 def is_plain_lines(path: str, format: str | None = None, columns: Mapping[str, str] | None = None) -> bool:
     """Whether a file is lines of sentences as they stand there, so that it may be read in pieces: in no container, no table, and with
-    stamps that stand for themselves."""
+    stamps that stand for themselves, whatever comes before them."""
     with readable(path), open(path, "rb") as f:
         head = f.read(HEAD_BYTES)
     return (
@@ -282,7 +303,16 @@ def is_plain_lines(path: str, format: str | None = None, columns: Mapping[str, s
         and format not in TABLE_FORMATS
         and (format in LINE_FORMATS or not is_json_table(head))
         and not has_coarse_stamps(head, format, path)
+        and not log_clock.lacks_year(head)
+        and not log_clock.time_lines_follow(head)
+        and not _is_bare(head)
     )
+
+
+def _is_bare(head: bytes) -> bool:
+    """Whether the sentences have no time: other lines of the log (RMC, ZDA, message 4) may date them, and each needs what stands before it."""
+    lines = head.split(b"\n")
+    return sniff_line_format(lines[:-1] or lines) == "bare"
 
 
 def recognise(head: bytes) -> str:

@@ -22,6 +22,7 @@ from ..records import Counts, Reason
 from ..times import EARLIEST, LATEST, unix_time
 from .assembly import Assembler, Part, SetKey, Whole
 from .framing import Frame, Framer
+from .log_clock import Year
 
 # A sentence holds 82 characters by the standard; prefix, tag block and suffix a few hundred more. Longer is no AIS line.
 LINE_MAX = 4096
@@ -91,8 +92,10 @@ class Outcomes:
 class Decoder:
     """Feed the lines of one archive in order; ``finish`` at its end."""
 
-    def __init__(self, line_format: str | None = None, at: float | None = None, arrival: bool = False) -> None:
-        self._framer = Framer(line_format, at, arrival)
+    def __init__(
+        self, line_format: str | None = None, at: float | None = None, arrival: bool = False, year: Year | None = None
+    ) -> None:
+        self._framer = Framer(line_format, at, arrival, year)
         self._assembler = Assembler()
         self._agreed: dict[str, int] = {}  # by place of a time: how often it agreed with the ship's own second
 

@@ -27,6 +27,7 @@ from .. import times
 from ..errors import FormatError
 from ..records import Reason
 from ..times import unix_time
+from .log_clock import Year
 
 NAN = float("nan")
 LINE_FORMATS = ("cdv", "tagblock", "suffix", "pghp", "json", "bare")
@@ -196,15 +197,18 @@ class Framer:
 
     ``line_format`` names the one place where times are looked for; None looks in all of them, in the order of the
     table above. ``at`` (Unix s) dates sentences that have no time of their own; with ``arrival`` also those whose tag block
-    cannot be trusted, since then ``at`` is when they arrived.
+    cannot be trusted, since then ``at`` is when they arrived. ``year``: of stamps that have none (``log_clock``).
     """
 
-    def __init__(self, line_format: str | None = None, at: float | None = None, arrival: bool = False) -> None:
+    def __init__(
+        self, line_format: str | None = None, at: float | None = None, arrival: bool = False, year: Year | None = None
+    ) -> None:
         if line_format is not None and line_format not in LINE_FORMATS:
             raise FormatError(f"unknown line format {line_format!r}: give one of {', '.join(LINE_FORMATS)}")
         self._format = line_format
         self.at = NAN if at is None else float(at)
         self._arrival = arrival
+        self._year, self._near = year or Year(), (year or Year()).near
         self._tag: _Tag | None = None  # from a line of its own, for the sentence that follows
         self._pghp: _Pghp | None = None
         self._group_times: OrderedDict[tuple[int, bytes], float] = OrderedDict()
@@ -244,6 +248,8 @@ class Framer:
                 if self._trusts("cdv"):
                     prefix = rest[max(0, m.start() - _PREFIX_MAX) : m.start()]
                     found = times.find_time(prefix)
+                    if found != found:
+                        found = self._yearless(prefix)
                     t = found if found == found else t
                     tag_broken = found != found and times.has_unreadable_date(prefix)
                 rest = rest[m.start() :]
@@ -272,6 +278,17 @@ class Framer:
         if own_tag and tag_broken and _START.search(rest):
             self.broken_tags += 1
         return self._sentences(rest, t, tag, tag_broken)
+
+    def _yearless(self, prefix: bytes) -> float:
+        """Of a stamp without a year, in the year that is known; NaN where none is."""
+        if (stamp := times.without_year(prefix)) is None:
+            return NAN
+        near = self._near if self._near == self._near else self.clock
+        of_year = NAN if self._year.year is None else stamp.of(self._year.year)
+        t = stamp.nearest_to(near) if near == near else of_year
+        if t == t:
+            self._near = t
+        return t
 
     def _json(self, text: bytes) -> Framing:
         """A receiver's JSON object: each of its sentences as if it stood on a line of its own, at the object's time."""

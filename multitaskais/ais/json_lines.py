@@ -6,6 +6,7 @@ topic ``ais.dynamic``, GeoJSON features of points, and any flat object whose fie
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -19,7 +20,7 @@ from ..types import Reports
 from .framing import JSON_STATIONS, json_time
 from .positions import POSITION_TYPES
 from .tables.columns import to_reports
-from .tables.layout import columns_of
+from .tables.layout import columns_of, factors_of
 
 _NUMBERS = tuple(name for name in REPORT_DTYPE.names or () if REPORT_DTYPE[name].kind != "S")
 _FIELDS = (*_NUMBERS, "ship_name")
@@ -62,9 +63,17 @@ def json_reports(
         table: dict[str, pa.Array] = {n: pa.array([_number(r.get(n)) for r in rows], pa.float64()) for n in _NUMBERS}
         table["ship_name"] = pa.array([str(r["ship_name"]) if r.get("ship_name") else None for r in rows], pa.string())
         table["station"] = pa.array([str(r.get("station") or "") for r in rows], pa.string())
-        reports, of_rows = to_reports(table, "tracks", None, path)
+        # A live feed goes on, whatever a receiver calls a speed.
+        reports, of_rows = to_reports(table, "tracks", None, path, None if at is None else {"sog": 1.0})
         of_rows.add(counts)
         yield reports, of_rows
+
+
+@functools.lru_cache(256)
+def _known(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> tuple[dict[str, str], dict[str, float]]:
+    """Our fields of an object with these keys, and the factors to our units."""
+    found = columns_of(names, dict(columns))
+    return found, factors_of(found, names, dict(columns))
 
 
 def _number(value: Any) -> float | None:
@@ -87,8 +96,11 @@ def _row(value: dict[str, Any], columns: Mapping[str, str] | None) -> dict[str, 
     if value.get("type") == "Feature" and isinstance(value.get("properties"), dict):
         value = _point_of(value) | value["properties"]
         t = json_time(value)
-    found = columns_of([str(k) for k in value], columns)
+    found, factors = _known(tuple(map(str, value)), tuple(columns.items()) if columns else ())
     row = {ours: value.get(name) for ours, name in found.items() if ours in _FIELDS}
+    for field, factor in factors.items():
+        if factor != 1.0 and (number := _number(row.get(field))) is not None:
+            row[field] = number * factor
     message = value.get("type", row.get("msg_type"))
     row["msg_type"] = message if isinstance(message, int) else None
     row["t"] = t if t == t else None

@@ -12,7 +12,7 @@ SHOWN_CHARS = 80
 
 _REMEDY: dict[Reason, str] = {
     Reason.NOT_AIS: "no line has an AIS sentence (!AIVDM,...) and none is the header of a table of reports; give --format or, for a table, --columns",
-    Reason.NO_TIME: "no time is read in them; give archives with times, or say where it is (--columns t=... for a table, decode --at for sentences)",
+    Reason.NO_TIME: "no time is read in them; give archives with times, or say where it is (--columns t=... for a table, --columns year=2024 for stamps without a year, decode --at for sentences)",
     Reason.CHECKSUM: "the sentences' checksums are wrong: they were changed or cut on their way",
     Reason.MALFORMED: "the lines or rows are cut or mixed up",
     Reason.INCOMPLETE: "parts of messages without the others",
@@ -22,7 +22,7 @@ _REMEDY: dict[Reason, str] = {
     Reason.NO_POSITION: "their positions are not available or no numbers of degrees; for a table say which columns they are with --columns lat=...,lon=...",
     Reason.OUT_OF_REGION: "all lie outside of the region: give another --model or profile",
     Reason.SOG_NOT_AVAILABLE: "their speed is not available; for a table say which column it is with --columns sog=...",
-    Reason.TOO_FAST: "all are faster than 30 kn, which is not judged (docs/limits.md)",
+    Reason.TOO_FAST: "all are faster than 30 kn: tracks hold none of these, and detect judges them beside the tracks, from two reports on (docs/limits.md)",
 }
 
 

@@ -40,6 +40,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--at", type=parse_time, metavar="TIME", help="dates sentences without time: Unix s, or ISO 8601 (UTC)"
     )
+    parser.add_argument(
+        "--year",
+        type=int,
+        metavar="YYYY",
+        help="of the first line, where stamps have none, as syslog's (default: of the log or its name)",
+    )
     parser.add_argument("--quiet", action="store_true", help="counts only, not each rejected line")
     parser.set_defaults(run=run)
 
@@ -66,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if told := files.told():
         print(told, file=sys.stderr)
     for path in files.paths:
-        for archive in open_archive(path, args.format):
+        for archive in open_archive(path, args.format, {"year": str(args.year)} if args.year else None):
             if archive.is_parquet:
                 raise FormatError(f"{archive.path}: a Parquet table has no sentences to decode")
             if archive.is_table:
@@ -100,7 +106,7 @@ def decode_archive(
 
     broken_tags: gets the number of sentences whose tag block has a wrong checksum.
     """
-    decoder = Decoder(archive.given, at)
+    decoder = Decoder(archive.given, at, year=archive.year)
     outcomes = Outcomes()
     number = -1
     for number, line in enumerate(archive.lines()):

@@ -34,8 +34,10 @@ from multitaskais.ais.tables.layout import parse_columns
 from multitaskais.ais.vectorized.block import BlockDecoder
 from multitaskais.ais.zero import notes_of, nothing_read
 from multitaskais.command import CommandParser
+from multitaskais.config import TrackRules
 from multitaskais.errors import ConfigError, OperatorError
-from multitaskais.records import Counts
+from multitaskais.records import Counts, Reason
+from multitaskais.tracks.copies import CopyMemory
 from multitaskais.tracks.tracker import Report
 
 from .. import exit_codes, pages
@@ -63,7 +65,20 @@ REMEMBER_EVERY = 50_000  # reports between two notes in the resume file
 def archive_rows(
     paths: Iterable[str], archive_format: str | None, counts: Counts, columns: Mapping[str, str] | None = None
 ) -> Iterator[Report]:
-    """Reports of all files, merged by time; each file is opened when its first report is due."""
+    """Reports of all files, merged by time; each file is opened when its first report is due. One transmission that the archive holds again
+    later, at any delay within a day, comes once."""
+    memory = CopyMemory(TrackRules())
+    for row in _merged_rows(paths, archive_format, counts, columns):
+        if memory.is_late_copy(row):
+            counts.accepted -= 1
+            counts.reject(Reason.DUPLICATE)
+        else:
+            yield row
+
+
+def _merged_rows(
+    paths: Iterable[str], archive_format: str | None, counts: Counts, columns: Mapping[str, str] | None
+) -> Iterator[Report]:
     memory = StaticMemory()
     listed = list_files(paths)
     if told := listed.told():

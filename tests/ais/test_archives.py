@@ -231,19 +231,97 @@ def test_a_table_without_the_columns_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "lacks"),
+    ("header", "columns", "speed"),
     [
-        ("mmsi,t,lat,lon,speed (m/s),cog", "speed"),
-        ("mmsi,t,lat,lon,SOG [km/h],cog", "speed"),
-        ("mmsi,t,lat,lon,SOG (1/10 knots),cog", "speed"),
-        ("mmsi,time (local),lat,lon,sog,cog", "time"),
-        ("mmsi,t,lat (rad),lon,sog,cog", "latitude"),
+        ("speed (m/s)", None, 17.5),
+        ("Speed [M/S]", None, 17.5),
+        ("speed_mps", None, 17.5),
+        ("speed (m/s)", {"sog": "speed (m/s)"}, 17.5),
+        ("speed (m/s)", {"sog": "speed"}, 17.5),
+        ("SOG [km/h]", None, 4.9),
+        ("speed_kmh", None, 4.9),
+        ("Speed in km/h", {"sog": "Speed in km/h"}, 4.9),
+        ("SOG (mph)", None, 7.8),
+        ("SOG (1/10 knots)", None, 0.9),
+        ("SPEED (KNOTSX10)", None, 0.9),
+        ("SOG (kn)", None, 9.0),
+        ("speed_knots", None, 9.0),
+        ("Speed (over ground)", None, 9.0),
+        ("v", {"sog": "v[km/h]"}, 4.9),
+        ("SPEED", {"sog": "SPEED[1/10 kn]"}, 0.9),
+        ("speed (m/s)", {"sog": "speed[kn]"}, 9.0),
     ],
 )
-def test_a_column_in_another_unit_is_not_read_as_if_it_were_in_ours(header: str, lacks: str, tmp_path: Path) -> None:
+def test_a_speed_is_converted_from_the_unit_that_is_named(header, columns, speed, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"mmsi,t,lat,lon,{header},cog\n227000001,2024-05-13T12:00:00,48,-5,9,80\n")
+    reports, _ = read(tmp_path / "a.csv", columns=columns)
+    assert reports["sog"].tolist() == [speed]
+    names = ["mmsi", "t", "lat", "lon", header, "cog"]
+    values = [[227000001], [1715601600], [48.0], [-5.0], [9.0], [80.0]]
+    pq.write_table(pa.table(dict(zip(names, values, strict=True))), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet", columns=columns)[0]["sog"].tolist() == [speed]
+    row = dict(zip(names, [v[0] for v in values], strict=True))
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+    assert read(tmp_path / "a.jsonl", columns=columns)[0]["sog"].tolist() == [speed]
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "field", "value"),
+    [
+        ("mmsi,t,lat,lon,sog,course (rad)", "227000001,1715601600,48,-5,9,1.5707963", "cog", 90.0),
+        ("mmsi,t,lat,lon,sog,cog (1/10 deg)", "227000001,1715601600,48,-5,9,905", "cog", 90.5),
+        ("mmsi,t,lat (rad),lon (rad),sog,cog", "227000001,1715601600,0.8377580,-0.0872665,9,80", "lat", 48.0),
+        ("mmsi,timestamp_ms,lat_e7,lon_e7,sog,cog", "227000001,1715601600000,480000000,-50000000,9,80", "lat", 48.0),
+        ("mmsi,time (UTC),lat,lon,sog,cog", "227000001,2024-05-13 12:00:00,48,-5,9,80", "t", 1715601600.0),
+        ("mmsi,time (local),time (utc),lat,lon,sog", "227000001,2024-05-13 14:00:00,2024-05-13 12:00:00,48,-5,9", "t", 1715601600.0),
+    ],
+)  # fmt: skip
+def test_angles_places_and_times_are_converted_from_the_unit_that_is_named(header, row, field, value, tmp_path):
+    (tmp_path / "a.csv").write_text(f"{header}\n{row}\n")
+    reports, _ = read(tmp_path / "a.csv")
+    assert reports[field].tolist() == pytest.approx([value], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ("mmsi,time (local),lat,lon,sog,cog", None),
+        ("mmsi,time (UTC+2),lat,lon,sog,cog", None),
+        ("mmsi,time [Europe/Paris],lat,lon,sog,cog", {"t": "time"}),
+        ("mmsi,t,lat,lon,speed (furlongs/fortnight),cog", None),
+        ("mmsi,t,lat,lon,speed (furlongs/fortnight),cog", {"sog": "speed (furlongs/fortnight)"}),
+        ("mmsi,t,lat,lon,sog,cog (gon/2)", None),
+    ],
+)
+def test_a_unit_or_zone_that_is_not_read_is_refused_in_one_line(header, columns, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(f"{header}\n227000001,2024-05-13T12:00:00,48,-5,9,80\n")
-    with pytest.raises(FormatError, match=f"no column for the {lacks}"):
-        read(tmp_path / "a.csv")
+    with pytest.raises(FormatError, match=r"a\.csv: column .*--columns") as e:
+        read(tmp_path / "a.csv", columns=columns)
+    assert "\n" not in str(e.value)
+
+
+def exported(speeds, header="MMSI,LAT,LON,SPEED,HEADING,COURSE,STATUS,TIMESTAMP,DSRC"):
+    rows = [f"227000001,48,-5,{v},80,80,0,2024-05-13T12:{i:02d}:00,TER" for i, v in enumerate(speeds)]
+    return "\n".join([header, *rows, ""])
+
+
+def test_speeds_in_tenths_of_knots_are_known_by_the_export_or_refused_until_they_are_named(tmp_path: Path) -> None:
+    speeds = [120 + i for i in range(40)]
+    path = tmp_path / "a.csv"
+    path.write_text(exported(speeds))
+    assert read(path)[0]["sog"].tolist() == [v / 10 for v in speeds]
+    path.write_text(exported(speeds).replace("DSRC", "SOURCE"))
+    with pytest.raises(FormatError, match=r"a\.csv: .*tenths of knots\?.*1/10 kn"):
+        read(path)
+    assert read(path, columns={"sog": "SPEED[1/10 kn]"})[0]["sog"].tolist() == [v / 10 for v in speeds]
+    assert read(path, columns={"sog": "SPEED[kn]"})[1].blanked == {"sog": len(speeds)}
+
+
+def test_whole_knots_and_one_fast_craft_are_taken_for_knots(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    for speeds in ([8 + i % 12 for i in range(50)], [50] * 50, [60.5 + i for i in range(40)]):
+        path.write_text(exported(speeds).replace("DSRC", "SOURCE"))
+        assert read(path)[0]["sog"].tolist() == [float(v) for v in speeds]
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 import os
 import time
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from multitaskais.ais.archives import read_reports
 from multitaskais.ais.decoder import Context, Decoder, Message, Outcomes, Rejected
+from multitaskais.ais.encode import cdv_lines
 from multitaskais.ais.framing import Framer, checksum, sniff_line_format
+from multitaskais.ais.zero import nothing_read
 from multitaskais.errors import FormatError
-from multitaskais.records import Reason
+from multitaskais.records import Counts, Reason
+from tests.support.builders import sail
 
 SENTENCE = b"!AIVDM,1,1,,A,13JEhD7P1>w`ApbK`Q8K??w22@CD,0*12"
 PART_1 = b"!AIVDM,2,1,2,B,552H<Dl00001HDL62210ThuB08t5B1HDL622220j1083340Ht3h00000,0*4B"
@@ -88,6 +94,82 @@ def test_a_gatehouse_line_of_another_sentence_dates_nothing() -> None:
 
 def test_a_gatehouse_line_dates_a_message_of_several_parts_by_its_first() -> None:
     assert times(pghp(of=b"77"), PART_1, PART_2) == [1210291200.01]
+
+
+def read(path, **options):
+    parts = list(read_reports([path], **options))
+    return [t for p in parts for t in p.reports["t"].tolist()], sum(p.counts.received for p in parts)
+
+
+@pytest.mark.parametrize("per_block", [1, 3, 65536])
+def test_gatehouse_lines_behind_their_sentences_date_them(per_block: int, tmp_path: Path) -> None:
+    moments = [1_210_291_200.0 + 10.0 * i for i in range(20)]
+    lines = []
+    for i, line in enumerate(cdv_lines(sail(20, 60.0)).tobytes().splitlines()):
+        sentence = line[20:]
+        stamp = datetime.fromtimestamp(moments[i], UTC)
+        time_line = pghp(sentence[-2:], f"{stamp:%Y,%-m,%-d,%-H,%-M,%-S},0".encode())
+        lines += [sentence, time_line] if i != 7 else [PART_1, PART_2, time_line]
+    (tmp_path / "a.txt").write_bytes(b"\n".join(lines) + b"\n")
+    want = [t for i, t in enumerate(moments) if i != 7]
+    assert read(tmp_path / "a.txt", chunk=per_block) == (want, len(lines))
+    before = [line for pair in zip(lines[1:13:2], lines[0:12:2], strict=True) for line in pair]
+    (tmp_path / "b.txt").write_bytes(b"\n".join(before) + b"\n")
+    assert read(tmp_path / "b.txt") == (moments[:6], 12)
+
+
+SYSLOG = [b"Dec 31 23:59:50", b"Dec 31 23:59:58", b"Jan  1 00:00:06", b"Jan  1 00:00:14"]
+NEW_YEAR = 1_704_067_200.0  # 2024-01-01
+
+
+RMC = b"GPRMC,234000.00,A,4818.000,N,00512.000,W,0.0,0.0,311223,,,A"
+RMC = b"$" + RMC + b"*%02X" % checksum(RMC)
+
+
+def syslog(folder: Path, name: str, first: bytes = b"", stamps: list[bytes] = SYSLOG) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sentences = [line[20:] for line in cdv_lines(sail(len(stamps), 8.0)).tobytes().splitlines()]
+    path.write_bytes(
+        first + b"".join(t + b" gate rx[71]: " + s + b"\n" for t, s in zip(stamps, sentences, strict=True))
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "first"),
+    [
+        ("syslog-20240101", None, b""),
+        ("ais.2024-01-02.log", None, b""),
+        ("ais-2023.log", None, b""),
+        ("2023/12/31/messages.log", None, b""),
+        ("messages.log", {"year": "2023"}, b""),
+        ("syslog-20190101", {"year": "2023"}, b""),
+        ("messages.log", None, tag(b"c:1704066000") + SENTENCE + b"\n"),
+        ("messages.log", None, RMC + b"\n"),
+    ],
+)
+def test_stamps_without_a_year_are_of_the_year_that_log_name_or_user_tell(name, columns, first, tmp_path) -> None:
+    found, _ = read(syslog(tmp_path, name, first), columns=columns)
+    assert found[-4:] == [NEW_YEAR + s for s in (-10.0, -2.0, 6.0, 14.0)]
+
+
+def test_a_log_without_any_year_is_dated_by_nothing_and_the_way_out_is_told(tmp_path: Path) -> None:
+    path = syslog(tmp_path, "messages.log")
+    assert read(path) == ([], 4)
+    counts = Counts(4, 0, {Reason.NO_TIME: 4})
+    assert "--columns year=" in str(nothing_read([str(path)], counts))
+    with pytest.raises(FormatError, match="year=2024"):
+        read(path, columns={"year": "24"})
+
+
+def test_other_stamps_are_not_taken_for_syslog(tmp_path: Path) -> None:
+    for stamp in (b"May  1 12:00:00 2024", b"Wed May  1 12:00:00 2024"):
+        found, _ = read(syslog(tmp_path, "ais-1999.log", stamps=[stamp]))
+        assert found == [1_714_564_800.0]
+    found, _ = read(syslog(tmp_path, "ais-2024.log", stamps=[b"<30>May  1 12:00:00"]))
+    assert found == [1_714_564_800.0]
+    assert read(syslog(tmp_path, "ais-2023.log", stamps=[b"Feb 29 12:00:00"])) == ([], 1)
 
 
 def test_the_sentences_of_a_group_have_the_time_of_its_first() -> None:

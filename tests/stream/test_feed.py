@@ -21,13 +21,14 @@ from hypothesis import strategies as st
 from multitaskais.ais.archives import read_reports
 from multitaskais.errors import ConfigError
 from multitaskais.model import folder as modelfolder
-from multitaskais.records import Counts
+from multitaskais.records import Counts, Reason
 from stream_operator.commands import external_sort as timeorder
 from stream_operator.commands import feed
 from stream_operator.settings import Settings
 from stream_operator.worker.registry import track_rules
 from tests.stream.conftest import ROOT
 from tests.support.topic_reading import drain, messages
+from tests.tracks.test_copies import fleet, written
 
 HEADER = "MMSI,BaseDateTime,LAT,LON,SOG,COG,Heading,VesselName,IMO,CallSign,VesselType,Status,Length,Width,Draft,Cargo,TransceiverClass\n"
 
@@ -46,6 +47,17 @@ def test_files_are_merged_in_time_order_and_a_table_sorted_by_vessel_too(tmp_pat
     assert [r[1] for r in rows] == sorted(r[1] for r in rows)
     assert len(rows) == 5 == counts.received
     assert rows[0][10] == b"MARION"
+
+
+def test_a_transmission_that_the_archive_holds_again_at_any_delay_is_sent_once(tmp_path):
+    true, heard, n = fleet(31, 4000)
+    again = written(tmp_path / "all.cdv", heard).read_bytes().splitlines(keepends=True)
+    (tmp_path / "all.cdv").unlink()
+    for i in range(2):  # two stations' logs
+        (tmp_path / f"{i}.cdv").write_bytes(b"".join(again[i::2]))
+    rows = list(feed.archive_rows([str(tmp_path)], None, counts := Counts()))
+    assert len(rows) == len(true) == counts.accepted
+    assert counts.rejected == {Reason.DUPLICATE: n}
 
 
 def test_tables_whose_first_row_is_not_their_earliest_are_merged_in_time_order_too(tmp_path):

@@ -15,7 +15,8 @@ from multitaskais.engine import batch
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.samples import load_reports
 from multitaskais.records import Reason
-from multitaskais.tracks.copies import late_copies
+from multitaskais.tracks import copies
+from multitaskais.tracks.copies import CopyMemory, late_copies
 from tests.support.builders import merged, sail
 
 RULES = TrackRules()
@@ -86,3 +87,25 @@ def test_ships_that_lie_still_and_reports_without_their_own_second_have_no_copie
     unknown["second"] = -1
     assert not late_copies(still, RULES).any()
     assert not late_copies(unknown, RULES).any()
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([(1, 60), (31, 600), (3000, 80_000)]))
+def test_read_in_order_of_time_and_not_held_an_archive_has_the_same_copies(
+    seed: int, span: tuple[float, float]
+) -> None:
+    _, heard, _ = fleet(*span, seed % 7)
+    heard = heard[np.argsort(heard["t"], kind="stable")]
+    memory = CopyMemory(RULES)
+    found = [memory.is_late_copy(row) for row in heard.tolist()]
+    np.testing.assert_array_equal(found, late_copies(heard, RULES))
+
+
+def test_the_memory_of_copies_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "KEPT_MAX", 50)
+    true, _, _ = fleet(31, 90)
+    memory = CopyMemory(RULES)
+    assert not any(memory.is_late_copy(row) for row in true.tolist())
+    assert len(memory._first) <= 50
+    last = [*true[-1].tolist()]
+    last[1] += 100.0
+    assert memory.is_late_copy(tuple(last))

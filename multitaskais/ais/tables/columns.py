@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -88,21 +89,31 @@ _VESSELS = {"class a", "class b"}  # other mobiles of the Danish archive are sta
 
 
 def to_reports(
-    columns: dict[str, pa.Array], archive_format: str, day_first: bool | None = None, path: str = ""
+    columns: dict[str, pa.Array],
+    archive_format: str,
+    day_first: bool | None = None,
+    path: str = "",
+    factors: Mapping[str, float] | None = None,
 ) -> tuple[Reports, Counts]:
     """Columns of n rows -> the accepted reports and the counts of all rows.
 
-    Raises ``FormatError`` where day and month of its dates could be either.
+    Args:
+        factors: our field -> to our unit from that of the column, where it is said (``layout.factors_of``).
+
+    Raises ``FormatError`` where day and month of its dates could be either, or the speeds are tenths of knots and nothing says so.
     """
+    factors = factors or {}
     n = len(columns["mmsi"])
     mmsi = _floats(columns["mmsi"])
     if "time_of_day" in columns:
         columns = columns | {"t": _moments(columns["t"], columns["time_of_day"])}
     t = _times(columns["t"], True if archive_format == "dma" and day_first is None else day_first, path)
     if "lat" in columns and "lon" in columns:
-        lat, lon = _floats(columns["lat"]), _floats(columns["lon"])
+        lat, lon = (_floats(columns[name]) * factors.get(name, 1.0) for name in ("lat", "lon"))
     else:
         lat, lon = points_of(columns["geometry"], path)
+    if "sog" in columns and "sog" not in factors:
+        _require_knots(_floats(columns["sog"]), path)
     reason = np.zeros(n, dtype=np.uint8)
     tests: list[tuple[Reason, NDArray[np.bool_]]] = [
         (Reason.NO_TIME, np.isnan(t)),
@@ -126,7 +137,7 @@ def to_reports(
         ("cog", ANGLE_END_DEG, 1),
         ("heading", ANGLE_END_DEG, 0),
     ):
-        out[name], lost = _measured(columns, name, keep, missing_from, decimals)
+        out[name], lost = _measured(columns, name, keep, missing_from, decimals, factors.get(name, 1.0))
         counts.blank(name, lost)
     out["nav_status"] = _codes(columns, "nav_status", keep, _NAV_STATUS, NAV_STATUS_MAX, 0)
     out["msg_type"] = _codes(columns, "msg_type", keep, {}, MSG_TYPE_MAX, 1)
@@ -142,6 +153,22 @@ def to_reports(
         stations = columns["station"].take(pa.array(keep)).to_pylist()
         out["station"] = [clean_station(v if isinstance(v, bytes) else str(v or "")) for v in stations]
     return out, counts
+
+
+# Whole numbers, many different ones, and half of those that are not 0 above this: in knots no traffic is so fast.
+TENTHS_FROM, TENTHS_VALUES, TENTHS_DISTINCT = 45.0, 20, 10
+
+
+def _require_knots(sog: NDArray[np.float64], path: str) -> None:
+    """Raises ``FormatError`` where speeds can only be tenths of knots, as some exports write them."""
+    moving = sog[(sog > 0.0) & (sog <= 1022.0)]
+    if len(moving) < TENTHS_VALUES or not (moving == np.rint(moving)).all():
+        return
+    if np.median(moving) > TENTHS_FROM and len(np.unique(moving)) >= TENTHS_DISTINCT:
+        raise FormatError(
+            f"{path}: its speeds are whole numbers, half of them above {TENTHS_FROM:g}: tenths of knots? "
+            "Say their unit, such as --columns 'sog=SPEED[1/10 kn]' (or [kn], [km/h], [m/s])"
+        )
 
 
 def _compare(reports: Reports, counts: Counts) -> None:
@@ -160,12 +187,18 @@ COG_WRAP_DEG = 409.6  # a course of 12 bits that was read as a signed number: -1
 
 
 def _measured(
-    columns: dict[str, pa.Array], name: str, keep: NDArray[np.int64], missing_from: float, decimals: int
+    columns: dict[str, pa.Array],
+    name: str,
+    keep: NDArray[np.int64],
+    missing_from: float,
+    decimals: int,
+    factor: float,
 ) -> tuple[NDArray[np.float64], int]:
     """Rounded to the resolution of the air; NaN below 0 and from ``missing_from`` on; and how many values that blanked."""
     if name not in columns:
         return np.full(len(keep), np.nan), 0
-    value = np.round(_floats(columns[name])[keep], decimals)
+    value = _floats(columns[name])[keep]
+    value = np.round(value if factor == 1.0 else value * factor, decimals)
     if name == "cog":
         wrapped = (value < 0) & (value >= -COG_WRAP_DEG / 2)
         value = np.where(wrapped, np.round(value + COG_WRAP_DEG, decimals), value)

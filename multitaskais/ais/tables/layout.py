@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ... import times
 from ...errors import FormatError
+from . import units
 
 TABLE_FORMATS = ("marinecadastre", "dma", "tracks")
-_UNIT = re.compile(r"[(\[](.*?)[)\]]")  # behind a column's name
 HEADER_WITHIN = 20  # lines: comments and ``sep=`` may stand before the header
 DELIMITERS = (",", ";", "\t", "|")
 
@@ -40,29 +39,11 @@ _ALIASES: dict[str, tuple[str, ...]] = {
 # A table with both has its time in two columns, where none is named as a moment.
 _DATES = ("date", "dateutc", "utcdate", "positiondate")
 _TIMES_OF_DAY = ("time", "timeutc", "utctime", "timeofday", "positiontime")
-# Units behind a column's name that are not those of our fields: read as if they were, a table would be wrong in silence.
-_OTHER_UNITS = (
-    "m/s",
-    "mps",
-    "ms-1",
-    "km/h",
-    "kmh",
-    "kph",
-    "mph",
-    "rad",
-    "radian",
-    "radians",
-    "local",
-    "1/10",
-    "x10",
-    "*10",
-    "x 10",
-    "* 10",
-    "0.1",
-)
+_OF_MARINETRAFFIC = "dsrc"  # a column of its exports, whose ``SPEED`` is in 1/10 knot
 _REQUIRED = ("mmsi", "t", "lat", "lon", "sog")
 _CALLED = {"mmsi": "the MMSI", "t": "the time", "lat": "the latitude", "lon": "the longitude", "sog": "the speed"}
 FIELDS = tuple(_ALIASES)
+_OF_THE_ARCHIVE = ("dates", "year")  # what ``--columns`` says of all rows or lines
 
 
 class Layout(NamedTuple):
@@ -74,6 +55,7 @@ class Layout(NamedTuple):
     delimiter: str = ","
     lines_before: int = 0  # of a CSV: up to and with the header
     day_first: bool | None = None  # of dates of two numbers and a year, where it is known
+    factors: Mapping[str, float] | None = None  # our field -> to our unit from that of the column, where it is said
 
     def moments(self, rows: Sequence[Sequence[str]]) -> list[str]:
         """What whole rows say of their time."""
@@ -82,24 +64,25 @@ class Layout(NamedTuple):
 
 
 def _plain(name: str) -> str:
-    name = name.strip().strip("\ufeff").strip('"').lower()
-    if m := _UNIT.search(name):
-        other = any(m[1].strip().startswith(u) or m[1].strip().endswith(u) for u in _OTHER_UNITS)
-        name = name if other else name[: m.start()]
+    name = units.split_unit(name.strip().strip("\ufeff").strip('"').lower())[0]
     return name.replace(" ", "").replace("_", "").replace(".", "").replace("-", "")
 
 
 def parse_columns(text: str | None) -> dict[str, str]:
-    """``--columns``: ``sog=Speed,cog=Course``, our field -> the column's name. Raises ``FormatError``."""
+    """``--columns``: ``sog=Speed,cog=Course``, our field -> the column's name, where need be with its unit: ``sog=Speed[m/s]``.
+
+    Raises ``FormatError``.
+    """
     out: dict[str, str] = {}
     for item in (text or "").split(","):
         if not item.strip():
             continue
         field, equals, name = (part.strip() for part in item.partition("="))
-        if not equals or not name or field not in (*FIELDS, "dates"):
+        if not equals or not name or field not in (*FIELDS, *_OF_THE_ARCHIVE):
             known = ", ".join(f for f in FIELDS if f != "mobile")
             raise FormatError(
-                f"--columns {item.strip()}: give FIELD=COLUMN with FIELD one of {known}, or dates=day_first or dates=month_first"
+                f"--columns {item.strip()}: give FIELD=COLUMN with FIELD one of {known}, or dates=day_first or dates=month_first, "
+                "or year=YYYY of a log whose stamps have none"
             )
         if field == "dates" and name not in ("day_first", "month_first"):
             raise FormatError(f"--columns {item.strip()}: give dates=day_first or dates=month_first")
@@ -110,20 +93,63 @@ def parse_columns(text: str | None) -> dict[str, str]:
 def columns_of(names: Sequence[str], columns: Mapping[str, str] | None = None) -> dict[str, str]:
     """Our field -> the column's name in the file: the one that ``columns`` gives, else the first alias that is there."""
     by_plain = {_plain(n): n for n in reversed(names)}
-    found = {ours: by_plain[a] for ours, aliases in _ALIASES.items() for a in reversed(aliases) if a in by_plain}
+    found: dict[str, str] = {}
+    for ours, aliases in _ALIASES.items():
+        # One in a unit that cannot be read gives way to another.
+        mine = {_plain(n): n for n in reversed(names) if not units.is_refused(ours, units.split_unit(n)[1])}
+        there = by_plain if not any(a in mine for a in aliases) else mine
+        if (alias := next((a for a in aliases if a in there), None)) is not None:
+            found[ours] = there[alias]
+        elif ours in units.UNITS and (unit := _with_unit(ours, by_plain)):
+            found[ours] = unit
     date = next((by_plain[a] for a in _DATES if a in by_plain), None)
     time_of_day = next((by_plain[a] for a in _TIMES_OF_DAY if a in by_plain), None)
     if date and time_of_day and found["t"] in (date, time_of_day) and "t" not in (columns or {}):
         found["t"], found["time_of_day"] = date, time_of_day
     for field, name in (columns or {}).items():
-        if field == "dates":
+        if field in _OF_THE_ARCHIVE:
             continue
-        if _plain(name) not in by_plain:
+        exact = next((n for n in names if n.strip().strip('"') == name), None)
+        if exact is None and _plain(name) not in by_plain:
             raise FormatError(f"--columns {field}={name}: there is no such column; there are {', '.join(names)}")
-        found[field] = by_plain[_plain(name)]
+        found[field] = exact if exact is not None else by_plain[_plain(name)]
     if {"lat", "lon"} <= found.keys():
         found.pop("geometry", None)
     return found
+
+
+def _with_unit(field: str, by_plain: Mapping[str, str]) -> str | None:
+    """The column whose name is one of the field's with a unit behind it, such as ``speed_kmh``."""
+    return next((n for plain, n in by_plain.items() if units.bare_of(field, plain, _ALIASES[field])), None)
+
+
+def factors_of(
+    found: Mapping[str, str], names: Sequence[str], columns: Mapping[str, str] | None = None
+) -> dict[str, float]:
+    """Our field -> the factor to our unit, where the column's name or ``columns`` states a unit (1.0 where it states ours).
+
+    Raises ``FormatError`` for a unit that is not read.
+    """
+    factors: dict[str, float] = {}
+    for field, name in found.items():
+        if field not in units.UNITS:
+            continue
+        name = name.strip().strip("\ufeff").strip('"')
+        asked = (columns or {}).get(field, name)
+        for text in (units.split_unit(asked)[1], units.split_unit(name)[1]):
+            if units.is_refused(field, text):
+                raise units.refusal(field, name, text)
+            if (factor := units.factor(field, text) if text else None) is not None:
+                factors[field] = factor
+                break
+        else:
+            plain = _plain(name)
+            if plain not in _ALIASES[field] and (alias := units.bare_of(field, plain, _ALIASES[field])):
+                factors[field] = units.factor(field, plain.removeprefix(alias).removeprefix("in")) or 1.0
+    is_unsaid = "sog" not in factors and _plain(found.get("sog", "")) == "speed"
+    if is_unsaid and any(_plain(n) == _OF_MARINETRAFFIC for n in names):
+        factors["sog"] = 0.1
+    return factors
 
 
 def missing_of(found: Mapping[str, str]) -> list[str]:
@@ -174,6 +200,7 @@ def layout_of(
     Raises ``FormatError`` where they show a table of reports that lacks a column, or whose dates could be either way round.
     """
     lines = head.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
+    columns = {field: name for field, name in (columns or {}).items() if field != "year"}
     best: tuple[int, list[str], dict[str, str]] | None = None
     given: str | None = None
     for number, line in enumerate(lines[:HEADER_WITHIN]):
@@ -193,7 +220,12 @@ def layout_of(
                 continue
             if not missing_of(found):
                 layout = Layout(
-                    archive_format or format_of(names, columns) or "tracks", found, tuple(names), delimiter, number + 1
+                    archive_format or format_of(names, columns) or "tracks",
+                    found,
+                    tuple(names),
+                    delimiter,
+                    number + 1,
+                    factors=_factors(found, names, columns, path),
                 )
                 return _with_order(
                     layout,
@@ -233,4 +265,13 @@ def parquet_layout(
     kind = archive_format if archive_format in TABLE_FORMATS else format_of(names, columns)
     asked = (columns or {}).get("dates")
     order = asked == "day_first" if asked else True if kind == "dma" else None
-    return Layout(kind or "tracks", found, tuple(names), day_first=order)
+    return Layout(kind or "tracks", found, tuple(names), day_first=order, factors=_factors(found, names, columns, path))
+
+
+def _factors(
+    found: Mapping[str, str], names: Sequence[str], columns: Mapping[str, str] | None, path: str
+) -> dict[str, float]:
+    try:
+        return factors_of(found, names, columns)
+    except FormatError as e:
+        raise FormatError(f"{path}: {e}") from None

@@ -46,6 +46,7 @@ def csv_reports(blocks: Iterable[bytes], layout: Layout, path: str, chunk: int) 
                     layout.format,
                     layout.day_first,
                     path,
+                    layout.factors,
                 )
                 counts.received += bad
                 counts.reject(Reason.MALFORMED, bad)
@@ -129,7 +130,11 @@ def parquet_reports(
             wanted = list(dict.fromkeys(layout.fields.values()))
             for batch in f.iter_batches(batch_size=chunk, columns=wanted, row_groups=row_groups):
                 yield to_reports(
-                    {k: batch.column(v) for k, v in layout.fields.items()}, layout.format, layout.day_first, path
+                    {k: batch.column(v) for k, v in layout.fields.items()},
+                    layout.format,
+                    layout.day_first,
+                    path,
+                    layout.factors,
                 )
     except (pa.ArrowException, OSError) as e:
         raise InputError(f"{path}: not readable as Parquet ({str(e).splitlines()[0]})") from None

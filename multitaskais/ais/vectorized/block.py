@@ -28,6 +28,7 @@ from ...records import Counts, PositionReport, Reason
 from ...stamps import Stamps, ahead_of_second, are_coarse, is_redated, require_plausible_span
 from ...types import Reports
 from ..decoder import Context, Decoder, Message, Rejected
+from ..log_clock import Year
 from ..positions import Heard, StaticData, StaticMemory, report_of, rows_to_array, static_of
 from ..sentinels import clean_station
 from . import positions as kernel
@@ -129,6 +130,7 @@ class BlockDecoder:
     memory: names heard in earlier files of the same archive. line_kernel: what decodes lines many at a time; "auto"
     takes the compiled one, where there is one, from ``COMPILED_FROM`` lines on; None leaves every line to pyais.
     arrival: ``at`` is when the lines arrived (live), so it also dates a sentence whose tag block cannot be trusted.
+    year: of stamps that have none (``log_clock``).
     by_second: the stamps are coarse (``has_coarse_stamps``), so reports are dated by the ships' own seconds (``multitaskais.stamps``).
     """
 
@@ -140,9 +142,10 @@ class BlockDecoder:
         line_kernel: LineKernel = "auto",
         arrival: bool = False,
         by_second: bool = False,
+        year: Year | None = None,
     ) -> None:
         self._by_second = by_second
-        self._decoder = Decoder(line_format, at, arrival)
+        self._decoder = Decoder(line_format, at, arrival, year)
         self._kernel = line_kernel
         self._trust = kernel.Trust(
             cdv=line_format in (None, "cdv"),

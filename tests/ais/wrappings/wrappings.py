@@ -261,6 +261,22 @@ def pghp(reports: np.ndarray, folder: Path) -> Path:
 
 
 @wrapping
+def pghp_behind(reports: np.ndarray, folder: Path) -> Path:
+    def line(t: float, s: str) -> str:
+        body = f"PGHP,1,{moment(t):%Y,%-m,%-d,%-H,%-M,%-S},0,219,,219,1,{s[-2:]}"
+        return f"{s}\n${body}*{checksum(body.encode()):02X}"
+
+    return write(folder / "a.txt", lines(reports, line))
+
+
+@wrapping
+def syslog_without_a_year(reports: np.ndarray, folder: Path) -> Path:
+    return write(
+        folder / "syslog-20240514", lines(reports, lambda t, s: f"{moment(t):%b %e %H:%M:%S} gate rx[71]: {s}")
+    )
+
+
+@wrapping
 def boats_log_with_rmc(reports: np.ndarray, folder: Path) -> Path:
     def line(t: float, s: str) -> str:
         body = f"GPRMC,{moment(t):%H%M%S}.00,A,4818.000,N,00512.000,W,0.0,0.0,{moment(t):%d%m%y},,,A"
@@ -325,6 +341,22 @@ def compact_date_and_time_in_two_columns(reports: np.ndarray, folder: Path) -> P
         "lat": field(2), "lon": field(3), "sog": field(4), "cog": field(5), "heading": field(6),
     }  # fmt: skip
     return write(folder / "a.csv", table(reports, columns, delimiter=";"))
+
+
+@wrapping
+def marinetraffic_tenths(reports: np.ndarray, folder: Path) -> Path:
+    columns = {
+        "MMSI": field(0), "LAT": field(2), "LON": field(3), "SPEED": lambda r: f"{r[4] * 10:.0f}", "HEADING": whole(6),
+        "COURSE": field(5), "TIMESTAMP": iso, "DSRC": lambda r: "TER",
+    }  # fmt: skip
+    return write(folder / "a.csv", table(reports, columns))
+
+
+@wrapping
+def metres_a_second(reports: np.ndarray, folder: Path) -> Path:
+    columns = {n: of for n, of in MARINECADASTRE.items() if n != "SOG"}
+    columns["speed (m/s)"] = lambda r: f"{r[4] * 1852 / 3600:.4f}"
+    return write(folder / "a.csv", table(reports, columns))
 
 
 @wrapping
