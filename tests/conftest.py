@@ -14,6 +14,11 @@ settings.register_profile("default", deadline=None, max_examples=60)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
+# Brokers and Spark sessions of tests live for seconds to minutes: the second compiler of Java would cost more than it gains.
+SHORT_LIVED_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+os.environ.setdefault("KAFKA_JVM_PERFORMANCE_OPTS", SHORT_LIVED_JAVA)
+os.environ.setdefault("SPARK_SUBMIT_OPTS", SHORT_LIVED_JAVA)
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
