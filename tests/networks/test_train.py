@@ -19,7 +19,7 @@ pytest.importorskip("tensorflow", reason="TensorFlow is not installed (pip insta
 from multitaskais.networks.train import train
 
 SMALL = TrainSettings(
-    steps=8, batch=4, latent=3, hidden=6, max_steps=12, val_every=2, checkpoint_every=3, log_every=1, patience=50
+    steps=8, batch=4, latent=3, hidden=6, max_steps=8, val_every=2, checkpoint_every=3, log_every=1, patience=50
 )
 # Each combination of what is part of the graph costs a compilation of seconds: tests share them.
 ALL_DROPOUTS = {"decoder_dropout": 0.5, "input_dropout": 0.5, "dropout": 0.5}

@@ -102,7 +102,7 @@ def test_a_job_becomes_a_model_with_its_card_and_the_next_one_is_measured_agains
     assert "clean" in place.store.card("small", version)
     assert folder.load(place.store.fetch(Reference("small"))).panel.names == tuple(json.loads(f"[{QUICK}]"))
     # The same data and settings again: the same version, no better and no worse; proposed is not the latest.
-    place.run("submit", place.conf(day, detectors='"residual", "speed"', publish='rollout = "propose"'))
+    place.run("submit", place.conf(day, detectors='"drift", "speed"', publish='rollout = "propose"'))
     place.run("trainer", "--once")
     second = place.jobs()[0]
     assert second["state"] == "done", second["error"]
@@ -115,7 +115,7 @@ def test_a_job_becomes_a_model_with_its_card_and_the_next_one_is_measured_agains
 def test_a_model_below_its_limits_is_refused_with_the_figures_and_an_archive_that_is_not_there_fails_at_once(
     archive, place
 ):
-    place.run("submit", place.conf(archive, auroc=1.0))
+    place.run("submit", place.conf(archive, auroc=1.0, detectors='"drift", "speed"'))
     place.run("trainer", "--once")
     (job,) = place.jobs()
     assert job["state"] == "refused"
