@@ -81,7 +81,13 @@ class Database:
             event.listen(self.engine, "connect", _sqlite_pragmas)
             event.listen(self.engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
         self._now = sa.select(sa.text(_NOW[self.engine.dialect.name]))
-        self._make()
+        try:
+            self._make()
+        except DatabaseAway:
+            # MySQL's CREATE TABLE is no part of a transaction: of two that start at once, one finds a table that was not there before.
+            if self.engine.dialect.name not in ("mysql", "mariadb"):
+                raise
+            self._make()
 
     def _make(self) -> None:
         with self.transaction() as c:
@@ -110,6 +116,12 @@ class Database:
                 yield c
         except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError) as e:
             raise DatabaseAway(f"the database does not answer ({_first_line(e)}): try again") from None
+        except sa.exc.IntegrityError:
+            raise  # the statement's own business
+        except sa.exc.DBAPIError as e:  # a file that is none, rights that lack, a value that does not fit
+            raise ConfigError(
+                f"DATABASE_URL: the database refuses ({_first_line(e)}): give another one, or the rights"
+            ) from None
 
     def now(self, c: Connection) -> float:
         """Unix s by the database's clock."""

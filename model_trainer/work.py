@@ -76,7 +76,7 @@ def run(conf: dict[str, Any], folder: Path) -> dict[str, Any]:
 def read(conf: dict[str, Any], region: Region, into: Path) -> None:
     """The reports of the archive in the box, of the newest days where the conf says so."""
     inside = []
-    for part in read_reports(conf["archive"]):
+    for part in read_reports(conf["archive"], conf.get("format"), columns=conf.get("columns")):
         lat, lon = part.reports["lat"], part.reports["lon"]
         inside.append(part.reports[(lat >= region.lat_min) & (lat < region.lat_max) & (lon >= region.lon_min) & (lon < region.lon_max)])  # fmt: skip
     reports = np.concatenate(inside) if inside else np.zeros(0, REPORT_DTYPE)

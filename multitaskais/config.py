@@ -6,12 +6,13 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Self
 
 from .errors import ConfigError
+
+if TYPE_CHECKING:  # a pipeline with nothing to do needs regions and no NumPy
+    import numpy as np
+    from numpy.typing import NDArray
 
 STEP_S = 600.0  # docs/method.md#samples: one sample each 10 minutes
 

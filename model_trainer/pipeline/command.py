@@ -1,4 +1,4 @@
-"""``multitaskais pipeline run|step|runs|show|graph|schema|dags``: from archive to published model as steps that are done once.
+"""``multitaskais pipeline run|step|steps|runs|show|graph|schema|dags``: from archive to published model as steps that are done once.
 
 Outputs and, unless DATABASE_URL or --database names another, the database are below --out (PIPELINE_OUT, default out/pipeline).
 """
@@ -67,6 +67,14 @@ def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     where.add_argument("--conf", type=Path, metavar="CONF", help="as for run")
     where.add_argument("--conf-env", metavar="VARIABLE", help="an environment variable that holds it as JSON")
     one.add_argument("--force", action="store_true", help="do it again")
+    steps = action("steps", "the steps of a configuration, in their order", "steps conf.toml")
+    steps.add_argument("conf", type=Path, nargs="?", metavar="CONF", help="as for run")
+    steps.add_argument(
+        "--conf-env", metavar="VARIABLE", help="in its place, an environment variable that holds it as JSON"
+    )
+    steps.add_argument(
+        "--json", action="store_true", help="print one JSON object: the steps, and the configuration as given"
+    )
     runs = action("runs", "the runs, the newest first", "runs --json")
     runs.add_argument("--json", action="store_true", help="one JSON object a run")
     show = action("show", "the steps of a run: state, times, why", "show 2b0b6fa5")
@@ -74,7 +82,14 @@ def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     show.add_argument("--json", action="store_true", help="print one JSON object")
     graph = action("graph", "a picture of a run's steps with states and times", "graph 2b0b6fa5 --to run.html")
     graph.add_argument("id", metavar="RUN", help="its id, or the first digits of it")
-    graph.add_argument("--to", type=Path, required=True, metavar="FILE", help="FILE.svg, or FILE.html with a table")
+    graph.add_argument(
+        "--to", type=Path, metavar="FILE", help="FILE.svg, or FILE.html with a table (default: SVG to standard output)"
+    )
+    graph.add_argument(
+        "--json",
+        action="store_true",
+        help="in its place, print steps, states, times and what is after what as one JSON object",
+    )
     schema = action("schema", "print the tables as SQL", "schema --dialect mysql")
     schema.add_argument("--dialect", choices=DIALECTS, default="sqlite", help="default: sqlite")
     dags = action("dags", "write DAG files for Airflow", "dags --out /srv/airflow/dags")
@@ -90,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     actions = {
         "run": _run,
         "step": _step,
+        "steps": _steps,
         "runs": _runs,
         "show": _show,
         "graph": _graph,
@@ -113,14 +129,22 @@ def _environment(name: str) -> str | None:
 
 def _results(args: argparse.Namespace, make: bool) -> Results:
     """``make`` false: a SQLite file that is not there is not made."""
+    return results_of(args.database, _out(args), make)
+
+
+def results_of(database: str | None, out: Path, make: bool = True) -> Results:
+    """What is known in ``database``, else in that of the environment, else in the one below ``out``."""
     from ..database import Database
     from .results import Results
 
-    url = args.database or _environment("DATABASE_URL")
+    url = database or _environment("DATABASE_URL")
     if url is None:
-        file = (_out(args) / DATABASE_FILE).absolute()
+        file = (out / DATABASE_FILE).absolute()
         if make:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as e:
+                raise ConfigError(f"--out {out}: {e.strerror}") from None
         url = f"sqlite:///{file}"
     if not make and url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file():
         url = "sqlite://"
@@ -193,6 +217,19 @@ def _step(args: argparse.Namespace) -> int:
     return {"done": 0, "skipped": NOTHING_TO_DO, "refused": REFUSED}.get(outcome.state, WRONG)
 
 
+def _steps(args: argparse.Namespace) -> int:
+    from . import conf
+
+    values, where = _conf(args)
+    _, steps = conf.of(values, where)
+    if args.json:
+        print(json.dumps({"conf": values, "steps": [{"step": s.name, "kind": s.kind, "after": list(s.after)} for s in steps]}))  # fmt: skip
+    else:
+        width = max(len(s.name) for s in steps)
+        print("\n".join(f"{s.name:<{width}}  {', '.join(s.after)}".rstrip() for s in steps))
+    return 0
+
+
 def _runs(args: argparse.Namespace) -> int:
     for r in _results(args, make=False).runs():
         if args.json:
@@ -221,6 +258,13 @@ def _graph(args: argparse.Namespace) -> int:
     from . import graph
 
     r = _one_run(args)
+    if args.json:
+        steps = [{k: s[k] for k in ("step", "after", "state", "why", "seconds")} for s in r["steps"]]
+        print(json.dumps({"run": r["run"], "pipeline": r["pipeline"], "state": r["state"], "steps": steps}))
+        return 0
+    if args.to is None:
+        print(graph.svg(r), end="")
+        return 0
     if args.to.suffix not in (".svg", ".html"):
         raise ConfigError(f"--to {args.to}: the name must end in .svg or .html")
     try:

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from multitaskais.config import Region
-from multitaskais.errors import ConfigError
+from multitaskais.errors import ConfigError, MultitaskAISError
 
 from .step import Conf, Step
 from .steps import experiments
@@ -59,12 +59,16 @@ class Common(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         region: name of a preset, or a JSON file.
         archive: files, folders, patterns.
         last_days: only the newest days of the archive, by its own newest report.
+        format: of the archive, where it is not recognised by itself.
+        columns: of tables with other names, our field -> its column, as ``--columns`` of the commands that read archives.
     """
 
     pipeline: str = "train"
     region: Annotated[str, Meta(min_length=1)] = ""
     archive: Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)]
     last_days: Annotated[float, Meta(gt=0, le=100_000)] | None = None
+    format: str | None = None
+    columns: dict[str, Annotated[str, Meta(pattern="^[^,]+$")]] = msgspec.field(default_factory=dict)
 
 
 @lru_cache
@@ -93,14 +97,18 @@ def of(values: Any, where: str) -> tuple[Conf, list[Step]]:
     # null in the place of a table, as JSON forms write what was left empty: the table is not there.
     given = {k: v for k, v in values.items() if k not in outside and v is not None}
     kinds: dict[str, type[Step]] = {s.kind: s for s in PIPELINES[common.pipeline]}
-    own = {k: s for k, s in own_steps().items() if k in given and k not in kinds} if given.keys() - kinds.keys() else {}
+    brought = own_steps() if given.keys() - kinds.keys() and common.pipeline != "experiments" else {}
+    own = {k: s for k, s in brought.items() if k in given and k not in kinds}
     known = kinds | ({Calibrate.kind: Calibrate} if common.pipeline == "test" else {})
     if unknown := sorted(given.keys() - known.keys() - own.keys()):
-        raise ConfigError(f"{where}: {unknown[0]!r} is no value and no step of the pipeline {common.pipeline!r}; there are: {', '.join([*sorted(outside), *kinds, *own_steps()])}")  # fmt: skip
+        raise ConfigError(f"{where}: {unknown[0]!r} is no value and no step of the pipeline {common.pipeline!r}; there are: {', '.join([*sorted(outside), *kinds, *brought])}")  # fmt: skip
     steps = {k: s() for k, s in kinds.items() if s not in ON_REQUEST or k in given} | {k: s() for k, s in own.items()}
     tables = {}
     if common.pipeline == "experiments":
-        given = {"train": {"steps": 0}} | given  # sets without a trained network unless it is asked for
+        train = given.get(
+            "train", {}
+        )  # no network is trained unless it is asked for, also where a form gives the table empty
+        given = given | {"train": {"steps": 0, **train} if isinstance(train, Mapping) else train}
     for kind, step in steps.items():
         tables[kind] = _converted(given.get(kind, {}), step.settings, where, kind)
     if Tracks.kind in steps or common.pipeline == "test":
@@ -113,12 +121,21 @@ def of(values: Any, where: str) -> tuple[Conf, list[Step]]:
         raise ConfigError(f"{where}: the pipeline 'test' needs [evaluate] model = a model's name, folder or store:NAME")
     if common.pipeline in ("train", "experiments") and tables["evaluate"].model:
         raise ConfigError(f'{where}: evaluate.model belongs to pipeline = "test"; this one evaluates what it makes')
+    newest = common.last_days or (common.pipeline == "experiments" and any(tables["experiments"].days))
+    if newest and Tracks.kind in steps and tables["tracks"].builder == "spark":
+        raise ConfigError(f"{where}: tracks.builder = \"spark\" takes the whole archive: give `archive` the newest days alone, in the place of last_days or experiments.days")  # fmt: skip
     if "publish" in tables:
         tables["publish"] = msgspec.structs.replace(tables["publish"], store=tables["publish"].url)
     archive = tuple(_absolute(p, where) for p in common.archive)
+    _require_readable(common, where)
     plain = msgspec.to_builtins(common) | {"archive": list(archive), "region": region.to_dict()}
     plain |= {k: msgspec.to_builtins(t) for k, t in tables.items()}
-    checked = Conf(common.pipeline, region, archive, common.last_days, tables, plain)
+    for name in ("format", "columns"):
+        if not plain[name]:  # runs of before have no such value
+            del plain[name]
+    checked = Conf(
+        common.pipeline, region, archive, common.last_days, tables, plain, common.format, dict(common.columns)
+    )
     todo = experiments.steps(checked) if common.pipeline == "experiments" else list(steps.values())
     return checked, ordered(todo, where)
 
@@ -212,6 +229,24 @@ def _readable(message: str, path: str) -> str:
     inside = rest.rstrip("`")
     full = (path + inside).removeprefix("$").removeprefix(".")
     return f"{full}: {text}" if full else text
+
+
+def _require_readable(common: Common, where: str) -> None:
+    """Raises ``ConfigError`` where ``format`` or ``columns`` name what the readers of archives do not know."""
+    if common.format is None and not common.columns:
+        return
+    from multitaskais.ais.archives import check_format
+    from multitaskais.ais.tables.layout import parse_columns
+
+    try:
+        check_format(common.format)
+    except MultitaskAISError as e:
+        raise ConfigError(f"{where}: format: {e}") from None
+    try:
+        for field, column in common.columns.items():
+            parse_columns(f"{field}={column}")
+    except MultitaskAISError as e:
+        raise ConfigError(f"{where}: columns: {str(e).removeprefix('--columns ')}") from None
 
 
 def _absolute(pattern: str, where: str) -> str:

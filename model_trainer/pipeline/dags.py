@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from pprint import pformat
 from typing import Any
@@ -19,6 +20,7 @@ from multitaskais import __version__
 
 from .conf import ON_REQUEST, PIPELINES, Common, own_steps
 from .step import Step
+from .steps.experiments import KINDS
 
 VARIABLE = "MULTITASKAIS_CONF"
 DAGS = {
@@ -27,20 +29,18 @@ DAGS = {
     "multitaskais_experiments": ("experiments", "Sets of detectors, seeds and days, as one table."),
 }
 
-TEMPLATE = '''"""{doc}
+HEAD = '''"""{doc}
 
 Written by `multitaskais pipeline dags` of MultitaskAIS {version}; write it again after an update of the product.
 """
 
-import os
+{json}import os
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Param
 
 PYTHON = os.environ.get("MULTITASKAIS_PYTHON", {python!r})  # of the product's environment
 OUT = os.environ.get("PIPELINE_OUT", {out!r})  # where outputs are
-# name of each task -> names of the tasks before it
-STEPS = {steps}
 # name of each value of the configuration -> its default (where it has one) and its JSON schema
 PARAMS = {params}
 
@@ -53,11 +53,15 @@ with DAG(
     tags=["multitaskais"],
     params={{name: Param(**values) for name, values in PARAMS.items()}},
 ) as dag:
+'''
+
+STEPS = """    # name of each task -> names of the tasks before it
+    STEPS = {steps}
     tasks = {{
         name: BashOperator(
             task_id=name,
             # Constant but for the step's name: the configuration is in the environment, and no shell reads it.
-            bash_command=f'exec "$MULTITASKAIS_PYTHON" -m multitaskais pipeline {command}',
+            bash_command=f'exec "$MULTITASKAIS_PYTHON" -m multitaskais pipeline step {{name}} --conf-env {variable}',
             env={{"MULTITASKAIS_PYTHON": PYTHON, "PIPELINE_OUT": OUT, {variable!r}: "{{{{ params | tojson }}}}"}},
             append_env=True,
             skip_on_exit_code=99,
@@ -69,6 +73,45 @@ with DAG(
     for name, before in STEPS.items():
         for one in before:
             tasks[one] >> tasks[name]
+"""
+
+# Which steps there are follows from the configuration, so the first task says it, and each kind of step is a task with an instance a step.
+MAPPED = '''    # kind of step -> the kinds before it
+    KINDS = {steps}
+
+    def environments(said):
+        """What `pipeline steps --json` says -> kind -> the environment of each of its steps; nothing of it is a template or reaches a shell."""
+        found = json.loads(said)
+        common = {{"MULTITASKAIS_PYTHON": PYTHON, "PIPELINE_OUT": OUT, {variable!r}: json.dumps(found["conf"])}}
+        of = {{kind: [] for kind in KINDS}}
+        for step in found["steps"]:
+            of[step["kind"]].append(common | {{"MULTITASKAIS_STEP": step["step"]}})
+        return of
+
+    steps = BashOperator(
+        task_id="steps",
+        bash_command='exec "$MULTITASKAIS_PYTHON" -m multitaskais pipeline steps --json --conf-env {variable}',
+        env={{"MULTITASKAIS_PYTHON": PYTHON, "PIPELINE_OUT": OUT, {variable!r}: "{{{{ params | tojson }}}}"}},
+        append_env=True,
+        output_processor=environments,
+        multiple_outputs=True,
+        retries=0,
+    )
+    tasks = {{
+        kind: BashOperator.partial(
+            task_id=kind,
+            bash_command='exec "$MULTITASKAIS_PYTHON" -m multitaskais pipeline step "$MULTITASKAIS_STEP" --conf-env {variable}',
+            append_env=True,
+            skip_on_exit_code=99,
+            trigger_rule="none_failed",  # a step after one that had nothing to do is done
+            retries=0,
+            map_index_template="{{{{ task.env['MULTITASKAIS_STEP'] }}}}",
+        ).expand(env=steps.output[kind])
+        for kind in KINDS
+    }}
+    for kind, before in KINDS.items():
+        for one in before:
+            tasks[one] >> tasks[kind]
 '''
 
 
@@ -93,22 +136,22 @@ def write(folder: Path, out: Path, python: str = sys.executable) -> list[Path]:
 def text(dag: str, out: Path, python: str) -> str:
     """Source of one file."""
     pipeline, doc = DAGS[dag]
-    if pipeline != "experiments":
-        kinds = [*PIPELINES[pipeline], *own_steps().values()]
-        names = {k.kind for k in kinds}
-        steps = {k.kind: [a for a in k.after if a in names] for k in kinds}
-        command = f"step {{name}} --conf-env {VARIABLE}"
+    mapped = pipeline == "experiments"
+    if mapped:
+        kinds: dict[str, Sequence[str]] = dict(KINDS)
     else:
-        steps, command = {pipeline: []}, f"run --conf-env {VARIABLE}"
-    return TEMPLATE.format(
+        classes = [*PIPELINES[pipeline], *own_steps().values()]
+        names = {k.kind for k in classes}
+        kinds = {k.kind: [a for a in k.after if a in names] for k in classes}
+    return (HEAD + (MAPPED if mapped else STEPS)).format(
         doc=doc,
         version=__version__,
+        json="import json\n" if mapped else "",
         python=python,
         out=str(out),
         dag=dag,
-        steps=pformat(steps, width=110, sort_dicts=False),
+        steps=pformat(kinds, width=110, sort_dicts=False),
         params=pformat(params(pipeline), width=110, sort_dicts=False),
-        command=command,
         variable=VARIABLE,
     )
 
@@ -119,9 +162,12 @@ def params(pipeline: str) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {"pipeline": {"default": pipeline, "type": "string", "const": pipeline}}
     found["region"] = {"type": "string", "minLength": 1, "description": "name of a preset, or a JSON file"}
     found["archive"] = outside["archive"] | {"description": "files, folders, patterns"}
-    found["last_days"] = outside["last_days"] | {"default": None}
+    for name in ("last_days", "format"):
+        found[name] = outside[name] | {"default": None}
+    found["columns"] = outside["columns"] | {"default": {}}
     tables: tuple[type[Step], ...] = PIPELINES[pipeline]
-    for step in (*tables, *own_steps().values()):
+    brought = () if pipeline == "experiments" else own_steps().values()
+    for step in (*tables, *brought):
         schema = _schema(step.settings)
         on_request = step in ON_REQUEST or step not in tables
         if on_request:

@@ -21,6 +21,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from multitaskais.errors import ConfigError
 
 OURS = (
@@ -32,6 +34,7 @@ OURS = (
 FRAMEWORK = ("model_trainer.pipeline.step", "model_trainer.pipeline.keys", "model_trainer.child")
 SETTLED_S = 0.1  # a file that changed so lately may change again within one tick of the file system's clock
 SHOWN = 3  # names in a reason
+SHOWN_INPUTS = 8
 BLOCK_BYTES = 1 << 20
 CACHE_VERSION = 1
 _parsing = threading.Lock()  # CPython 3.11's parser fails when two threads parse at once
@@ -47,6 +50,16 @@ def sha256(value: Any) -> str:
     return hashlib.sha256(value if isinstance(value, bytes) else canonical(value).encode()).hexdigest()
 
 
+class _Kept(msgspec.Struct):
+    """The file of ``FileDigests``."""
+
+    version: int
+    files: dict[
+        str, tuple[int, int, int, int, str]
+    ]  # path -> size, time of change of contents and of the inode (ns), inode, sha256
+    imports: dict[str, list[str]]  # sha256 of a source -> what it imports
+
+
 class FileDigests:
     """sha256 of files; a file that has size, times and inode of before is not read again.
 
@@ -56,15 +69,15 @@ class FileDigests:
 
     def __init__(self, cache: Path | None = None) -> None:
         self._cache = cache
-        self._known: dict[str, list[Any]] = {}
+        self._known: dict[str, tuple[int, int, int, int, str]] = {}
         self._imports: dict[str, list[str]] = {}
         self._changed = False
         if cache is not None:
             try:
-                kept = json.loads(cache.read_bytes())
-                if kept["version"] == CACHE_VERSION:
-                    self._known, self._imports = kept["files"], kept["imports"]
-            except (OSError, ValueError, KeyError, TypeError):
+                kept = msgspec.json.decode(cache.read_bytes(), type=_Kept)
+                if kept.version == CACHE_VERSION:
+                    self._known, self._imports = kept.files, kept.imports
+            except (OSError, msgspec.MsgspecError):
                 pass  # it is only faster with it
 
     def of(self, path: Path | str) -> str:
@@ -72,28 +85,37 @@ class FileDigests:
         name = os.path.abspath(path)
         stat = os.stat(name)
         # The time of change of the inode cannot be set, so contents that were exchanged under an old date are seen.
-        mark = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+        mark = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
         known = self._known.get(name)
         if known is not None and known[:4] == mark:
-            return str(known[4])
+            return known[4]
         found = hashlib.sha256()
         with open(name, "rb") as f:
             while block := f.read(BLOCK_BYTES):
                 found.update(block)
         digest = found.hexdigest()
         if time.time() - stat.st_ctime > SETTLED_S:
-            self._known[name] = [*mark, digest]
+            self._known[name] = (*mark, digest)
             self._changed = True
         return digest
 
-    def below(self, folder: Path) -> dict[str, str]:
-        """Path below the folder -> sha256, of all its files; of a link, of where it leads."""
+    def below(self, folder: Path, unreadable: str | None = None) -> dict[str, str]:
+        """Path below the folder -> sha256, of all its files; of a link, of where it leads.
+
+        ``unreadable`` stands for what cannot be read; where it is None that raises ``OSError``.
+        """
         found: dict[str, str] = {}
         for where, folders, names in os.walk(folder):
             folders.sort()
             for name in sorted(names):
                 file = Path(where, name)
-                found[file.relative_to(folder).as_posix()] = self.of(file)
+                try:
+                    digest = self.of(file)
+                except OSError:
+                    if unreadable is None:
+                        raise
+                    digest = unreadable
+                found[file.relative_to(folder).as_posix()] = digest
         return found
 
     def imports_of(self, file: Path, digest: str) -> list[str]:
@@ -109,9 +131,12 @@ class FileDigests:
         if self._cache is None or not self._changed:
             return
         part = self._cache.with_name(f".{self._cache.name}.{os.getpid()}.{threading.get_ident()}")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({"version": CACHE_VERSION, "files": self._known, "imports": self._imports}))
-        part.replace(self._cache)
+        try:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(msgspec.json.encode(_Kept(CACHE_VERSION, self._known, self._imports)))
+            part.replace(self._cache)
+        except OSError:
+            return  # it is only slower without it
         self._changed = False
 
 
@@ -244,8 +269,10 @@ class Record:
             told.append(f"other code in {', '.join(files[:SHOWN])}{more}")
         for name, (old, new) in _changed(before.libraries, self.libraries).items():
             told.append(f"other version of {name}: {old} -> {new}")
-        told += [f"input changed: {name}" for name in sorted(_changed(before.inputs, self.inputs))]
-        return told
+        inputs = [f"input changed: {name}" for name in sorted(_changed(before.inputs, self.inputs))]
+        if len(inputs) > SHOWN_INPUTS:
+            inputs = [*inputs[:SHOWN_INPUTS], f"and {len(inputs) - SHOWN_INPUTS} more"]
+        return told + inputs
 
 
 def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, tuple[str, str]]:

@@ -19,7 +19,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Column, DateTime, Double, Index, Integer, String, Table, Text
-from sqlalchemy.dialects import mysql
 
 from ..database import Database, DatabaseAway, metadata
 from .keys import Record, canonical, sha256
@@ -27,8 +26,27 @@ from .keys import Record, canonical, sha256
 LEASE_S = 30.0
 ALIKE = 50  # results of a kind among which the most similar one is looked for
 
-_Long = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
-_Time = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")  # UTC
+
+class _Microseconds(sa.types.UserDefinedType[datetime]):  # type: ignore[misc]
+    """MySQL's DATETIME(6). Its own class is in a package of dialects whose import takes as long as all that a skipped step does."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "DATETIME(6)"
+
+
+class _Medium(sa.types.UserDefinedType[str]):  # type: ignore[misc]
+    """MySQL's MEDIUMTEXT."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "MEDIUMTEXT"
+
+
+_Long = Text().with_variant(_Medium(), "mysql", "mariadb")
+_Time = DateTime().with_variant(_Microseconds(), "mysql", "mariadb")  # UTC
 
 run_table = Table(
     "pipeline_run",
@@ -51,10 +69,10 @@ step_table = Table(
     Column("run_id", String(16), sa.ForeignKey("pipeline_run.id"), primary_key=True),
     Column("step", String(64), primary_key=True),
     Column("number", Integer, nullable=False),  # its place in the order
-    Column("after", Text, nullable=False),  # JSON: names of the steps before
+    Column("after", _Long, nullable=False),  # JSON: names of the steps before
     Column("step_key", String(64)),
     Column("state", String(12), nullable=False),  # waiting, running, done, skipped, refused, failed
-    Column("why", Text),
+    Column("why", _Long),
     Column("datetime_started", _Time),
     Column("datetime_finished", _Time),
 )
@@ -65,8 +83,8 @@ result_table = Table(
     Column("step", String(64), nullable=False),  # its kind
     Column("parameters", _Long, nullable=False),  # JSON, as code, libraries, inputs and output_files
     Column("code", _Long, nullable=False),
-    Column("libraries", Text, nullable=False),
-    Column("inputs", Text, nullable=False),
+    Column("libraries", _Long, nullable=False),
+    Column("inputs", _Long, nullable=False),
     Column("output", Text),  # path of the folder
     Column("digest", String(64)),
     Column("output_files", _Long),
@@ -82,11 +100,11 @@ TABLES = (run_table, step_table, result_table)
 
 
 def ddl(dialect: str) -> str:
-    """The CREATE statements of the three tables, for ``sqlite``, ``mysql``, ``mariadb`` or ``postgresql``."""
+    """The CREATE statements of all tables that the program looks for, for ``sqlite``, ``mysql``, ``mariadb`` or ``postgresql``."""
     module = __import__(f"sqlalchemy.dialects.{'mysql' if dialect == 'mariadb' else dialect}", fromlist=["dialect"])
     made = module.dialect()
     parts = []
-    for table in TABLES:
+    for table in metadata.sorted_tables:
         parts.append(str(sa.schema.CreateTable(table).compile(dialect=made)).strip() + ";")
         parts += [str(sa.schema.CreateIndex(i).compile(dialect=made)).strip() + ";" for i in table.indexes]
     return "\n\n".join(parts)

@@ -11,6 +11,7 @@ import shutil
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,31 @@ from .step import Conf, Given, Step, Work
 
 KEY_DIGITS = 16
 WAIT_S = 0.2  # between two looks at a step that another run makes
+
+
+class StepBroken(MultitaskAISError):
+    """The code of a step raised what is no error of ``multitaskais.errors``: correct it, where the message says."""
+
+    @classmethod
+    def of(cls, e: Exception, log: Path | None = None) -> StepBroken:
+        """One line with the place; the whole traceback at the end of ``log``."""
+        place = traceback.extract_tb(e.__traceback__)[-1]
+        what = " ".join(str(e).split())
+        where = f"{place.filename}, line {place.lineno}"
+        if log is not None:
+            with log.open("a") as f:
+                traceback.print_exception(e, file=f)
+            where += f"; all of it: {log}"
+        return cls(f"{type(e).__name__}: {what} ({where})")
+
+
+def _readable(e: Exception, log: Path | None = None) -> MultitaskAISError:
+    """An error with one line for the user."""
+    if isinstance(e, MultitaskAISError):
+        return e
+    if isinstance(e, OSError) and e.strerror:
+        return InputError(f"{e.strerror}: {e.filename}" if e.filename else e.strerror)
+    return StepBroken.of(e, log)
 
 
 class StepLost(MultitaskAISError):
@@ -54,6 +80,7 @@ class Runner:
     Args:
         out: OUT/KIND/KEY is the folder of an output.
         say: is given one line at a time, for the user.
+        ended: is given each step's outcome when it has ended, in ``run``.
     """
 
     def __init__(
@@ -64,8 +91,10 @@ class Runner:
         out: Path,
         files: FileDigests,
         say: Callable[[str], None] = lambda _: None,
+        ended: Callable[[Outcome], None] = lambda _: None,
     ) -> None:
         self.conf, self.steps, self._results, self._out, self._files, self._say = conf, steps, results, out, files, say
+        self._step_ended = ended
         names = [s.name for s in steps]
         self.after = {s.name: [a for a in s.after if a in names] for s in steps}
 
@@ -85,6 +114,7 @@ class Runner:
             for step in self.steps:
                 outcome = self._one(run, step, folders, step.name in force, make=True)
                 ended.append(outcome)
+                self._step_ended(outcome)
                 if outcome.folder is None or outcome.state == "refused":
                     state = outcome.state
                     break
@@ -192,11 +222,12 @@ class Runner:
             return self._ended(run, step, key, "done", why, began, folder)
         except (DatabaseAway, StepLost):
             raise
-        except MultitaskAISError as e:
+        except Exception as e:
+            known = _readable(e)
             if not make:
-                raise
-            self._note(run, step, "failed", str(e), key)
-            return Outcome(step.name, "failed", str(e), time.monotonic() - began)
+                raise known from None
+            self._note(run, step, "failed", str(known), key)
+            return Outcome(step.name, "failed", str(known), time.monotonic() - began)
 
     def _ended(
         self, run: str | None, step: Step, key: str, state: str, why: str, began: float, folder: Path
@@ -216,7 +247,7 @@ class Runner:
             return "not finished"
         if found.output is None or not found.output.is_dir():
             return f"output gone: {found.output}"
-        there = self._files.below(found.output)
+        there = self._files.below(found.output, unreadable="cannot be read")
         if sha256(there) != found.digest:
             names = sorted(n for n in {*there, *found.files} if there.get(n) != found.files.get(n))
             gone = [n for n in names if n not in there]
@@ -231,12 +262,16 @@ class Runner:
         key = record.key
         place = self._out.absolute() / step.kind / key[:KEY_DIGITS]
         part = place.with_name(f".{place.name}.part")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if not step.resumes:
-            shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(exist_ok=True)
         log = place.with_name(f"{place.name}.log")
-        log.write_bytes(b"")
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if not step.resumes:
+                shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(exist_ok=True)
+            log.write_bytes(b"")
+        except OSError:
+            self._results.release(key, attempt)
+            raise
         work = Work(given, part, log, lambda text: self._say(f"{step.name}: {text}"))
         with _Lease(self._results, key, attempt, run, work) as lease:
             try:
@@ -257,8 +292,8 @@ class Runner:
                     shutil.rmtree(part, ignore_errors=True)
                 if not isinstance(e, StepLost):
                     self._results.release(key, attempt)
-                if isinstance(e, OSError):
-                    raise InputError(f"{step.name}: {e.strerror or e}: {e.filename or part}") from None
+                if isinstance(e, Exception):
+                    raise _readable(e, log) from None
                 raise
         return place
 

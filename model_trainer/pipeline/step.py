@@ -20,8 +20,10 @@ import glob
 import json
 import os
 import subprocess
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -35,6 +37,8 @@ from .. import child
 from .keys import FileDigests, sha256
 
 LIBRARIES = ("numpy", "scipy", "pyarrow")
+PROGRESS_S = 10.0  # between two lines about a command that works
+LINE_BYTES = 4096
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,6 +52,8 @@ class Conf:
     Attributes:
         tables: step kind -> its settings.
         values: all of it as JSON, defaults filled in.
+        format: of the archive; None: it is recognised by itself.
+        columns: of a table, our field -> its column.
     """
 
     pipeline: str
@@ -56,6 +62,21 @@ class Conf:
     last_days: float | None
     tables: Mapping[str, Any]
     values: Mapping[str, Any]
+    format: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    def reading(self) -> dict[str, Any]:
+        """How the archive is to be read, where it is not recognised by itself; JSON."""
+        return {k: v for k, v in (("format", self.format), ("columns", dict(self.columns))) if v}
+
+
+def reading_options(reading: Mapping[str, Any]) -> list[str]:
+    """``Conf.reading`` as options of the commands that read archives."""
+    columns = ",".join(f"{field}={name}" for field, name in reading.get("columns", {}).items())
+    return [
+        *(["--format", reading["format"]] if "format" in reading else []),
+        *(["--columns", columns] if columns else []),
+    ]
 
 
 class Input(Protocol):
@@ -86,6 +107,16 @@ class Contents:
         return sha256(
             sorted(d for n, d in files.below(self.path).items() if not any(p[0] in "._" for p in n.split("/")))
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A file that says how long something took. It is read and is in no key: another measurement makes no other result."""
+
+    path: Path
+
+    def digest(self, files: FileDigests) -> str:
+        return "measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +192,7 @@ class Work:
     def path(self, name: str) -> Path:
         """Of an input."""
         found = self.given.inputs[name]
-        assert isinstance(found, Files | Contents | ModelFolder)
+        assert isinstance(found, Files | Contents | Measured | ModelFolder)
         return found.path
 
     def say(self, text: str) -> None:
@@ -169,12 +200,34 @@ class Work:
         self._say(text)
 
     def multitaskais(self, *words: str | Path) -> None:
-        """``multitaskais WORDS`` in a process of its own. Raises ``StepFailed`` with its last line."""
-        child.multitaskais(*words, log=self.log, started=self._started)
+        """``multitaskais WORDS`` in a process of its own; its newest line is said from time to time. Raises ``StepFailed`` with its last line."""
+        with self._progress():
+            child.multitaskais(*words, log=self.log, started=self._started)
 
     def command(self, command: list[str], what: str, env: Mapping[str, str] | None = None) -> None:
         """Any command; no shell reads it. Raises ``StepFailed`` with its last line, after ``what``."""
-        child.run(command, what, self.log, env, self._started)
+        with self._progress():
+            child.run(command, what, self.log, env, self._started)
+
+    @contextmanager
+    def _progress(self) -> Iterator[None]:
+        """Meanwhile the newest line of the log is said, where it is another one."""
+        over = threading.Event()
+
+        def show() -> None:
+            said = ""
+            while not over.wait(PROGRESS_S):
+                if (line := newest_line(self.log)) not in ("", said):
+                    said = line
+                    self.say(line)
+
+        thread = threading.Thread(target=show, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def end(self) -> None:
         """From another thread: kill the command that runs, and each that is begun after this."""
@@ -186,6 +239,14 @@ class Work:
         self._child = process
         if self._ended:
             process.kill()
+
+
+def newest_line(log: Path) -> str:
+    """The last whole line of a log that is being written; a bar that is drawn over itself counts with its last state."""
+    with log.open("rb") as f:
+        f.seek(max(0, f.seek(0, os.SEEK_END) - LINE_BYTES))
+        lines = f.read().decode(errors="replace").replace("\r", "\n").rpartition("\n")[0].split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 class Step(ABC):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
+import importlib
 from pathlib import Path
 
 from ..command import CommandParser
+from ..errors import ConfigError
 
-SEED = 1  # of the injected anomalies on the model card
+PIPELINE = "model_trainer.pipeline.region"  # stands on the core and comes with it: looked up when it is asked for
 
 
 def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
@@ -24,8 +24,9 @@ def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     new = actions.add_parser(
         "new",
         help="train, calibrate and evaluate a model for a box of your own",
-        description="Box and tracks -> OUT/region.json, OUT/model (with its card) and OUT/evaluation. Steps that are done are not done"
-        " again: after an interruption give the same command.",
+        description="Box and tracks -> OUT/region.json, OUT/model (with its card) and OUT/evaluation, by the steps of `multitaskais pipeline`"
+        " (in OUT/pipeline). Steps that are done are not done again: after an interruption give the same command; with another value only"
+        " what it changes is done.",
         epilog="example: multitaskais region new chesapeake --box 36.5 39.5 -77 -75 --tracks day.parquet --out out/chesapeake",
     )
     new.add_argument("name")
@@ -54,34 +55,11 @@ def list_(_: argparse.Namespace) -> int:
 
 
 def new_(args: argparse.Namespace) -> int:
-    from ..config import Region
-    from . import main
-
-    south, north, west, east = args.box
-    region = Region(args.name, south, north, west, east, lat_bin_deg=args.bins[0], lon_bin_deg=args.bins[1])
-    args.out.mkdir(parents=True, exist_ok=True)
-    file, model, held_out = args.out / "region.json", args.out / "model", args.out / "held_out.parquet"
-    text = json.dumps(region.to_dict(), indent=1) + "\n"
-    if not file.is_file() or file.read_text() != text:
-        # Another box is another model: nothing of what was made for the old one may be taken for done.
-        for made in (model, args.out / "evaluation"):
-            shutil.rmtree(made, ignore_errors=True)
-        held_out.unlink(missing_ok=True)
-        file.write_text(text)
-    steps = [] if args.steps is None else ["--steps", str(args.steps)]
-    given = [*args.tracks, *(["--format", args.format] if args.format else [])]
-    given += ["--columns", args.columns] if args.columns else []
-    plan = [
-        (model / "detectors" / "vrnn" / "weights.npz", ["train", *given, "--region", str(file), "--out", str(model), "--resume", *steps]),
-        (model / "manifest.json", ["calibrate", *given, "--region", str(file), "--model", str(model), "--name", args.name]),
-        (held_out, ["inject", *given, "--region", str(file), "--seed", str(SEED), "--per-kind", str(args.per_kind), "--split", "test", "--out", str(held_out)]),
-        (model / "card" / "card.md", ["evaluate", str(held_out), "--model", str(model), "--out", str(args.out / "evaluation"), "--card"]),
-    ]  # fmt: skip
-    for number, (result, command) in enumerate(plan, 1):
-        print(f"[{number}/{len(plan)}] multitaskais {' '.join(command)}", flush=True)
-        if result.is_file():
-            print("      done before")
-        elif code := main(command):
-            return code
-    print(f"{model}: use it with --model {model}; its card is {model / 'card' / 'card.md'}")
-    return 0
+    try:
+        pipeline = importlib.import_module(PIPELINE)
+    except ModuleNotFoundError as e:
+        raise ConfigError(
+            f"region new runs the pipeline and needs {e.name}: pip install 'multitaskais[train,jobs]'"
+        ) from None
+    code: int = pipeline.new(args)
+    return code

@@ -100,6 +100,15 @@ class EmbeddingDetector(LeaveOneVesselOut):
             components = state @ self._components  # exact: both on their grids
         return np.concatenate([self._plane.xy(samples["lat"], samples["lon"]) / PLACE_KM, components], axis=1)
 
+    def embeddings(self, samples: Samples) -> NDArray[np.float64]:
+        """(m,) samples sorted by line (``mmsi``, ``n``) -> (m, 2 + COMPONENTS) where each lies among the remembered ones; NaN where it is not
+        judged: without a position or speed, moored, or among the first ``traits.warmup_samples`` of its line."""
+        h, seen = _states(self._scorer, samples)
+        points = np.full((len(samples), 2 + self.projection.shape[1]), np.nan)
+        use = np.flatnonzero(_usable(samples, seen))
+        points[use] = self._embed(h[use], samples[use])
+        return points
+
     def _numbers(self, mmsi: NDArray[np.int64]) -> NDArray[np.int32]:
         if not len(self._mmsi):
             return np.full(len(mmsi), NOBODY, np.int32)
@@ -110,16 +119,8 @@ class EmbeddingDetector(LeaveOneVesselOut):
     def fit(cls, samples: Samples, region: Region, rules: DetectionRules, seed: int = 0) -> Self:
         rng = np.random.default_rng(seed)
         weights = ResidualWeights.load(SHIPPED)
-        scorer = ResidualScorer(weights)
-        h = np.zeros((len(samples), scorer.hidden), np.float32)
-        seen = np.zeros(len(samples), np.int64)
-        rows = scorer.initial(len(offline.lines_of(samples)[0]))
-        for lines, at in offline.batches(samples):
-            seen[at] = rows["seen"][lines]
-            rows[lines], _ = scorer.step(rows[lines], samples[at], vessel_class(samples["ship_type"][at]))
-            h[at] = rows["h"][lines]
-        use = ~samples["moored"] & (seen >= WARMUP_SAMPLES)
-        use &= np.isfinite(samples["lat"]) & np.isfinite(samples["lon"]) & np.isfinite(samples["sog"])
+        h, seen = _states(ResidualScorer(weights), samples)
+        use = _usable(samples, seen)
         if not use.any():
             raise InputError(f"no sample under way inside the box of region {region.name!r}: nothing to learn from")
         kept = rng.permutation(np.flatnonzero(use))[:MOST_POINTS]
@@ -161,3 +162,22 @@ class EmbeddingDetector(LeaveOneVesselOut):
         if box != [region.lat_min, region.lat_max, region.lon_min, region.lon_max] or not shapes:
             raise ModelCorrupt(f"{folder / FILE} is of another box or network: copy the whole model folder again")
         return cls(region, weights, projection, points, vessel)
+
+
+def _states(scorer: ResidualScorer, samples: Samples) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """(m,) samples sorted by line -> (m, hidden) the network's state after each, and (m,) how many it had seen of the line before."""
+    h = np.zeros((len(samples), scorer.hidden), np.float32)
+    seen = np.zeros(len(samples), np.int64)
+    rows = scorer.initial(len(offline.lines_of(samples)[0]))
+    for lines, at in offline.batches(samples):
+        seen[at] = rows["seen"][lines]
+        rows[lines], _ = scorer.step(rows[lines], samples[at], vessel_class(samples["ship_type"][at]))
+        h[at] = rows["h"][lines]
+    return h, seen
+
+
+def _usable(samples: Samples, seen: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(m,) whether a sample has an embedding that says something."""
+    use: NDArray[np.bool_] = ~samples["moored"] & (seen >= WARMUP_SAMPLES)
+    use &= np.isfinite(samples["lat"]) & np.isfinite(samples["lon"]) & np.isfinite(samples["sog"])
+    return use

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import json
 import os
@@ -11,11 +12,14 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_trainer.pipeline import conf, keys
+from multitaskais.cli import main
 from multitaskais.config import REGIONS
 from multitaskais.errors import MultitaskAISError
 from multitaskais.model.objects import StoreSettings
@@ -88,6 +92,10 @@ def test_one_file_of_ten_lines_makes_an_archive_into_a_published_model_and_then_
     pipeline("graph", first["run"], "--to", "run.svg")
     picture = ET.parse(tmp_path / "run.svg").getroot()
     assert {t.text for t in picture.iter("{http://www.w3.org/2000/svg}text")} >= {*STEPS, "skipped"}
+    assert ET.fromstring(pipeline("graph", first["run"])).tag == picture.tag
+    drawn = json.loads(pipeline("graph", first["run"], "--json"))
+    assert [s["step"] for s in drawn["steps"]] == STEPS
+    assert drawn["steps"][-1]["after"] == ["evaluate", "accept"]
     pipeline("graph", first["run"], "--to", "run.html")
     page = (tmp_path / "run.html").read_text()
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
@@ -129,6 +137,10 @@ def test_one_more_seed_of_an_experiment_computes_that_seed_alone(tmp_path, monke
     assert {n for n, s in second.items() if s["state"] == "done"} == {
         "inject-2", "evaluate-quick-2", "baseline-isolation_forest-2", "experiments"}  # fmt: skip
     folder = Path(second["experiments"]["output"])
+    bytes_before = (folder / "table.json").read_bytes()
+    measured_again = ran("--set", "evaluate.seeds=[1, 2]", "--force", "cost-quick")
+    assert {n for n, s in measured_again.items() if s["state"] == "done"} == {"cost-quick"}
+    assert (folder / "table.json").read_bytes() == bytes_before
     table = json.loads((folder / "table.json").read_text())
     assert {(r["set"], r["detector"]): r["seeds"] for r in table} == {
         ("quick", ""): 2, ("quick", "drift"): 2, ("quick", "speed"): 2, ("quick", "jump"): 2, ("isolation_forest", ""): 2}  # fmt: skip
@@ -138,7 +150,12 @@ def test_one_more_seed_of_an_experiment_computes_that_seed_alone(tmp_path, monke
     page = (folder / "report.html").read_text()
     assert "isolation_forest" in page
     assert "http" not in page
-    assert len((folder / "table.csv").read_text().splitlines()) == 1 + len(table)
+    assert "µs a sample" in page
+    rows = list(csv.DictReader((folder / "table.csv").read_text().splitlines()))
+    assert len(rows) == len(table)
+    cost = {(r["set"], r["detector"]): r["cost_us_per_sample"] for r in rows}
+    assert cost.pop(("quick", "jump")) == ""  # a rule of the reports, which no detector judges
+    assert all(float(c) > 0 for c in cost.values())
 
 
 WRONG = [
@@ -173,6 +190,28 @@ WRONG = [
         {"archive": ["a"], "region": "gulf", "pipeline": "experiments", "experiments": {"baselines": ["tea"]}},
         "baselines",
     ),
+    (
+        {
+            "archive": ["a"],
+            "region": "gulf",
+            "pipeline": "experiments",
+            "experiments": {"baselines": ["published_vrnn"]},
+        },
+        "train.steps",
+    ),
+    (
+        {
+            "archive": ["a"],
+            "region": "gulf",
+            "pipeline": "experiments",
+            "experiments": {"sets": {"hdbscan": []}, "baselines": ["hdbscan"]},
+        },
+        "hdbscan",
+    ),
+    ({"archive": ["a"], "region": "gulf", "format": "tea"}, "format"),
+    ({"archive": ["a"], "region": "gulf", "columns": {"tea": "Tea"}}, "columns"),
+    ({"archive": ["a"], "region": "gulf", "columns": {"sog": "a,b"}}, "columns"),
+    ({"archive": ["a"], "region": "gulf", "last_days": 3, "tracks": {"builder": "spark"}}, "last_days"),
     ([1], "table of values"),
 ]
 
@@ -185,6 +224,88 @@ def test_a_configuration_that_cannot_be_right_is_one_line_that_names_the_place(m
         conf.of(values, "conf.toml")
     assert named.split(".")[-1] in str(e.value)
     assert "\n" not in str(e.value)
+
+
+def test_an_archive_with_columns_of_its_own_is_read_as_the_configuration_says(tmp_path):
+    from model_trainer.database import Database
+    from model_trainer.pipeline.results import Results
+    from model_trainer.pipeline.runner import Runner
+
+    write_day(tmp_path / "archive")
+    table = pq.read_table(tmp_path / "archive" / "day.parquet")
+    other = pa.table({"Schnelle" if n == "sog" else n: table[n] for n in table.column_names})
+    pq.write_table(other, tmp_path / "archive" / "day.parquet")
+
+    def sog(**more) -> np.ndarray:
+        checked, steps = conf.of({"region": "brittany", "archive": [str(tmp_path / "archive")], **more}, "conf")
+        of = Runner(
+            checked, steps, Results(Database(f"sqlite:///{tmp_path / 'db'}")), tmp_path / "out", keys.FileDigests()
+        )
+        return pq.read_table(of.step("tracks")[1].folder)["sog"].to_numpy()
+
+    assert np.isfinite(sog(columns={"sog": "Schnelle"})).mean() > 0.9
+
+
+def broken(kind: str, where: str) -> str:
+    lines = {w: "{}" for w in ("provide", "run", "refusal")} | {where: "{}['sail']"}
+    return (
+        "from model_trainer.pipeline.step import Given, Step\n"
+        f"class Own(Step):\n    kind = {kind!r}\n"
+        f"    def provide(self, conf, results):\n        {lines['provide']}\n        return Given({{}})\n"
+        f"    def run(self, work):\n        {lines['run']}\n"
+        f"    def refusal(self, folder):\n        {lines['refusal']}\n"
+    )
+
+
+@pytest.mark.parametrize("where", ["provide", "run", "refusal"])
+def test_an_error_in_the_code_of_a_step_is_one_line_that_names_the_place(tmp_path, where):
+    from model_trainer.database import Database
+    from model_trainer.pipeline.results import Results
+    from model_trainer.pipeline.runner import Runner
+
+    kind = f"own_{where}"
+    with installed(
+        tmp_path, f"pack_{where}", {"m": broken(kind, where)}, f"[multitaskais.steps]\n{kind} = pack_{where}.m:Own\n"
+    ):
+        checked, steps = conf.of({"region": "brittany", "archive": ["a"], kind: {}}, "conf")
+        of = Runner(checked, [s for s in steps if s.name == kind], Results(Database("sqlite://")), tmp_path / "out", keys.FileDigests())  # fmt: skip
+        _, ended = of.run()
+        with pytest.raises(MultitaskAISError, match="publish"):  # experiments do no steps of one's own
+            conf.of({"pipeline": "experiments", "region": "brittany", "archive": ["a"], "publish": {}}, "conf")
+        with pytest.raises(MultitaskAISError, match=kind):
+            conf.of({"pipeline": "experiments", "region": "brittany", "archive": ["a"], kind: {}}, "conf")
+    assert ended[-1].state == "failed"
+    assert "KeyError" in ended[-1].why
+    assert "m.py, line" in ended[-1].why
+    assert "\n" not in ended[-1].why
+    if where == "run":
+        assert "Traceback" in next((tmp_path / "out" / kind).glob("*.log")).read_text()
+
+
+def test_a_place_for_outputs_or_a_database_that_cannot_be_is_one_line(tmp_path, capsys):
+    write_day(tmp_path / "archive")
+    (tmp_path / "conf.toml").write_text(TEN_LINES)
+    (tmp_path / "file").write_text("no folder, and no database either " * 100)
+    for words, named in (
+        (["--out", str(tmp_path / "file")], "--out"),
+        (["--out", str(tmp_path / "file" / "below")], "--out"),
+        (["--database", f"sqlite:///{tmp_path / 'file'}"], "DATABASE_URL"),
+        (["--database", "oracle://x"], "DATABASE_URL"),
+        (["--database", "nothing"], "DATABASE_URL"),
+    ):
+        assert main(["pipeline", "run", str(tmp_path / "conf.toml"), *words]) == 2
+        said = capsys.readouterr().err.strip()
+        assert named in said
+        assert len(said.splitlines()) == 1
+
+
+def test_the_steps_of_a_configuration_are_listed_as_a_scheduler_needs_them(tmp_path, capsys):
+    (tmp_path / "conf.toml").write_text(TEN_LINES)
+    assert main(["pipeline", "steps", str(tmp_path / "conf.toml"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [s["step"] for s in said["steps"]] == STEPS
+    assert said["conf"]["archive"] == ["archive"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "conf.toml"]
 
 
 JSON = st.recursive(

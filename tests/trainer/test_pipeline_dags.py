@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import types
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +17,9 @@ import jsonschema
 import pytest
 
 from model_trainer.pipeline import conf, dags
+from model_trainer.pipeline.steps.experiments import KINDS
 from multitaskais.errors import MultitaskAISError
+from tests.support import airflow
 from tests.trainer.test_pipeline_command import WRONG, write_day
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +41,19 @@ class Recorded:
 
     def __rshift__(self, other: Recorded) -> None:
         other.after.add(self.more["task_id"])
+
+    @classmethod
+    def partial(cls, **more: Any) -> Recorded:
+        return cls(**more)
+
+    def expand(self, env: Any) -> Recorded:
+        self.more["env"] = env
+        return self
+
+    @property
+    def output(self) -> Any:
+        """In the place of what the task will say: which part of it is asked for."""
+        return {kind: f"said of {kind}" for kind in KINDS}
 
 
 @pytest.fixture
@@ -64,7 +81,7 @@ def test_each_file_imports_airflow_and_the_standard_library_alone_and_starts_no_
         tree = ast.parse(file.read_text())
         imports = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
         names = {n.module if isinstance(n, ast.ImportFrom) else n.names[0].name for n in imports}
-        assert names == {"os", "airflow.sdk", "airflow.providers.standard.operators.bash"}
+        assert names - {"json"} == {"os", "airflow.sdk", "airflow.providers.standard.operators.bash"}
 
 
 def test_the_tasks_are_the_steps_in_their_order_and_what_had_nothing_to_do_is_skipped(loaded):
@@ -74,8 +91,32 @@ def test_the_tasks_are_the_steps_in_their_order_and_what_had_nothing_to_do_is_sk
     for step in steps:
         assert tasks[step.name].after == {a for a in step.after if a in tasks}
     for _, of in loaded.values():
-        for task in of.values():
-            assert (task.more["skip_on_exit_code"], task.more["trigger_rule"]) == (99, "none_failed")
+        for name, task in of.items():
+            if name != "steps":
+                assert (task.more["skip_on_exit_code"], task.more["trigger_rule"]) == (99, "none_failed")
+
+
+def test_each_cell_of_an_experiment_is_an_instance_of_a_task_after_all_that_it_needs(loaded):
+    _, tasks = loaded["multitaskais_experiments"]
+    given = {"pipeline": "experiments", "archive": ["a"], "region": "gulf", "train": {"steps": 5}, "evaluate": {"seeds": [1, 2]},
+             "experiments": {"days": [7, 0], "sets": {"a": [], "b": ["drift"]}, "baselines": ["hdbscan", "published_vrnn"]}}  # fmt: skip
+    steps = conf.of(given, "x")[1]
+    said = json.dumps({"conf": given | {"x": "{{ 1 }}"}, "steps": [{"step": s.name, "kind": s.kind} for s in steps]})
+    environments = tasks["steps"].more["output_processor"](said)
+    assert {name for name in tasks if name != "steps"} == set(environments) == {s.kind for s in steps}
+    of = {e["MULTITASKAIS_STEP"]: kind for kind, instances in environments.items() for e in instances}
+    assert set(of) == {s.name for s in steps}
+    assert all(json.loads(e["MULTITASKAIS_CONF"]) == json.loads(said)["conf"] for k in environments.values() for e in k)
+
+    def before(kind: str) -> set[str]:
+        return tasks[kind].after.union(*(before(b) for b in tasks[kind].after))
+
+    for step in steps:
+        assert {of[a] for a in step.after} - {step.kind} <= before(step.kind), step.name
+        assert step.kind not in before(step.kind)
+    for kind, instances in environments.items():
+        assert tasks[kind].more["env"] == f"said of {kind}"
+        assert len(instances) == len({e["MULTITASKAIS_STEP"] for e in instances})
 
 
 def test_nothing_of_the_configuration_reaches_a_shell(loaded):
@@ -85,8 +126,11 @@ def test_nothing_of_the_configuration_reaches_a_shell(loaded):
             assert "{{" not in command
             assert command.split()[:5] == ["exec", '"$MULTITASKAIS_PYTHON"', "-m", "multitaskais", "pipeline"]
             assert set(command) <= set('abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"$ ')
+            if '"$MULTITASKAIS_STEP"' in command:  # an instance a step: what the task `steps` says is no template
+                assert isinstance(task.more["env"], str)
+                continue
             assert task.more["env"]["MULTITASKAIS_CONF"] == "{{ params | tojson }}"
-            assert name in command or name == "experiments"
+            assert name in command
 
 
 def refused_by_schema(params: dict[str, dict[str, Any]], values: Any) -> bool:
@@ -136,37 +180,80 @@ def test_a_step_that_is_not_asked_for_has_nothing_to_do(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def airflow_python() -> str | None:
-    """Python of Airflow's own environment: AIRFLOW_PYTHON, or what `make airflow` made."""
-    found = os.environ.get("AIRFLOW_PYTHON") or str(ROOT / ".airflow" / "venv" / "bin" / "python")
-    return found if os.path.exists(found) else None
+needs_airflow = pytest.mark.skipif(airflow.python() is None, reason=airflow.NONE)
+EARLY = ("tracks", "samples", "train", "inject")  # that another budget does not change
+
+
+def given(archive: Path, **calibrate: float) -> dict[str, Any]:
+    return {"region": "brittany", "archive": [str(archive)], "train": {"steps": 0}, "evaluate": {"per_kind": 1},
+            "calibrate": {"detectors": ["drift", "speed"], **calibrate}}  # fmt: skip
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    airflow_python() is None, reason="no environment of Airflow: `make airflow` makes one, or set AIRFLOW_PYTHON"
-)
+@needs_airflow
 def test_airflow_runs_the_steps_and_shows_those_that_are_done_as_skipped(tmp_path):
-    dags.write(tmp_path / "dags", tmp_path / "outputs")
+    env = airflow.environment(tmp_path)
+    folder = Path(env["AIRFLOW__CORE__DAGS_FOLDER"])
+    dags.write(folder, tmp_path / "outputs")
     write_day(tmp_path / "archive")
-    env = {k: v for k, v in os.environ.items() if not k.endswith(("DATABASE_URL", "STORE_URL", "PIPELINE_OUT"))}
-    env |= {"AIRFLOW_HOME": str(tmp_path / "home"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags"), "OMP_NUM_THREADS": "1"}  # fmt: skip
-    python = str(airflow_python())
+    python = str(airflow.python())
     subprocess.run([python, "-m", "airflow", "db", "migrate"], env=env, check=True, capture_output=True)
     script = (
         "import json, runpy, sys\n"
         "dag = runpy.run_path(sys.argv[1])['dag']\n"
         "for conf in json.loads(sys.argv[2]):\n"
         "    run = dag.test(run_conf=conf)\n"
-        "    print('STATES', json.dumps({t.task_id: str(t.state) for t in run.get_task_instances()}))\n"
+        "    found = {}\n"
+        "    for t in run.get_task_instances():\n"
+        "        found.setdefault(t.task_id, []).append(str(t.state))\n"
+        "    print('STATES', json.dumps(found))\n"
     )
-    one = {"region": "brittany", "archive": [str(tmp_path / "archive")], "train": {"steps": 0}, "calibrate": {"detectors": ["drift", "speed"]}, "evaluate": {"per_kind": 1}}  # fmt: skip
-    other = one | {"calibrate": {"detectors": ["drift", "speed"], "budget": 0.02}}
-    words = [python, "-c", script, str(tmp_path / "dags" / "multitaskais_train.py"), json.dumps([one, other])]
-    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=550)
-    first, second = (json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("STATES"))
+
+    def states(dag: str, *confs: dict[str, Any]) -> list[dict[str, list[str]]]:
+        words = [python, "-c", script, str(folder / f"{dag}.py"), json.dumps(confs)]
+        done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=550)
+        found = [json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("STATES")]
+        assert len(found) == len(confs), done.stdout + done.stderr
+        return found
+
+    archive = tmp_path / "archive"
+    first, second = states("multitaskais_train", given(archive), given(archive, budget=0.02))
     steps = ("tracks", "samples", "train", "calibrate", "inject", "evaluate", "accept")
-    assert {t: first[t] for t in steps} == dict.fromkeys(steps, "success")
-    assert {t: second[t] for t in ("tracks", "samples", "train", "inject")} == dict.fromkeys(("tracks", "samples", "train", "inject"), "skipped")  # fmt: skip
-    assert second["calibrate"] == second["evaluate"] == "success"
-    assert first["publish"] == second["publish"] == "skipped"
+    assert [first[t] for t in steps] == [["success"]] * len(steps)
+    assert [second[t] for t in EARLY] == [["skipped"]] * len(EARLY)
+    assert second["calibrate"] == second["evaluate"] == ["success"]
+    assert first["publish"] == second["publish"] == ["skipped"]
+
+    cells = given(archive) | {"experiments": {"sets": {"quick": ["drift", "speed"]}, "baselines": ["isolation_forest"]}}
+    del cells["calibrate"]
+    one, two = states(
+        "multitaskais_experiments", *(cells | {"evaluate": {"per_kind": 1, "seeds": s}} for s in ([1], [1, 2]))
+    )
+    assert one["tracks"] == ["skipped"]  # the other pipeline has made it
+    assert one["evaluate"] == one["baseline"] == one["experiments"] == ["success"]
+    assert sorted(two["evaluate"]) == sorted(two["baseline"]) == sorted(two["inject"]) == ["skipped", "success"]
+    assert two["calibrate"] == two["cost"] == ["skipped"]
+    assert two["experiments"] == ["success"]
+
+
+@pytest.mark.slow
+@needs_airflow
+def test_of_a_run_by_rest_with_another_budget_airflow_itself_shows_the_earlier_steps_as_skipped(tmp_path):
+    write_day(tmp_path / "archive")
+    with airflow.running(tmp_path) as server:
+        server.trigger("multitaskais_train", "first", given(tmp_path / "archive"))
+        first = server.states("multitaskais_train", "first")
+        body = {"dag_run_id": "second", "logical_date": None, "conf": given(tmp_path / "archive", budget=0.02)}
+        assert server.ask("/dags/multitaskais_train/dagRuns", body)[0] == 200
+        assert server.ask("/dags/multitaskais_train/dagRuns", body)[0] == 409
+        second = server.states("multitaskais_train", "second")
+        wrong = body | {"dag_run_id": "wrong", "conf": given(tmp_path / "archive", budget=2.0)}
+        status, said = server.ask("/dags/multitaskais_train/dagRuns", wrong)
+        no_token = urllib.request.Request(f"{server.url}/api/v2/dags/multitaskais_train/dagRuns")
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(no_token, timeout=60)
+    assert first["tracks"] == first["calibrate"] == first["accept"] == ["success"]
+    assert [second[t] for t in EARLY] == [["skipped"]] * len(EARLY)
+    assert second["calibrate"] == second["evaluate"] == second["accept"] == ["success"]
+    assert status == 400
+    assert "budget" in said or "2.0" in said

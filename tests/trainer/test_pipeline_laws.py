@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -343,7 +344,10 @@ def test_a_process_that_ended_is_gone_and_one_of_another_machine_is_not():
 @pytest.mark.parametrize("dialect", ["sqlite", "mysql", "mariadb", "postgresql"])
 def test_the_schema_is_printed_for_each_database(dialect):
     text = ddl(dialect)
-    assert text.count("CREATE TABLE") == 3
+    assert set(re.findall(r"CREATE TABLE (\w+)", text)) == {"pipeline_run", "pipeline_step", "pipeline_result", "job", "schedule", "schema_version"}  # fmt: skip
+    if dialect in ("mysql", "mariadb"):
+        assert text.count(" MEDIUMTEXT") == 8  # TEXT ends at 64 kB: a thousand inputs of one step are more
+        assert "datetime_started DATETIME(6)" in text
     assert "UNIQUE (parameters_sha256)" in text
     for column in ("datetime_started", "datetime_finished", "output", "digest", "host", "attempts"):
         assert column in text

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from ..step import LIBRARIES, Archive, Conf, Files, Given, ModelFolder, Settings, Step, Work
+from ..step import LIBRARIES, Archive, Conf, Files, Given, ModelFolder, Settings, Step, Work, reading_options
 from .detector_code import detector_modules
 
 
@@ -40,10 +40,19 @@ class Detect(Step):
     def provide(self, conf: Conf, results: Mapping[str, Path]) -> Given:
         settings = conf.tables[self.kind]
         zones = {"zones": Files(Path(settings.zones).absolute())} if settings.zones else {}
-        return Given({}, {"archive": Archive(conf.archive), "model": model_input(settings.model), **zones})
+        return Given(conf.reading(), {"archive": Archive(conf.archive), "model": model_input(settings.model), **zones})
 
     def run(self, work: Work) -> None:
         archive = work.given.inputs["archive"]
         assert isinstance(archive, Archive)
         zones: list[str | Path] = ["--zones", work.path("zones")] if "zones" in work.given.inputs else []
-        work.multitaskais("detect", *archive.patterns, "--model", work.path("model"), "--out", work.folder, *zones)
+        work.multitaskais(
+            "detect",
+            *archive.patterns,
+            "--model",
+            work.path("model"),
+            "--out",
+            work.folder,
+            *zones,
+            *reading_options(work.parameters),
+        )

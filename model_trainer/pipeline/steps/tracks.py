@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from ..step import LIBRARIES, Archive, Conf, Given, Settings, Step, Work
+from ..step import LIBRARIES, Archive, Conf, Given, Settings, Step, Work, reading_options
 from .region import write_region
 
 
@@ -31,7 +31,7 @@ class Tracks(Step):
 
     def provide(self, conf: Conf, results: Mapping[str, Path]) -> Given:
         parameters = {"region": conf.region.to_dict(), "last_days": conf.last_days, "archive": list(conf.archive)}
-        parameters |= msgspec.to_builtins(conf.tables[self.kind])
+        parameters |= msgspec.to_builtins(conf.tables[self.kind]) | conf.reading()
         # Where the archive lies does not matter, what is in it does.
         given = {k: v for k, v in parameters.items() if k != "archive"}
         return Given(given, {"archive": Archive(conf.archive)})
@@ -45,7 +45,7 @@ class Tracks(Step):
         if work.parameters["builder"] == "local":
             from ...work import read
 
-            conf = {"archive": list(archive.patterns), "last_days": work.parameters["last_days"]}
+            conf = {"archive": list(archive.patterns), **work.parameters}
             read(conf, region, work.folder / "reports.parquet")
             return
         main = Path(__file__).resolve().parents[3] / "tracks_builder" / "main.py"
@@ -54,7 +54,17 @@ class Tracks(Step):
         env = {"PYSPARK_PYTHON": sys.executable, **os.environ}
         try:
             work.command(
-                [str(submit), str(main), *archive.patterns, str(box), "--output", str(work.folder)], "tracks", env
+                [
+                    str(submit),
+                    str(main),
+                    *archive.patterns,
+                    str(box),
+                    "--output",
+                    str(work.folder),
+                    *reading_options(work.parameters),
+                ],
+                "tracks",
+                env,
             )
         finally:
             box.unlink()

@@ -14,6 +14,8 @@ from ..step import LIBRARIES, Conf, Contents, Given, Settings, Step, Work
 from .region import write_region
 from .samples import split_seed
 
+LOG_FOLDER = "_training"
+
 
 class TrainSettings(Settings, frozen=True, kw_only=True):
     """``steps = 0`` trains nothing: the model is made of the detectors that need no training, and of the shipped motion network."""
@@ -57,5 +59,9 @@ class Train(Step):
             more = [x for n in names if work.parameters[n] is not None for x in (f"--{n.replace('_', '-')}", str(work.parameters[n]))]  # fmt: skip
             work.multitaskais("train", work.path("tracks"), "--region", box, "--out", model, "--detector", detector,
                               "--split-seed", str(work.parameters["split_seed"]), "--resume", *more)  # fmt: skip
-        # The log has seconds, and the checkpoint has served: neither is part of what was learnt.
-        shutil.rmtree(model / "training", ignore_errors=True)
+        # The log has seconds, so it is no part of what was learnt (``step.Files``); the checkpoints have served.
+        kept = work.folder / LOG_FOLDER
+        shutil.rmtree(kept, ignore_errors=True)
+        (model / "training").rename(kept)
+        for checkpoint in kept.rglob("checkpoint.npz"):
+            checkpoint.unlink()
