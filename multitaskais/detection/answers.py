@@ -48,7 +48,7 @@ def answers_of(
         else:
             try:
                 found.append(_answer(alert, record, t))
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 why = "its alert cannot be read"
         if why:
             aside[why] = aside.get(why, 0) + 1

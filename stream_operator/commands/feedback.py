@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,13 @@ from multitaskais.command import CommandParser
 from multitaskais.detection.answers import answers_of
 from multitaskais.detection.suppression import AGREE, Suppression, suppressions_of
 from multitaskais.errors import ConfigError
+from multitaskais.times import LATEST
 
 from ..kafka import control
 from ..kafka.control_writer import ControlWriter
 from ..kafka.control_writer import read as read_controls
 from ..settings import Settings
-from .alerts import alert_of, read
+from .alerts import read
 
 LEAD_S = 600.0  # beyond the newest decision: the partitions have not come there, and a replay acts where they did
 EVERY_S = 10.0
@@ -66,6 +67,12 @@ def due(
     return new, sorted(gone)
 
 
+def decided_at(alert: Mapping[str, Any]) -> float:
+    """Unix s; 0 where it is no time: anything may stand in the topic."""
+    t = alert.get("decided_at")
+    return float(t) if isinstance(t, int | float) and 0.0 < t < LATEST else 0.0
+
+
 def once(settings: Settings, writer: ControlWriter, agree: int, by: str) -> tuple[int, int, dict[str, int]]:
     """Bring the control topic up to date: (records written, records withdrawn, answers left aside by reason)."""
 
@@ -78,9 +85,8 @@ def once(settings: Settings, writer: ControlWriter, agree: int, by: str) -> tupl
             if isinstance(decoded, dict):
                 yield decoded
 
-    found = (alert_of(message.value()) for message in read(settings, settings.alert_topic))
-    alerts = [a for a in found if a is not None and not a["challenger"]]
-    newest = max((a["decided_at"] for a in alerts), default=0.0)
+    alerts = [a for a in records(settings.alert_topic) if not a.get("challenger")]
+    newest = max(map(decided_at, alerts), default=0.0)
     answers, aside = answers_of(alerts, records(settings.feedback_topic), newest + LEAD_S)
     new, gone = due(suppressions_of(answers, agree), read_controls(settings), by)
     for record in new:

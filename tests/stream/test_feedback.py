@@ -136,6 +136,8 @@ def test_answers_of_the_topic_become_control_records_once(broker, monkeypatch, c
         p.produce(live.alert_topic, json.dumps(alert(k)).encode(), f"a{k}".encode())
         p.produce(live.feedback_topic, json.dumps(said(k)).encode(), f"a{k}".encode())
     p.produce(live.feedback_topic, b"not json", b"a1")
+    for odd in (b"not json", b"[]", b'{"decided_at":"soon"}', b'{"decided_at":1e300}', b'{"alert_id":1}'):
+        p.produce(live.alert_topic, odd, b"a9")
     p.flush()
     assert feedback.main(["--once", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"written": 4, "withdrawn": 0, "left_aside": {}}
