@@ -42,6 +42,7 @@ NAMES = (
     "live",
     "restore",
     "pipeline",
+    "jobs",
     "store",
     "score",
     "workers",

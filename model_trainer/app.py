@@ -13,7 +13,7 @@ from web_common.limits import SlowBody
 from web_common.run import document, make_app
 
 from .conf import Conf, checked
-from .database import DatabaseAway
+from .database import DatabaseAway, DatabaseRefused
 from .jobs import Jobs
 from .settings import Settings
 
@@ -78,9 +78,11 @@ def make(settings: Settings, jobs: Jobs) -> tuple[Any, dict[str, Any]]:
 
     others = [listed, one, cancel, health, ready]
     openapi = document("MultitaskAIS trainer", "Training jobs", [_submit_documented, *others])
-    app = make_app([submit, *others], openapi, BODY_MAX_BYTES, more_handlers={DatabaseAway: _away})
+    app = make_app(
+        [submit, *others], openapi, BODY_MAX_BYTES, more_handlers={DatabaseAway: _away, DatabaseRefused: _away}
+    )
     return SlowBody(app, BODY_S, 4 * BODY_MAX_BYTES), openapi
 
 
-def _away(_: Any, e: DatabaseAway) -> Response[Any]:
+def _away(_: Any, e: DatabaseAway | DatabaseRefused) -> Response[Any]:
     return failure(503, str(e), {"Retry-After": "5"})

@@ -5,6 +5,7 @@ Only the database's own clock counts: trainers on several machines have several 
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ job = Table(
     Column("error", Text),
     Column("live_key", String(64), unique=True),  # conf_key while queued or running: the same job is not queued twice
     Index("job_state", "state", "created"),
+    mysql_charset="utf8mb4",  # the last line of a command may hold any letter
+    mariadb_charset="utf8mb4",
 )
 schedule = Table(
     "schedule",
@@ -60,8 +63,16 @@ _NOW = {
 }
 
 
+# Asked again, it says the same: a wrong password, a database or a folder that is not there, a file of another program.
+_REFUSED = re.compile(r"access denied|authentication failed|unknown database|role .* does not exist|database .* does not exist|no password supplied|not a database|unable to open|readonly database", re.I)  # fmt: skip
+
+
 class DatabaseAway(MultitaskAISError):
     """The database does not answer: trying again may help."""
+
+
+class DatabaseRefused(ConfigError):
+    """The database answers and lets us do nothing, or is none of ours. Correct DATABASE_URL."""
 
 
 class Database:
@@ -110,11 +121,16 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Raises ``DatabaseAway`` when it cannot be reached."""
+        """Raises ``DatabaseAway`` when it cannot be reached, ``DatabaseRefused`` when asking again is of no use."""
         try:
             with self.engine.begin() as c:
                 yield c
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError) as e:
+        except sa.exc.IntegrityError:
+            raise
+        except sa.exc.DBAPIError as e:
+            away = isinstance(e, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.InternalError)
+            if not away or _REFUSED.search(str(e.orig)):
+                raise DatabaseRefused(f"DATABASE_URL: the database cannot be used ({_first_line(e)})") from None
             raise DatabaseAway(f"the database does not answer ({_first_line(e)}): try again") from None
         except sa.exc.IntegrityError:
             raise  # the statement's own business

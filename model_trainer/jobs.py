@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from .database import Database, job, schedule
 LEASE_S = 30.0
 ATTEMPTS_MAX = 3
 LIVE = ("queued", "running")
+CONF_MAX_CHARS = 60_000  # a text of MariaDB and MySQL has 65,535 bytes
+_ID = re.compile("[0-9a-f]{32}")
 CLAIMS = 8  # jobs that are looked at, at a time: trainers that look at once take different ones
 
 
@@ -42,7 +45,11 @@ class Jobs:
         self.database, self.lease_s = database, lease_s
 
     def submit(self, name: str, conf: dict[str, Any], attempts_max: int = ATTEMPTS_MAX) -> tuple[str, bool]:
-        """(id, whether it is new): the same conf while it is queued or running is the same job."""
+        """(id, whether it is new): the same conf while it is queued or running is the same job.
+
+        Raises:
+            InputError: the conf is longer than a column of text is in every database.
+        """
         text, key = _canonical(conf)
         new = uuid.uuid4().hex
         with self.database.transaction() as c:
@@ -116,6 +123,8 @@ class Jobs:
 
     def cancel(self, id: str) -> bool:
         """False when it has ended already. Raises ``InputError`` when there is no such job."""
+        if not _ID.fullmatch(id):
+            raise InputError(f"no job {id[:100]!r}")
         with self.database.transaction() as c:
             values = {"state": "cancelled", "finished": self.database.now(c), "live_key": None}
             done = c.execute(sa.update(job).where(job.c.id == id, job.c.state.in_(LIVE)).values(**values)).rowcount
@@ -124,6 +133,9 @@ class Jobs:
             return bool(done == 1)
 
     def get(self, id: str) -> dict[str, Any] | None:
+        """None when there is none."""
+        if not _ID.fullmatch(id):  # not every database takes every text
+            return None
         with self.database.transaction() as c:
             row = c.execute(sa.select(job).where(job.c.id == id)).mappings().one_or_none()
             return None if row is None else _shown(dict(row), self.database.now(c))
@@ -182,6 +194,8 @@ def _held(claim: Claim) -> Any:
 
 def _canonical(conf: dict[str, Any]) -> tuple[str, str]:
     text = json.dumps(conf, sort_keys=True, separators=(",", ":"))
+    if len(text) > CONF_MAX_CHARS:
+        raise InputError(f"the conf has {len(text):,} characters, at most {CONF_MAX_CHARS:,} are kept: name folders or globs in `archive`")  # fmt: skip
     return text, hashlib.sha256(text.encode()).hexdigest()
 
 

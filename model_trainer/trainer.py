@@ -23,7 +23,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from multitaskais.errors import StoreError, StoreUnavailable
+from multitaskais.errors import (
+    ModelError,
+    MultitaskAISError,
+    OperatorError,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+)
 from multitaskais.model.reference import Reference
 from multitaskais.model.store import ModelStore
 
@@ -58,6 +65,9 @@ class Trainer:
         self._command = command or (lambda _, folder: [sys.executable, "-m", "model_trainer.work", str(folder)])
         self._stop = False
         self._kept = b""  # sha256 of the checkpoint that the store has
+        self._measured_against: str | None = (
+            None  # the version that was the latest when the job began, "" without one; None: not known
+        )
 
     def stop(self, *_: object) -> None:
         """Leave in order: the job is given back."""
@@ -87,20 +97,29 @@ class Trainer:
     def do(self, claim: Claim) -> None:
         """One job to its end, or until it is lost."""
         log.info("job %s (%s): attempt %d", claim.id, claim.name, claim.attempt)
-        folder = Path(tempfile.mkdtemp(prefix=f"job-{claim.id[:8]}-", dir=self._work_dir))
+        folder: Path | None = None
         try:
+            folder = Path(tempfile.mkdtemp(prefix=f"job-{claim.id[:8]}-", dir=self._work_dir))
             self._do(claim, folder)
         except JobLost:
             log.warning("job %s: no longer ours", claim.id)
         except DatabaseAway as e:
             log.error("job %s: given up, the next trainer goes on: %s", claim.id, e)
+        except MultitaskAISError as e:  # the next trainer would meet the same
+            log.error("job %s: %s", claim.id, e)
+            self._jobs.finish(claim, "failed", error=str(e))
+        except OSError as e:  # this machine cannot do it: another may
+            self._jobs.release(claim)
+            raise OperatorError(f"job {claim.id} is given back, no job can be done here ({e}): make room, or set WORK_DIR") from None  # fmt: skip
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _do(self, claim: Claim, folder: Path) -> None:
+        self._measured_against = None
         try:
             self._prepare(claim, folder)
-        except StoreError as e:
+        except ModelError as e:
             log.warning("job %s: begins without what the store may have: %s", claim.id, e)
         code, last_line = self._watch(claim, folder)
         if code is None:
@@ -120,7 +139,13 @@ class Trainer:
                 raise JobLost
             self._forget(claim)
             return
-        result |= self._publish(claim, folder, result)
+        try:
+            result |= self._publish(claim, folder, result)
+        except ModelError as e:  # what the store holds is not as it should be: trying again changes nothing
+            if not self._jobs.finish(claim, "failed", result, f"trained, and cannot be published: {e}"):
+                raise JobLost from None
+            self._forget(claim)
+            return
         if not self._jobs.finish(claim, "done", result):
             raise JobLost
         self._forget(claim)
@@ -137,8 +162,10 @@ class Trainer:
             (folder / CHECKPOINT).write_bytes(checkpoint)
             self._kept = hashlib.sha256(checkpoint).digest()
             log.info("job %s: goes on from a checkpoint of %d bytes", claim.id, len(checkpoint))
-        if self._store.latest_number(claim.name):
-            shutil.copytree(self._store.fetch(Reference(claim.name)), folder / "latest")
+        entry = self._store.latest(claim.name)
+        if entry is not None:
+            shutil.copytree(self._store.fetch(Reference(claim.name, entry.version)), folder / "latest")
+        self._measured_against = entry.version if entry is not None else ""
 
     # ------------------------------------------------------------ meanwhile
 
@@ -190,14 +217,17 @@ class Trainer:
     # ------------------------------------------------------------ after
 
     def _publish(self, claim: Claim, folder: Path, result: dict[str, Any]) -> dict[str, Any]:
-        """Into the store, when the job is still ours; while the store is away the result is kept, and the lease with it."""
+        """Into the store, when the job is still ours; while the store is away or refuses us the result is kept, and the lease with it.
+
+        Raises ``ModelError`` when the store holds what cannot be gone on with.
+        """
         model = folder / "model"
         if not (model / "manifest.json").is_file():
             return {}
         publish, better = claim.conf["publish"], result["better_than_latest"]
         if publish.get("when") == "needed" and not better:
             return {"kept": "the latest version keeps its budget, or this one is no better"}
-        latest = publish["rollout"] == "latest" and better
+        latest = publish["rollout"] == "latest" and better and not result.get("doubts")
 
         def ours() -> None:
             if not self._jobs.beat(claim, 1.0, "publish"):
@@ -206,9 +236,11 @@ class Trainer:
         while True:
             ours()
             try:
-                reference = self._store.put(model, token=uuid.uuid4().hex)
-                if not latest:
-                    return {"version": reference.version, "proposed": str(reference)}
+                unmeasured = self._not_measured_against(claim, model) if latest else None
+                if unmeasured or not latest:
+                    reference = self._store.put(model, token=uuid.uuid4().hex)
+                    doubts = [*result.get("doubts", []), *([unmeasured] if unmeasured else [])]
+                    return {"version": reference.version, "proposed": str(reference), "doubts": doubts}
                 more: dict[str, Any] = {
                     "t": time.time(),
                     "by": self.owner,
@@ -217,11 +249,20 @@ class Trainer:
                 }
                 entry = self._store.publish(model, confirm=ours, **more)
                 return {"version": entry.version, "entry": entry.number}
-            except StoreUnavailable as e:
+            except (StoreUnavailable, StoreRefused) as e:
                 log.warning("job %s: trained, and waits for the store: %s", claim.id, e)
                 if self._stop:
+                    self._jobs.release(claim)
                     raise JobLost from None
                 time.sleep(self._jobs.lease_s / 3)
+
+    def _not_measured_against(self, claim: Claim, model: Path) -> str | None:
+        """Why this model must not take over from the latest version of now; None where it was measured against it, or is it."""
+        entry = self._store.latest(claim.name)
+        own = json.loads((model / "manifest.json").read_text())["version"]
+        if entry is None or entry.version in (self._measured_against, own):
+            return None
+        return f"the latest version, {entry.version}, is not the one that this model was measured against"
 
     def _forget(self, claim: Claim) -> None:
         self._kept = b""
@@ -250,7 +291,7 @@ def _progress(folder: Path, conf: dict[str, Any]) -> tuple[float | None, str | N
 
 def _last_line(file: Path) -> str:
     lines = file.read_text(errors="replace").strip().splitlines()
-    return lines[-1][:500] if lines else ""
+    return "".join(c if c.isprintable() else "?" for c in lines[-1][:500]) if lines else ""
 
 
 def end_on_signals(trainer: Trainer) -> None:

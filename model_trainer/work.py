@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from multitaskais.ais.archives import read_reports
@@ -22,16 +23,20 @@ from multitaskais.records import REPORT_DTYPE
 from multitaskais.simulate.archive import write_parquet
 
 from .child import StepFailed, multitaskais
+from .comparison import Answered, Judged, compare, doubts
+from .conf import Compare
 
 DAY_S = 86400.0
 BETTER_AUROC = 0.01  # less is noise between seeds of the injected anomalies
+COMPARE: dict[str, Any] = msgspec.to_builtins(Compare())  # where a conf has no [compare]
 BY_CHANCE = 0.01  # a nightly comparison is wrong once in some months
 SHARES = {
     "read": 0.05,
     "train": 0.6,
     "calibrate": 0.8,
     "inject": 0.85,
-    "evaluate": 1.0,
+    "evaluate": 0.95,
+    "compare": 1.0,
 }  # of the way, at the end of each step
 
 
@@ -48,6 +53,8 @@ def main(folder: Path) -> int:
 
 def run(conf: dict[str, Any], folder: Path) -> dict[str, Any]:
     region = Region.load(conf["region"])
+    # Before the long work: a file that is not there is said at once. A job that an older program queued has no [compare].
+    answered = Answered.read(conf.get("compare") or {})
     (folder / "region.json").write_text(json.dumps(region.to_dict()))
     model, held_out, tracks = folder / "model", folder / "held_out.parquet", folder / "reports.parquet"
     box = ["--region", str(folder / "region.json")]
@@ -69,8 +76,12 @@ def run(conf: dict[str, Any], folder: Path) -> dict[str, Any]:
     report_progress(folder, SHARES["inject"], "evaluate")
     figures = evaluate(model, held_out, folder / "evaluation", "--card")
     latest = folder / "latest"  # the version that answers now, put there by the trainer where there is one
-    former = evaluate(latest, held_out, folder / "evaluation-latest") if latest.is_dir() else None
-    return verdict(conf, figures, former)
+    if not latest.is_dir():
+        return verdict(conf, figures, None)
+    former = evaluate(latest, held_out, folder / "evaluation-latest")
+    report_progress(folder, SHARES["evaluate"], "compare")
+    before, now = (judge(m, tracks, folder / f"days-{m.name}") for m in (latest, model))
+    return verdict(conf, figures, former, compare(before, now, answered))
 
 
 def read(conf: dict[str, Any], region: Region, into: Path) -> None:
@@ -106,12 +117,24 @@ def evaluate(model: Path, labelled: Path, out: Path, *more: str) -> dict[str, fl
     return {k: fused[k] for k in names if isinstance(fused.get(k), int | float) and math.isfinite(fused[k])}
 
 
-def verdict(conf: dict[str, Any], figures: dict[str, float], former: dict[str, float] | None) -> dict[str, Any]:
-    """What follows from the figures.
+def judge(model: Path, reports: Path, out: Path) -> Judged:
+    """What ``detect`` says of the days."""
+    multitaskais("detect", str(reports), "--model", str(model), "--out", str(out), "--json")
+    return Judged.read(out)
 
-    A model is accepted when it keeps the limits of ``[accept]``. An accepted one takes over from the latest version when, on the same tracks with
-    the same anomalies, its AUROC is higher by ``BETTER_AUROC``, or not lower by that and it flags no more clean tracks; and, with
-    ``when = "needed"`` of ``[publish]``, only if the latest version breaks its budget on these tracks (``breaks_budget``).
+
+def verdict(
+    conf: dict[str, Any],
+    figures: dict[str, float],
+    former: dict[str, float] | None,
+    comparison: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What follows from the figures: docs/train-models.md#accepted-better-published.
+
+    A model is accepted when it keeps the limits of ``[accept]``. An accepted one is better than the latest version when, on the same tracks
+    with the same anomalies, its AUROC is higher by ``BETTER_AUROC``, or not lower by that and it flags no more clean tracks; and, with
+    ``when = "needed"`` of ``[publish]``, only if the latest version breaks its budget on these tracks (``breaks_budget``). A better one
+    takes over, unless ``comparison`` (of ``comparison.compare``) leaves doubts: then it is proposed.
     """
     limits, why = conf["accept"], []
     auroc, flagged = figures.get("auroc", math.nan), figures.get("clean_flagged", math.nan)
@@ -131,6 +154,8 @@ def verdict(conf: dict[str, Any], figures: dict[str, float], former: dict[str, f
         "figures": figures,
         "figures_of_latest": former,
         "better_than_latest": better,
+        "comparison": comparison,
+        "doubts": [] if comparison is None else doubts(comparison, {**COMPARE, **(conf.get("compare") or {})}),
     }
 
 

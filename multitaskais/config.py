@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -55,6 +56,13 @@ class Region(JsonSettings):
     cell_deg: float = 0.1  # side of a calibration cell (docs/method.md#calibration)
 
     def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if f.name == "name":
+                if not isinstance(value, str):
+                    raise ConfigError(f"region: name {value!r:.80} must be text")
+            elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise ConfigError(f"region {self.name[:80]!r}: {f.name} {value!r:.80} must be a number")
         if not (-90 <= self.lat_min < self.lat_max <= 90 and -180 <= self.lon_min < self.lon_max <= 180):
             raise ConfigError(
                 f"region {self.name!r}: the box must satisfy -90 <= lat_min < lat_max <= 90 and -180 <= lon_min < lon_max <= 180"
@@ -99,13 +107,15 @@ class Region(JsonSettings):
         if (preset := REGIONS.get(str(name_or_file))) is not None:
             return preset
         path = Path(name_or_file)
-        if not path.is_file():
-            raise ConfigError(
-                f"no region {str(name_or_file)!r}: give one of {', '.join(REGIONS)} or a JSON file with name, lat_min, lat_max, lon_min, lon_max"
-            )
         try:
-            values = json.loads(path.read_text())
-        except ValueError as e:
+            content = path.read_bytes()
+        except (OSError, ValueError):  # ValueError: no file can have such a name
+            raise ConfigError(
+                f"no region {str(name_or_file)[:200]!r}: give one of {', '.join(REGIONS)} or a JSON file with name, lat_min, lat_max, lon_min, lon_max"
+            ) from None
+        try:
+            values = json.loads(content)
+        except (ValueError, RecursionError) as e:
             raise ConfigError(f"region file {path}: not JSON ({e})") from None
         if not isinstance(values, dict):
             raise ConfigError(f"region file {path}: expected one JSON object")

@@ -9,6 +9,7 @@
     │   ├── ModelCorrupt       a file is missing or its checksum differs
     │   ├── WrongRegion        made for another region than the one asked for
     │   └── StoreError         a model store that cannot be used, or holds what cannot be trusted
+    │       ├── StoreRefused       it answers and lets us do nothing: keys, rights or the bucket are to be corrected
     │       └── StoreUnavailable   it does not answer: trying again may help
     ├── TrainingError          a network does not learn: its loss is no number any more
     ├── StateError             bytes that are not a vessel state of a known version
@@ -56,6 +57,10 @@ class WrongRegion(ModelError):
 
 class StoreError(ModelError):
     """A model store cannot be used, or holds what cannot be trusted. Correct its address and keys, or withdraw the version."""
+
+
+class StoreRefused(StoreError):
+    """A model store answers and lets us do nothing. Correct STORE_KEY and STORE_SECRET, what they may do there, or make the bucket."""
 
 
 class StoreUnavailable(StoreError):

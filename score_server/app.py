@@ -44,7 +44,13 @@ class Server:
         self.openapi: dict[str, Any] = {}
         self.metrics = Metrics()
         names = tuple(n.strip() for n in settings.models.split(",") if n.strip())
-        self.judges = Judges(settings.judge_processes, settings.waiting_max, settings.deadline_s, self.metrics.deaths.inc)  # fmt: skip
+        self.judges = Judges(
+            settings.judge_processes,
+            settings.waiting_max,
+            settings.deadline_s,
+            settings.judge_memory_mb << 20,
+            self.metrics.deaths.inc,
+        )
         self.offered = Offered(store, names, self.judges.warm, self.metrics.refused.inc)
 
     @asynccontextmanager

@@ -2,7 +2,8 @@
 
 Threads would share one interpreter and be slower than one; processes scale with the cores. Each is made by *spawn*, holds the models it was
 asked for last, and ends with its parent. A judge that dies is made again: the request that it had alone gets an error, requests that shared
-its run are judged again each alone, and no other is touched.
+its run are judged again each alone, and no other is touched. A judge that is at one run for longer than the deadline works for nobody any
+more: it is ended and made again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import ctypes
 import logging
 import multiprocessing
+import resource
 import signal
 import uuid
 from collections import OrderedDict, deque
@@ -37,6 +39,7 @@ log = logging.getLogger("multitaskais.web")
 MODELS_KEPT = 3
 SHARED_REPORTS_MAX = 100_000
 SHARED_REQUESTS_MAX = 64
+RETURNS_MAX = 3  # then judges cannot be started, and no request of theirs is at fault
 PR_SET_PDEATHSIG = 1
 
 
@@ -46,6 +49,10 @@ class Busy(Exception):
 
 class Late(Exception):
     """The deadline passed."""
+
+
+class _NotSent(Exception):
+    """The judge died before it had all of the request."""
 
 
 class JudgeFailed(Exception):
@@ -59,8 +66,9 @@ class BadInput(Exception):
 # ---------------------------------------------------------------- in the judge's process
 
 
-def judge_main(connection: Connection) -> None:
-    """Answer until the other end is closed."""
+def judge_main(connection: Connection, memory_bytes: int) -> None:
+    """Answer until the other end is closed; a run that needs more than ``memory_bytes`` is refused."""
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us in order
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     models: OrderedDict[str, Model] = OrderedDict()
@@ -80,7 +88,11 @@ def judge_main(connection: Connection) -> None:
 
 def _model(models: OrderedDict[str, Model], place: str) -> Model:
     if place not in models:
-        models[place] = folder.load(place)
+        try:
+            models[place] = folder.load(place)
+        except MemoryError:  # make room by what was asked for before
+            models.clear()
+            models[place] = folder.load(place)
         expect_much()  # no answer waits for it later
         while len(models) > MODELS_KEPT:
             models.popitem(last=False)
@@ -102,6 +114,9 @@ def _score(model: Model, requests: list[ScoreRequest]) -> list[tuple[str, bytes]
 def _failed(e: Exception) -> tuple[str, bytes]:
     if isinstance(e, MultitaskAISError):
         return "input", str(e).encode()
+    if isinstance(e, MemoryError):
+        limit = resource.getrlimit(resource.RLIMIT_DATA)[0] >> 20
+        return "input", f"judging this takes more than the {limit:,} MB that a judge may have: send fewer ships in one request".encode()  # fmt: skip
     import traceback
 
     return "error", "".join(traceback.format_exception(e)).encode()
@@ -118,6 +133,7 @@ class _Waiting:
     reports: int
     answer: asyncio.Future[bytes]
     alone: bool = False
+    returned: int = 0  # how often a judge died before it had it
 
 
 @dataclass(eq=False)
@@ -127,8 +143,16 @@ class _Judge:
     thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
     def call(self, place: str, bodies: list[bytes]) -> list[tuple[str, bytes]]:
-        self.connection.send((place, bodies))
-        answers: list[tuple[str, bytes]] = self.connection.recv()
+        try:
+            self.connection.send((place, bodies))
+        except OSError as e:
+            raise _NotSent(str(e)) from None
+        try:
+            answers: list[tuple[str, bytes]] = self.connection.recv()
+        except (
+            ConnectionResetError
+        ) as e:  # what was sent lay there unread; of a judge that had it the end is an EOFError
+            raise _NotSent(str(e)) from None
         return answers
 
     def end(self) -> None:
@@ -138,12 +162,23 @@ class _Judge:
 
 
 class Judges:
-    """``n`` judges and who waits for them. ``on_death`` is told of each judge that died."""
+    """``n`` judges and who waits for them.
+
+    Args:
+        memory_bytes: that each may have.
+        on_death: called for each judge that died.
+    """
 
     def __init__(
-        self, n: int, waiting_max: int, deadline_s: float, on_death: Callable[[], None] = lambda: None
+        self,
+        n: int,
+        waiting_max: int,
+        deadline_s: float,
+        memory_bytes: int,
+        on_death: Callable[[], None] = lambda: None,
     ) -> None:
         self._n, self._waiting_max, self._deadline_s, self._on_death = n, waiting_max, deadline_s, on_death
+        self._memory_bytes = memory_bytes
         self._waiting: deque[_Waiting] = deque()
         self._work = asyncio.Condition()
         self._live: dict[int, _Judge] = {}
@@ -162,7 +197,7 @@ class Judges:
         return [j.process.pid for j in self._live.values()]
 
     async def start(self) -> None:
-        judges = await asyncio.gather(*(asyncio.to_thread(_spawn) for _ in range(self._n)))
+        judges = await asyncio.gather(*(asyncio.to_thread(_spawn, self._memory_bytes) for _ in range(self._n)))
         self._live = dict(enumerate(judges))
         self._tasks = [asyncio.create_task(self._serve(number)) for number in self._live]
 
@@ -209,15 +244,23 @@ class Judges:
                     await self._work.wait()
                 together = _take(self._waiting)
             bodies = [r.body for r in together]
+            work = loop.run_in_executor(judge.thread, judge.call, together[0].place, bodies)
+            await asyncio.wait([work], timeout=self._deadline_s)
+            if overdue := not work.done():
+                judge.process.kill()  # its thread sees the connection end
             try:
-                answers = await loop.run_in_executor(judge.thread, judge.call, together[0].place, bodies)
-            except (EOFError, OSError) as e:
-                log.error("judge %s died (%s); another takes its place", judge.process.pid, type(e).__name__)
+                answers = await work
+            except (EOFError, OSError, _NotSent) as e:
+                why = f"{self._deadline_s:g} s at one run" if overdue else type(e).__name__
+                log.error("judge %s ended (%s); another takes its place", judge.process.pid, why)
                 self._on_death()
                 judge.end()
-                await self._after_death(together)
-                judge = await asyncio.to_thread(_spawn)
+                await self._after_death(together, sent=not isinstance(e, _NotSent))
+                judge = await asyncio.to_thread(_spawn, self._memory_bytes)
                 self._live[number] = judge
+                # To load a model is no request's time.
+                with contextlib.suppress(EOFError, OSError, _NotSent):
+                    await loop.run_in_executor(judge.thread, judge.call, together[0].place, [])
                 continue
             for request, (kind, content) in zip(together, answers, strict=True):
                 if request.answer.done():
@@ -229,13 +272,16 @@ class Judges:
                 else:
                     request.answer.set_exception(JudgeFailed(content.decode()))
 
-    async def _after_death(self, together: Sequence[_Waiting]) -> None:
-        """Who shared the run is judged again alone; who was alone has its error."""
+    async def _after_death(self, together: Sequence[_Waiting], sent: bool) -> None:
+        """Who shared the run is judged again alone; who was alone has its error, unless the judge had died before."""
         async with self._work:
             for request in reversed(together):
                 if request.answer.done():
                     continue
-                if len(together) == 1:
+                request.returned += not sent
+                if not sent and request.returned <= RETURNS_MAX:
+                    self._waiting.appendleft(request)
+                elif len(together) == 1 or not sent:
                     request.answer.set_exception(JudgeFailed("the judge died while it had this request"))
                 else:
                     request.alone = True
@@ -267,10 +313,12 @@ def _take(waiting: deque[_Waiting]) -> list[_Waiting]:
     return together
 
 
-def _spawn() -> _Judge:
+def _spawn(memory_bytes: int) -> _Judge:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=judge_main, args=(theirs,), name=f"judge-{uuid.uuid4().hex[:6]}", daemon=True)
+    process = context.Process(
+        target=judge_main, args=(theirs, memory_bytes), name=f"judge-{uuid.uuid4().hex[:6]}", daemon=True
+    )
     process.start()
     theirs.close()
     return _Judge(process, ours)

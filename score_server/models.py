@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from multitaskais.errors import ConfigError, ModelNotFound, MultitaskAISError, StoreUnavailable
+from multitaskais.errors import ConfigError, ModelNotFound, MultitaskAISError, StoreRefused, StoreUnavailable
 from multitaskais.model import folder
 from multitaskais.model.reference import Reference
 from multitaskais.model.store import ModelStore
@@ -68,7 +68,7 @@ class Offered:
         return time.monotonic() - self.seen_at if self.seen_at is not None else float("inf")
 
     async def start(self) -> None:
-        """Load what is on offer; raises when nothing is. A store that is away is asked again later."""
+        """Load what is on offer. A store that is away is asked again later, and what was taken from it last answers meanwhile."""
         if self._store is None:
             for name in self._names or folder.shipped():
                 self.current[name] = await asyncio.to_thread(Served.at, folder.find(name))
@@ -76,6 +76,8 @@ class Offered:
                 await self._warm(served.place)
             return
         await self.look()
+        if self.not_seen and not self.current:
+            await self._go_on_from_cache()
 
     async def follow(self, every_s: float) -> None:
         """Ask the store again and again."""
@@ -101,7 +103,10 @@ class Offered:
                 if number and number != self._numbers.get(name):
                     await self._take(name)
                     self._numbers[name] = number
-            except StoreUnavailable as e:
+                elif not number and self._complaints.get(name) is None:
+                    self._complaints[name] = "nothing was published"
+                    log.warning("model %s: the store has none of this name yet", name)
+            except (StoreUnavailable, StoreRefused) as e:
                 well = False
                 self._away(str(e))
             except MultitaskAISError as e:
@@ -124,7 +129,7 @@ class Offered:
             place = await asyncio.to_thread(self._store.fetch, Reference(name, entry.version))
             served = await asyncio.to_thread(Served.at, place)
             await asyncio.to_thread(folder.load, place)  # it can be loaded, and not only be read
-        except StoreUnavailable:
+        except (StoreUnavailable, StoreRefused):
             raise
         except MultitaskAISError as e:
             log.error("model %s is refused, %s goes on: %s", entry.version, self._version_of(name), e)
@@ -132,7 +137,24 @@ class Offered:
             return
         await self._warm(served.place)
         self.current[name] = served
+        await asyncio.to_thread(self._store.note_taken, Reference(name, served.version))
         log.info("model %s answers from now on%s", served.version, f", in place of {before.version}" if before else "")
+
+    async def _go_on_from_cache(self) -> None:
+        """The versions that were taken before, while the store is not there to be asked."""
+        assert self._store is not None
+        for reference in await asyncio.to_thread(self._store.taken):
+            if self._names and reference.name not in self._names:
+                continue
+            try:
+                place = await asyncio.to_thread(self._store.fetch, reference)
+                served = await asyncio.to_thread(Served.at, place)
+            except MultitaskAISError as e:
+                log.warning("%s is not in the cache any more: %s", reference, e)
+                continue
+            await self._warm(served.place)
+            self.current[reference.name] = served
+            log.warning("model %s answers from the cache: the store was not seen yet", served.version)
 
     async def find(self, text: str) -> Served:
         """The model that a request names: NAME, NAME@VERSION, or nothing where one is on offer.

@@ -23,6 +23,7 @@ class Settings(ProcessSettings):
     serve_token: str = setting("", "What a client must give: `Authorization: Bearer ...` (16 characters or more).", secret=True)  # fmt: skip
     models: str = setting("", "Names of the models to offer, with commas. Empty: all of the store, or without a store all that ship.")  # fmt: skip
     judges: int = setting(0, "Processes that judge, some 250 MB each. 0: one a core.", least=0)
+    judge_memory_mb: int = setting(2048, "Memory of a judge (MB); a request that needs more gets 400.", least=512)
     sync_s: float = setting(10.0, "The store is asked for new versions so often (s).", least=0.1)
     waiting_max: int = setting(32, "Requests that may wait; the next gets 503.", least=1)
     deadline_s: float = setting(30.0, "A request that is not answered after so long (s) gets 504.", least=0.1)

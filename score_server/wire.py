@@ -24,6 +24,7 @@ Cog = Annotated[float, Meta(ge=0, le=360, description="degrees true; 360 is not 
 Heading = Annotated[float, Meta(ge=0, le=511, description="degrees true; 511 is not available")]
 NavStatus = Annotated[float, Meta(ge=0, le=15, multiple_of=1, description="ITU-R M.1371", extra_json_schema=_WHOLE)]
 ShipType = Annotated[float, Meta(ge=0, le=255, multiple_of=1, description="ITU-R M.1371", extra_json_schema=_WHOLE)]
+Sentence = Annotated[str, Meta(max_length=SENTENCE_CHARS_MAX, pattern=r"^[^\r\n]*[\r\n]*$", description="one line")]
 ShipName = Annotated[str, Meta(max_length=64, description="20 characters are used")]
 MODEL_NAME = r"[a-z0-9][a-z0-9_.-]{0,63}(@[a-z0-9][a-z0-9_.-]{0,63}-[0-9a-f]{12})?"
 ModelName = Annotated[
@@ -77,7 +78,7 @@ class ScoreRequest(Struct, frozen=True, forbid_unknown_fields=True):
     model: ModelName = ""
     reports: Annotated[list[Report], Meta(min_length=1)] | UnsetType = UNSET
     tracks: Annotated[list[TrackOfReports], Meta(min_length=1)] | UnsetType = UNSET
-    sentences: Annotated[list[Annotated[str, Meta(max_length=SENTENCE_CHARS_MAX)]], Meta(min_length=1)] | UnsetType = UNSET  # fmt: skip
+    sentences: Annotated[list[Sentence], Meta(min_length=1)] | UnsetType = UNSET
     predicted: bool = False
 
     def size(self) -> int:

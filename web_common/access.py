@@ -45,6 +45,10 @@ class Access:
                     raise PermissionDeniedException(
                         f"ask by a name of this machine (127.0.0.1, localhost), or set {self.names[1]}"
                     )
+                # Nor may a page of such a site send us something from a browser of this machine, which says where the page is from.
+                origin = connection.headers.get("origin")
+                if origin is not None and not is_own_name(origin.partition("://")[2]):
+                    raise PermissionDeniedException(f"a page of another site may not ask; set {self.names[1]}")
                 return
             scheme, _, given = connection.headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.token.encode()):

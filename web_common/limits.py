@@ -38,7 +38,8 @@ class SlowBody:
             if complete:
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), until - time.monotonic())
+                async with asyncio.timeout(until - time.monotonic()):
+                    message = await receive()
             except TimeoutError:
                 cut = True
                 raise _TooSlow from None

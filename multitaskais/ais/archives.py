@@ -124,8 +124,8 @@ def _refuse_what_may_not_be_read(text: str) -> None:
             folder = next(p for p in (path, *path.parents) if not glob.has_magic(str(p)))
             if folder.is_dir():
                 os.scandir(folder).close()
-    except PermissionError as error:
-        raise InputError(f"{text}: {error.strerror}") from None
+    except OSError as error:  # closed, or a name that no file can have
+        raise InputError(f"{text[:200]}: {error.strerror}") from None
 
 
 def _is_archive(path: Path) -> bool:

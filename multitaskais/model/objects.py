@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from ..environment import value_of
-from ..errors import ConfigError, ModelNotFound, StoreError, StoreUnavailable
+from ..errors import ConfigError, ModelNotFound, StoreError, StoreRefused, StoreUnavailable
 
 try:
     import obstore
@@ -37,6 +39,10 @@ FILE_MAX_BYTES = 1 << 29  # 512 MB; the largest file of a shipped model has 4 MB
 CHUNK_BYTES = 1 << 20
 RETRIES = 2
 TIMEOUT_S = 20  # of one request with its retries
+REQUESTS_AT_A_TIME = 8  # obstore leaves the interpreter to others while it waits
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _REFUSED = re.compile(r"\b(401 Unauthorized|403 Forbidden|SignatureDoesNotMatch|InvalidAccessKeyId|AccessDenied)\b")
 
@@ -77,6 +83,32 @@ class StoreSettings:
         return cls(
             url or get("URL"), get("ENDPOINT"), get("REGION"), get("KEY"), get("SECRET"), get("TRUST", "checked")
         )
+
+
+def side_by_side(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """``work`` of each item, some at a time, results in order. The first error in that order is raised; then what has not begun is
+    left undone, and what has begun has ended."""
+    with ThreadPoolExecutor(REQUESTS_AT_A_TIME) as pool:
+        return list(pool.map(work, items))
+
+
+class ByteBudget:
+    """What may still be read of something; several threads take from it.
+
+    Raises:
+        StoreError: by ``take``, when it is used up; the message names ``what``.
+    """
+
+    def __init__(self, max_bytes: int, what: str) -> None:
+        self._max_bytes, self._what = max_bytes, what
+        self._left = max_bytes
+        self._lock = threading.Lock()
+
+    def take(self, n: int) -> None:
+        with self._lock:
+            self._left -= n
+            if self._left < 0:
+                raise StoreError(f"{self._what} has more than {self._max_bytes:,} bytes, of which no more are read")
 
 
 class ObjectStore:
@@ -141,20 +173,17 @@ class ObjectStore:
     def read(self, key: str, max_bytes: int) -> bytes:
         return b"".join(self._chunks(key, max_bytes))
 
-    def copy(self, key: str, target: Path, digest: str, max_bytes: int) -> int:
-        """Copy a file of the store; returns its bytes. The checksum must be ``digest``."""
+    def copy(self, key: str, target: Path, digest: str, budget: ByteBudget) -> None:
+        """Copy a file of the store. Its checksum must be ``digest``; its size is taken from ``budget`` before its first byte is read."""
         hashed = hashlib.sha256()
-        size = 0
         with target.open("wb") as f:
-            for chunk in self._chunks(key, min(FILE_MAX_BYTES, max_bytes)):
+            for chunk in self._chunks(key, FILE_MAX_BYTES, budget):
                 hashed.update(chunk)
                 f.write(chunk)
-                size += len(chunk)
         if hashed.hexdigest() != digest:
             raise StoreError(f"{key} in the store {self} differs from its checksum: publish the version again")
-        return size
 
-    def _chunks(self, key: str, max_bytes: int) -> Iterator[bytes]:
+    def _chunks(self, key: str, max_bytes: int, budget: ByteBudget | None = None) -> Iterator[bytes]:
         self._no_links(key)
         with self._answers(key):
             found = obstore.get(self._store, key)
@@ -162,11 +191,14 @@ class ObjectStore:
                 raise StoreError(
                     f"{key} in the store {self} has {found.meta['size']:,} bytes; at most {max_bytes:,} are read"
                 )
+            declared = found.meta["size"]
+            if budget is not None:
+                budget.take(declared)
             size = 0
             for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
                 size += len(chunk)
-                if size > max_bytes:
-                    raise StoreError(f"{key} in the store {self} grows while it is read: at most {max_bytes:,} bytes")
+                if size > declared:
+                    raise StoreError(f"{key} in the store {self} grows while it is read: it said {declared:,} bytes")
                 yield bytes(chunk)
 
     def exists(self, key: str) -> bool:
@@ -215,11 +247,11 @@ class ObjectStore:
             if _REFUSED.search(str(e)):  # of a listing: obstore has no kind of its own for it
                 raise self._refused(key) from None
             if "NoSuchBucket" in str(e):
-                raise StoreError(f"the bucket of the store {self} does not exist: make it first") from None
+                raise StoreRefused(f"the bucket of the store {self} does not exist: make it first") from None
             raise StoreUnavailable(f"the store {self} does not answer ({first_line(e)}): try again") from None
 
-    def _refused(self, key: str) -> StoreError:
-        return StoreError(f"the store {self} refuses access to {key}: check STORE_KEY, STORE_SECRET and their rights")
+    def _refused(self, key: str) -> StoreRefused:
+        return StoreRefused(f"the store {self} refuses access to {key}: check STORE_KEY, STORE_SECRET and their rights")
 
 
 class _Exists(Exception):

@@ -15,7 +15,10 @@ anything is loaded, and nothing is ever unpickled. Keys and bytes are ``objects.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -23,10 +26,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..environment import value_of
-from ..errors import ConfigError, ModelCorrupt, ModelError, ModelNotFound, StoreError
+from ..errors import ConfigError, ModelCorrupt, ModelError, ModelNotFound, StoreError, StoreUnavailable
 from . import folder as model_folder
 from .ledger import LedgerEntry, Ledgers, standing_versions
-from .objects import FILE_MAX_BYTES, ObjectStore, StoreSettings, first_line
+from .objects import FILE_MAX_BYTES, ByteBudget, ObjectStore, StoreSettings, first_line, side_by_side
 from .reference import NAME, VERSION, Reference, is_reference
 
 MANIFEST_MAX_BYTES = 1 << 20
@@ -94,14 +97,14 @@ class ModelStore:
         if not NAME.fullmatch(name) or not VERSION.fullmatch(version):
             raise StoreError(f"{there}: {version!r} is no version that a store takes")
         self._objects.check_create_once(token)
-        for file in manifest["files"]:
-            self._objects.create_same(f"{name}/versions/{version}/{file}", (there / file).read_bytes())
+        base = f"{name}/versions/{version}"
+        side_by_side(lambda f: self._objects.create_same(f"{base}/{f}", (there / f).read_bytes()), manifest["files"])
         if not card and (there / "card" / "card.md").is_file():
             card = (there / "card" / "card.md").read_text()
         if card:
             self._objects.create(f"{name}/cards/{version}.md", card.encode())
         # Last: who sees the manifest sees all of the version.
-        self._objects.create_same(f"{name}/versions/{version}/manifest.json", (there / "manifest.json").read_bytes())
+        self._objects.create_same(f"{base}/manifest.json", (there / "manifest.json").read_bytes())
         return Reference(name, version)
 
     def publish(
@@ -215,7 +218,9 @@ class ModelStore:
                 if not (there / "manifest.json").is_file():  # else another process was first
                     raise
         except OSError as e:
-            raise StoreError(f"{self.cache}: {version} cannot be kept there ({e}): set STORE_CACHE") from None
+            # A full disk says nothing of the version: there may be room later.
+            kind = StoreUnavailable if e.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
+            raise kind(f"{self.cache}: {version} cannot be kept there ({e}): make room, or set STORE_CACHE") from None
         finally:
             shutil.rmtree(new, ignore_errors=True)
         return there
@@ -229,19 +234,48 @@ class ModelStore:
                 f"no version {version} in the store {self}: see `multitaskais store list {name}`"
             ) from None
         files = _files_of(raw, name, version)
-        total = 0
-        for file, digest in files.items():
+        budget = ByteBudget(MODEL_MAX_BYTES, f"{version} in the store {self}")
+
+        def copy(file: str) -> None:
             target = into / file
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                total += self._objects.copy(f"{base}/{file}", target, digest, MODEL_MAX_BYTES - total)
+                self._objects.copy(f"{base}/{file}", target, files[file], budget)
             except ModelNotFound:
                 raise StoreError(f"{version} in the store {self} is not whole: {file} is missing") from None
+
+        side_by_side(copy, files)
         (into / "manifest.json").write_bytes(raw)
         try:
             model_folder.read_manifest(into)
         except ModelCorrupt as e:
             raise StoreError(f"{version} in the store {self} is not what its name says ({e})") from None
+
+    def note_taken(self, reference: Reference) -> None:
+        """Keep beside the cache that this version was the latest of its name when it was taken: for a start while the store is away."""
+        file = self._taken / reference.name
+        part = file.with_name(f".{file.name}.{os.getpid()}")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(str(reference))
+            part.replace(file)
+        except OSError:  # a cache that cannot be written to holds nothing for later
+            part.unlink(missing_ok=True)
+
+    def taken(self) -> list[Reference]:
+        """What ``note_taken`` kept of this store, by name."""
+        found = []
+        for file in sorted(self._taken.glob("[a-z0-9]*")):
+            try:
+                found.append(Reference.parse(file.read_text()))
+            except (OSError, UnicodeDecodeError, ConfigError):
+                continue
+        return [r for r in found if r.version]
+
+    @property
+    def _taken(self) -> Path:
+        """A folder of this store in the cache, which stores may share."""
+        return self.cache / ".taken" / hashlib.sha256(f"{self.settings.url} {self.settings.endpoint}".encode()).hexdigest()[:16]  # fmt: skip
 
     # ------------------------------------------------------------ checkpoints of trainings
 

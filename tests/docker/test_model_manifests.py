@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import shutil
+import subprocess
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +15,8 @@ import pytest
 
 from model_trainer.settings import Settings as TrainerSettings
 from score_server.settings import Settings as ScoreSettings
+from tests.support.s3proxy import free_port
+from tests.support.serving import Serving
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: pip install '.[test]'")
 kubernetes_validate = pytest.importorskip(
@@ -80,11 +88,58 @@ def test_probes_and_service_and_policy_ask_the_port_that_is_opened():
             assert sum(selector.items() <= pod["metadata"]["labels"].items() for pod in PODS.values()) == 1
 
 
+COMPOSE = yaml.safe_load((DOCKER / "compose.models.yml").read_text())["services"]
+HAPROXY = DOCKER / "score" / "haproxy.cfg"
+
+
 def test_compose_runs_hardened_containers_with_settings_that_the_programs_take():
-    compose = yaml.safe_load((DOCKER / "compose.models.yml").read_text())
-    for name, service in compose["services"].items():
+    for name, service in COMPOSE.items():
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
-        program = ScoreSettings if name == "score" else TrainerSettings
-        assert set(service["environment"]) <= STORE | {n.upper() for n in program.__dataclass_fields__}
-    assert all(p.startswith("127.0.0.1:") for s in compose["services"].values() for p in s.get("ports", []))
+        if name != "front":
+            program = ScoreSettings if name == "score" else TrainerSettings
+            assert set(service["environment"]) <= STORE | {n.upper() for n in program.__dataclass_fields__}
+
+
+def test_all_scorers_of_compose_are_behind_one_port_of_this_machine():
+    assert [p for s in COMPOSE.values() for p in s.get("ports", [])] == ["127.0.0.1:${SCORE_PORT:-8190}:8190"]
+    assert "ports" not in COMPOSE["score"]
+    (mounted,) = COMPOSE["front"]["volumes"]
+    assert (DOCKER / mounted.split(":")[0]).resolve() == HAPROXY
+    assert f"score:{ScoreSettings().serve_port} " in HAPROXY.read_text()
+    waits = int(re.search(r"timeout server (\d+)s", HAPROXY.read_text())[1])
+    assert waits > ScoreSettings().deadline_s
+
+
+@pytest.mark.skipif(
+    shutil.which("haproxy") is None, reason="HAProxy is not installed (Debian: apt-get install haproxy)"
+)
+def test_while_one_of_two_scorers_behind_the_port_goes_away_no_later_request_fails(tmp_path):
+    env = {"MODELS": "anywhere", "JUDGES": "1", "SERVE_TOKEN": "0123456789abcdef"}
+    scorers = [Serving("score_server", tmp_path / f"log{k}", env) for k in (0, 1)]
+    port = free_port()
+    lines = [line for line in HAPROXY.read_text().splitlines() if "server-template" not in line]
+    lines += [f"    server scorer{k} 127.0.0.1:{s.port}" for k, s in enumerate(scorers)]
+    (tmp_path / "haproxy.cfg").write_text("\n".join(lines).replace("bind :8190", f"bind 127.0.0.1:{port}") + "\n")
+    assert subprocess.run(["haproxy", "-c", "-q", "-f", HAPROXY]).returncode == 0
+    with subprocess.Popen(["haproxy", "-f", tmp_path / "haproxy.cfg"], stdout=subprocess.DEVNULL) as front:
+        try:
+            url = f"http://127.0.0.1:{port}/v1/models"
+            request = urllib.request.Request(url, headers={"Authorization": f"Bearer {env['SERVE_TOKEN']}"})
+
+            def asked() -> int:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    return answer.status
+
+            for _ in range(100):
+                with contextlib.suppress(OSError):
+                    if asked() == 200:
+                        break
+                time.sleep(0.1)
+            scorers[0].process.kill()
+            scorers[0].process.wait()
+            assert {asked() for _ in range(20)} == {200}
+        finally:
+            front.kill()
+            for s in scorers:
+                s.end()

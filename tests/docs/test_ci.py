@@ -13,8 +13,8 @@ from tests.conftest import LONGEST, group_of_file
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ("bash", "dirname", "mktemp", "rm", "tee", "sed", "awk")
-NEEDED = "chromium docker-compose mariadb-server-core mariadb-client-core postgresql"
-PROGRAMS = "chromium docker-compose mariadbd mariadb-install-db initdb"
+NEEDED = "chromium docker-compose mariadb-server-core mariadb-client-core haproxy postgresql"
+PROGRAMS = "chromium docker-compose mariadbd mariadb-install-db haproxy initdb"
 SAYS = "SKIPPED [25] tests/map/conftest.py:122: no browser\nSKIPPED [1] tests/docker/test_recipes.py:214: no docker-compose\n"
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import multiprocessing
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import obstore
@@ -18,7 +20,7 @@ from multitaskais.cli import main
 from multitaskais.errors import ConfigError, ModelNotFound, StoreError, StoreUnavailable
 from multitaskais.model import folder
 from multitaskais.model.ledger import LedgerEntry, standing_versions
-from multitaskais.model.objects import FILE_MAX_BYTES, StoreSettings
+from multitaskais.model.objects import FILE_MAX_BYTES, ObjectStore, StoreSettings
 from multitaskais.model.reference import Reference
 from multitaskais.model.store import ModelStore, local_folder
 from tests.support import s3proxy
@@ -84,6 +86,51 @@ def test_prune_keeps_what_the_last_entries_name_and_the_ledger(store, make_model
         store.withdraw("small", **HOW)
     store.publish(make_model(0), **HOW)  # a pruned version may come back
     assert store.fetch(Reference("small")).name == version_of(make_model(0))
+
+
+def test_a_publication_that_fails_at_any_file_leaves_no_version_and_no_entry_and_may_be_tried_again(
+    store, make_model, monkeypatch
+):
+    version = version_of(make_model(0))
+    create = ObjectStore.create
+    for file in folder.read_manifest(make_model(0))["files"]:
+
+        def failing(self, where, content, file=file):
+            if where == key("small", version, file):
+                raise StoreUnavailable("away")
+            return create(self, where, content)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(ObjectStore, "create", failing)
+            with pytest.raises(StoreUnavailable, match="away"):
+                store.publish(make_model(0), **HOW)
+        assert not store._objects.exists(key("small", version, "manifest.json"))
+        assert store.latest_number("small") == 0
+    assert store.publish(make_model(0), **HOW).number == 1
+    assert folder.load(store.fetch(Reference("small"))).version == version
+
+
+def counted(asked, name, work):
+    def counting(*args, **more):
+        asked[name] += 1
+        return work(*args, **more)
+
+    return counting
+
+
+def test_a_model_goes_in_and_out_with_one_request_a_file_and_four_for_its_ledger_and_manifest(
+    store, make_model, monkeypatch
+):
+    store.publish(make_model(0), **HOW)
+    version, asked = version_of(make_model(1)), Counter()
+    files = len(folder.read_manifest(make_model(1))["files"])
+    for name in ("put", "get", "head", "delete", "list", "list_with_delimiter"):
+        monkeypatch.setattr(obstore, name, counted(asked, name, getattr(obstore, name)))
+    store.publish(make_model(1), **HOW)
+    assert asked == {"put": files + 2, "list": 1, "get": 1}
+    asked.clear()
+    store.fetch(Reference("small", version))
+    assert asked == {"get": files + 1}
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 3))))
@@ -236,6 +283,32 @@ def test_a_file_beyond_the_limit_is_not_read(published, monkeypatch):
     with pytest.raises(StoreError, match="at most 1,000 are read"):
         store.fetch(Reference("small", version))
     assert FILE_MAX_BYTES < 10 << 30
+
+
+def test_files_that_are_too_large_together_are_not_read_however_many_are_fetched_at_a_time(published, monkeypatch):
+    store, version = published
+    together = sum((f.stat().st_size) for f in store.fetch(Reference("small")).rglob("*") if f.name != "manifest.json" and f.is_file())  # fmt: skip
+    shutil.rmtree(store.cache)
+    monkeypatch.setattr("multitaskais.model.store.MODEL_MAX_BYTES", together - 1)
+    with pytest.raises(StoreError, match=f"more than {together - 1:,} bytes"):
+        store.fetch(Reference("small", version))
+    assert list(store.cache.iterdir()) == []
+    monkeypatch.setattr("multitaskais.model.store.MODEL_MAX_BYTES", together)
+    assert store.fetch(Reference("small", version)).is_dir()
+
+
+def test_a_full_disk_of_the_reader_is_no_fault_of_the_version(published, monkeypatch):
+    store, version = published
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ObjectStore, "copy", full)
+        with pytest.raises(StoreUnavailable, match="make room"):
+            store.fetch(Reference("small", version))
+    assert not [p for p in store.cache.iterdir() if p.name.startswith(f".{version}")]
+    assert store.fetch(Reference("small", version)).is_dir()
 
 
 @pytest.mark.parametrize(

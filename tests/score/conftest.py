@@ -74,6 +74,7 @@ def server(place, store):
         "JUDGES": "2",
         "SYNC_S": "0.2",
         "BODY_S": "2",
+        "JUDGE_MEMORY_MB": "1024",
     }
     running = Serving("score_server", place / "server.log", env)
     yield running

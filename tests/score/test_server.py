@@ -22,6 +22,7 @@ import pytest
 from multitaskais.engine import batch
 from multitaskais.model import folder
 from multitaskais.model.objects import StoreSettings
+from multitaskais.model.reference import Reference
 from multitaskais.model.store import ModelStore
 from tests.support import s3proxy
 from tests.support.s3proxy import ROOT, free_port
@@ -33,7 +34,7 @@ from .conftest import HOW, as_json
 ONE = {"mmsi": 227000001, "t": 1.7e9, "lat": 48.0, "lon": -5.5, "sog": 8.0, "cog": 90.0}
 
 
-def wait_until(what, within: float = 30.0):
+def wait_until(what, within: float = 120.0):
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         if value := what():
@@ -90,6 +91,18 @@ WRONG = [
     ({"reports": [ONE], "model": "atlantis"}, 404, "mine"),
     ({"reports": [ONE], "model": "mine@mine-000000000000"}, 404, "mine-000000000000"),
     ({"sentences": ["x" * 5000]}, 400, "sentences[0]"),
+    ({"sentences": ["x", "!AIVDM\n!AIVDM"]}, 400, "sentences[1]"),
+    ({"reports": [ONE], "model": "mine\n"}, 400, "model"),
+    ({"reports": [ONE], "model": "mine@mine-00000000000g"}, 400, "model"),
+    ({"reports": [ONE | {"mmsi": True}]}, 400, "reports[0].mmsi"),
+    ({"reports": [ONE | {"mmsi": 227000001.5}]}, 400, "reports[0].mmsi"),
+    ({"reports": [ONE | {"mmsi": 10**30}]}, 400, "reports[0].mmsi"),
+    ({"reports": [ONE | {"ship_name": "x" * 65}]}, 400, "reports[0].ship_name"),
+    (b'{"reports":[{"mmsi":1,"t":1700000000,"ship_name":"\\ud800"}]}', 400, ""),
+    (b'{"reports":[{"mmsi":1,"t":1e-400}]}', 400, "reports[0].t"),
+    (json.dumps({"reports": [ONE]}).encode("utf-16"), 400, ""),
+    (b"\xef\xbb\xbf" + json.dumps({"reports": [ONE]}).encode(), 400, ""),
+    (json.dumps({"reports": [ONE]}).encode() + b"{}", 400, ""),
     (many(100_001), 413, "100,000"),
     (b'{"reports": [' + b" " * (17 << 20) + b"]}", 413, ""),
 ]
@@ -102,7 +115,19 @@ def test_a_wrong_request_is_one_line_that_names_the_field_and_breaks_nothing(ser
     assert answer["status"] == "error"
     assert named in answer["msg"]
     assert "Traceback" not in answer["msg"]
-    assert server.get("/ready")[0] == 200
+    wait_until(lambda: server.get("/ready")[0] == 200)
+
+
+def test_a_crowd_at_one_place_that_no_judge_can_hold_is_refused_and_the_judge_goes_on(server):
+    """Ships at one place are looked at pair by pair: 12,000 of them are 72 million pairs."""
+    before = judges_of(server)
+    rows = [{"mmsi": 227_000_000 + k, "t": 1.7e9, "lat": 48.3, "lon": -6.5, "sog": 0.1, "cog": 90.0} for k in range(12_000)]  # fmt: skip
+    rows.append(rows[0] | {"t": 1.7e9 + 600.0})
+    status, answer = server.post("/v1/score", {"reports": rows})
+    assert (status, answer["status"]) == (400, "error")
+    assert "1,024 MB" in answer["msg"]
+    assert judges_of(server) == before
+    assert server.post("/v1/score", {"reports": [ONE]})[0] == 200
 
 
 def test_what_the_rules_leave_out_is_no_error_but_counted(server):
@@ -181,6 +206,11 @@ def test_headers_that_are_none_are_the_askers_error_and_not_ours(server, head, p
     assert "Traceback" not in server.text()
 
 
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json; charset=utf-16", "nonsense", ""])  # fmt: skip
+def test_a_body_is_read_as_json_whatever_it_calls_itself(server, kind):
+    assert server.ask("POST", "/v1/score", {"reports": [ONE]}, {"Content-Type": kind})[0] == 200
+
+
 def test_another_method_says_which_there_is_and_an_unknown_path_is_404(server):
     status, answer, headers = server.ask("DELETE", "/v1/score")
     assert (status, answer["status"]) == (405, "error")
@@ -196,6 +226,14 @@ def test_another_method_says_which_there_is_and_an_unknown_path_is_404(server):
 def test_without_a_token_only_names_of_this_machine_are_answered(server):
     assert server.get("/v1/models", Host="evil.example")[0] == 403
     assert server.get("/v1/models", Host=f"localhost:{server.port}")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "http://localhost.evil.example", "null", "http://[", "file://"]
+)
+def test_without_a_token_a_page_of_another_site_is_not_answered_by_a_browser_of_this_machine(server, origin):
+    assert server.post("/v1/score", {"reports": [ONE]}, Origin=origin)[0] == 403
+    assert server.post("/v1/score", {"reports": [ONE]}, Origin="http://localhost:3000")[0] == 200
 
 
 def test_with_a_token_nothing_but_health_is_answered_without_it(tmp_path):
@@ -255,6 +293,32 @@ def test_a_judge_that_is_killed_in_a_request_is_made_again_and_only_its_request_
         assert answer["msg"].split()[4] in server.text()
     assert server.post("/v1/score", {"reports": [ONE]})[0] == 200
     wait_until(lambda: len(judges_of(server)) == 2)
+
+
+def test_a_judge_that_dies_between_requests_fails_none(server):
+    wait_until(lambda: len(judges_of(server)) == 2)
+    one = judges_of(server)[0]
+    os.kill(one, signal.SIGKILL)
+    wait_until(lambda: one not in judges_of(server))
+    body = json.dumps({"reports": [ONE]}).encode()
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: server.post("/v1/score", body)[0], range(8))) == {200}
+    wait_until(lambda: len(judges_of(server)) == 2, 120)
+
+
+def test_a_judge_that_is_at_one_run_beyond_the_deadline_is_made_again(tmp_path):
+    env = {"MODELS": "anywhere", "JUDGES": "1", "DEADLINE_S": "4"}
+    running = Serving("score_server", tmp_path / "log", env)
+    try:
+        (first,) = judges_of(running)
+        os.kill(first, signal.SIGSTOP)
+        status, answer = running.post("/v1/score", {"reports": [ONE]})
+        assert (status, answer["status"]) == (504, "error")
+        wait_until(lambda: judges_of(running) not in ([], [first]))
+        wait_until(lambda: running.post("/v1/score", {"reports": [ONE]})[0] == 200, 120)
+        assert "4 s at one run" in running.text()
+    finally:
+        running.end()
 
 
 def _running(pid: int) -> bool:
@@ -328,7 +392,7 @@ def test_a_poisoned_version_is_refused_once_and_the_old_one_goes_on(server, stor
     assert server.text().count(f"model {version} is refused") == 1
     assert "checksum" in server.text()
     assert server.get("/v1/models/mine")[1]["version"] == now
-    assert server.get("/ready")[0] == 200
+    wait_until(lambda: server.get("/ready")[0] == 200)
     assert "score_server_models_refused_total 1.0" in server.get("/metrics")[1]
     store.publish(versions[1], **HOW)
     wait_until(lambda: server.get("/v1/models/mine")[1]["version"] == version_of(versions[1]))
@@ -350,6 +414,37 @@ def test_while_the_store_is_away_the_models_go_on_and_ready_says_how_long_it_was
             s3.start()
             wait_until(lambda: running.get("/ready")[0] == 200, 60)
             assert running.text().count("does not answer") < 5
+            s3.stop()
+            assert running.end() == 0
+            for names in ("", "mine"):  # a start while the store is away
+                again = Serving("score_server", tmp_path / "log2", env | {"MODELS": names})
+                try:
+                    status, answer = again.get("/ready")
+                    assert (status, "not seen yet" in answer["why_not"][0]) == (503, True)
+                    answer = again.post("/v1/score", {"reports": [ONE]})[1]
+                    assert answer["model_version"] == version_of(versions[0])
+                finally:
+                    again.end()
+        finally:
+            running.end()
+
+
+def test_while_the_store_refuses_its_key_the_models_go_on_and_ready_says_so(tmp_path, versions):
+    if (reason := s3proxy.missing()) is not None:
+        pytest.skip(reason)
+    with s3proxy.S3Proxy(tmp_path) as s3:
+        cache = tmp_path / "cache"
+        store = ModelStore(s3.settings(), cache)
+        store.publish(versions[0], **HOW)
+        store.fetch(Reference("mine"))
+        store.note_taken(Reference("mine", version_of(versions[0])))
+        env = {**s3.environment(), "STORE_SECRET": "wrong", "STORE_CACHE": str(cache), "JUDGES": "1", "MODELS": "mine"}
+        running = Serving("score_server", tmp_path / "log", env)
+        try:
+            status, answer = running.get("/ready")
+            assert status == 503
+            assert "STORE_SECRET" in answer["why_not"][0]
+            assert running.post("/v1/score", {"reports": [ONE]})[0] == 200
         finally:
             running.end()
 

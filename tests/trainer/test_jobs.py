@@ -139,6 +139,47 @@ def test_tables_of_a_later_version_are_refused_with_one_line(jobs, url):
             c.execute(schema_version.update().values(version=1))
 
 
+ODD_IDS = ["", "nothing", "\0", "a\0b", "\N{SNOWMAN}", "x" * 100_000, "' or 1=1 --", "A" * 32, "a" * 31 + "\n"]
+
+
+@pytest.mark.parametrize("id", ODD_IDS, ids=range(len(ODD_IDS)))
+def test_an_id_that_no_job_can_have_is_no_job_on_any_database(jobs, id):
+    assert jobs.get(id) is None
+    with pytest.raises(InputError, match="no job"):
+        jobs.cancel(id)
+
+
+def test_what_a_job_ended_with_is_kept_in_any_letters_on_any_database(jobs):
+    id, _ = jobs.submit("small", CONF | {"archive": ["/données/\N{CJK UNIFIED IDEOGRAPH-6D77}\N{GRINNING FACE}\0"]})
+    why = "no file /données/\N{CJK UNIFIED IDEOGRAPH-6D77}\N{GRINNING FACE} – nothing"
+    assert jobs.finish(jobs.claim("a"), "failed", {"x": why}, why)
+    shown = jobs.get(id)
+    assert (shown["error"], shown["result"]["x"], shown["conf"]["archive"][0][-1]) == (why, why, "\0")
+
+
+def test_a_conf_longer_than_a_column_of_text_is_one_line_on_every_database(jobs):
+    names = [f"/data/{k:050d}.parquet" for k in range(2000)]
+    with pytest.raises(InputError, match="folders or globs"):
+        jobs.submit("small", CONF | {"archive": names})
+    with pytest.raises(InputError, match="folders or globs"):
+        jobs.submit_every("small", CONF | {"archive": names}, 3600.0)
+    id, _ = jobs.submit("small", CONF | {"archive": names[:800]})
+    assert jobs.get(id)["conf"]["archive"] == names[:800]
+
+
+def test_a_database_that_refuses_us_is_told_from_one_that_is_away(url, tmp_path):
+    if url.startswith("sqlite"):
+        (tmp_path / "notes.txt").write_text("no database, but a text of more than a hundred bytes\n" * 20)
+        wrong = [f"sqlite:///{tmp_path / 'no' / 'such' / 'folder.db'}", f"sqlite:///{tmp_path / 'notes.txt'}"]
+    else:
+        wrong = [url.rpartition("/")[0] + "/absent", url.replace("://root@", "://nobody:secret@").replace("://postgres@", "://nobody:secret@")]  # fmt: skip
+    for one in wrong:
+        with pytest.raises(ConfigError, match="DATABASE_URL") as e:
+            Database(one)
+        assert "secret" not in str(e.value)
+        assert "\n" not in str(e.value)
+
+
 def test_a_database_that_is_away_or_of_no_known_kind_is_told_apart():
     with pytest.raises(DatabaseAway, match="does not answer"):
         Database(f"mysql+pymysql://root:secret@127.0.0.1:{free_port()}/jobs")

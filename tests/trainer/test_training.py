@@ -108,6 +108,11 @@ def test_a_job_becomes_a_model_with_its_card_and_the_next_one_is_measured_agains
     assert second["state"] == "done", second["error"]
     assert second["result"]["figures_of_latest"] == first["result"]["figures"]
     assert second["result"]["proposed"] == f"store:small@{second['result']['version']}"
+    days = second["result"]["comparison"]
+    assert days["tracks"] > 0
+    assert 0 <= days["agreement"] <= 1
+    assert max(days["flagged"], days["flagged_by_latest"]) <= 1 - days["agreement"] + min(days["flagged"], days["flagged_by_latest"]) + 1e-9  # fmt: skip
+    assert days["alerts_in_common"] <= days["alerts"]
     assert place.store.latest("small").version == version
     assert place.store.fetch(Reference("small", second["result"]["version"])).is_dir()
 
@@ -190,12 +195,25 @@ GOOD = {"region": "brittany", "archive": ["/data/day.parquet"], "publish": {"nam
         ({"archive": ["/etc/passwd"]}, "ARCHIVE_ROOTS"),
         ({"archive": ["/data/../etc/*"]}, "ARCHIVE_ROOTS"),
         ({"publish": {"name": "../x"}}, "name"),
+        ({"publish": {"name": "small\n"}}, "name"),
+        ({"publish": {"name": "small", "rollout": "latest\n"}}, "rollout"),
+        ({"train": {"seed": 2**31}}, "seed"),
+        ({"last_days": float("inf")}, "last_days"),
+        ({"last_days": float("nan")}, "last_days"),
         ({"publish": {"name": "small", "rollout": "now"}}, "rollout"),
         ({"train": {"steps": "many"}}, "steps"),
         ({"train": {"steps": -1}}, "steps"),
         ({"accept": {"auroc_min": 2}}, "auroc_min"),
         ({"calibrate": {"detectors": ["$(reboot)"]}}, "no detector"),
         ({"last_days": 0}, "last_days"),
+        ({"compare": {"agreement_min": 1.5}}, "agreement_min"),
+        ({"compare": {"answers": "/data/answers.jsonl"}}, "give both"),
+        ({"compare": {"answers": "/etc/passwd", "alerts": "/data/alerts.jsonl"}}, "compare.answers.*ARCHIVE_ROOTS"),
+        ({"archive": ["/data/\0"]}, "archive"),
+        ({"archive": ["/data/" + 5000 * "x"]}, "archive"),
+        ({"region": 5000 * "x"}, "region"),
+        ({"region": "/data/\0"}, "region"),
+        ({"region": "/etc/passwd"}, "ARCHIVE_ROOTS"),
     ],
 )
 def test_a_conf_that_cannot_be_right_is_one_line_before_anything_is_queued(change, said):
