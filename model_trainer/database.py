@@ -126,18 +126,14 @@ class Database:
             with self.engine.begin() as c:
                 yield c
         except sa.exc.IntegrityError:
-            raise
+            raise  # the statement's own business
         except sa.exc.DBAPIError as e:
             away = isinstance(e, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.InternalError)
             if not away or _REFUSED.search(str(e.orig)):
-                raise DatabaseRefused(f"DATABASE_URL: the database cannot be used ({_first_line(e)})") from None
+                raise DatabaseRefused(
+                    f"DATABASE_URL: the database refuses ({_first_line(e)}): give another one, or the rights"
+                ) from None
             raise DatabaseAway(f"the database does not answer ({_first_line(e)}): try again") from None
-        except sa.exc.IntegrityError:
-            raise  # the statement's own business
-        except sa.exc.DBAPIError as e:  # a file that is none, rights that lack, a value that does not fit
-            raise ConfigError(
-                f"DATABASE_URL: the database refuses ({_first_line(e)}): give another one, or the rights"
-            ) from None
 
     def now(self, c: Connection) -> float:
         """Unix s by the database's clock."""
