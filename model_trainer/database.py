@@ -92,19 +92,14 @@ class Database:
             event.listen(self.engine, "connect", _sqlite_pragmas)
             event.listen(self.engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
         self._now = sa.select(sa.text(_NOW[self.engine.dialect.name]))
-        try:
-            self._make()
-        except DatabaseAway:
-            # MySQL's CREATE TABLE is no part of a transaction: of two that start at once, one finds a table that was not there before.
-            if self.engine.dialect.name not in ("mysql", "mariadb"):
-                raise
-            self._make()
+        self._make()
 
     def _make(self) -> None:
         with self.transaction() as c:
             if self.engine.dialect.name == "postgresql":
                 c.execute(sa.text("select pg_advisory_xact_lock(20260131)"))  # two that start at once
-            metadata.create_all(c)
+            with self._one_at_a_time(c):
+                metadata.create_all(c)
             found = c.execute(sa.select(schema_version.c.version)).scalars().all()
             if not found:
                 try:
@@ -114,6 +109,18 @@ class Database:
                     found = [SCHEMA_VERSION]
         if found and max(found) > SCHEMA_VERSION:
             raise ConfigError(f"the database has tables of version {max(found)}, this program knows {SCHEMA_VERSION}: use a newer program")  # fmt: skip
+
+    @contextmanager
+    def _one_at_a_time(self, c: Connection) -> Iterator[None]:
+        """MySQL's CREATE TABLE is no part of a transaction: of two that start at once, one would find a table that was not there before."""
+        if self.engine.dialect.name not in ("mysql", "mariadb"):
+            yield
+            return
+        c.execute(sa.text("select get_lock('multitaskais tables', 60)"))
+        try:
+            yield
+        finally:
+            c.execute(sa.text("do release_lock('multitaskais tables')"))
 
     def close(self) -> None:
         """Close the connections; a further transaction would open others."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -149,10 +150,15 @@ def results_of(database: str | None, out: Path, make: bool = True) -> Results:
     if not make and url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file():
         url = "sqlite://"
     lease = _environment("LEASE_S")
+    if not lease:
+        return Results(Database(url))
     try:
-        return Results(Database(url), **({"lease_s": float(lease)} if lease else {}))
+        lease_s = float(lease)
     except ValueError:
-        raise ConfigError(f"LEASE_S={lease}: must be a number of seconds") from None
+        lease_s = math.nan
+    if not 0 < lease_s < math.inf:
+        raise ConfigError(f"LEASE_S={lease}: must be a number of seconds greater than 0")
+    return Results(Database(url), lease_s)
 
 
 def _conf(args: argparse.Namespace) -> tuple[dict[str, Any], str]:

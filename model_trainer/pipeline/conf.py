@@ -181,10 +181,12 @@ def parse_json(text: str, where: str) -> dict[str, Any]:
         raise ValueError(f"{text} is no number of JSON")
 
     try:
-        found: dict[str, Any] = json.loads(text, object_pairs_hook=once, parse_constant=no_number)
-        return found
+        found = json.loads(text, object_pairs_hook=once, parse_constant=no_number)
     except (ValueError, RecursionError) as e:
         raise ConfigError(f"{where}: not JSON ({e})") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{where}: not JSON of a table of values, but of {type(found).__name__}")
+    return found
 
 
 def changed(values: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]:

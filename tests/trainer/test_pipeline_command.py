@@ -299,6 +299,13 @@ def test_a_place_for_outputs_or_a_database_that_cannot_be_is_one_line(tmp_path, 
         assert len(said.splitlines()) == 1
 
 
+@pytest.mark.parametrize("lease", ["x", "-1", "0", "nan", "inf"])
+def test_a_lease_that_is_no_time_is_one_line(tmp_path, capsys, monkeypatch, lease):
+    monkeypatch.setenv("LEASE_S", lease)
+    assert main(["pipeline", "runs", "--out", str(tmp_path)]) == 2
+    assert f"LEASE_S={lease}" in capsys.readouterr().err
+
+
 def test_the_steps_of_a_configuration_are_listed_as_a_scheduler_needs_them(tmp_path, capsys):
     (tmp_path / "conf.toml").write_text(TEN_LINES)
     assert main(["pipeline", "steps", str(tmp_path / "conf.toml"), "--json"]) == 0
@@ -330,7 +337,9 @@ def test_whatever_the_configuration_is_it_is_taken_or_refused_in_one_line(values
     assert len(said.splitlines()) <= 1
 
 
-@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"a": NaN}', "[", "", "{'a': 1}", "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ['{"a": 1, "a": 2}', '{"a": NaN}', "[", "", "{'a': 1}", "[" * 100_000, "[1, 2]", "3", "null", '"text"']
+)
 def test_json_that_is_none_is_refused(text):
     with pytest.raises(MultitaskAISError, match="CONF: not JSON"):
         conf.parse_json(text, "CONF")

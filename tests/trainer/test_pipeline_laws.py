@@ -299,6 +299,27 @@ def test_a_step_that_was_taken_over_counts_for_the_one_that_took_it(url, tmp_pat
     assert slow._results.runs()[0]["state"] == "interrupted"
 
 
+def test_of_processes_that_find_an_empty_database_at_once_none_fails(url, tmp_path):
+    if url.startswith("sqlite"):
+        url = f"sqlite:///{tmp_path / 'empty.db'}"
+    else:
+        with sa.create_engine(url, isolation_level="AUTOCOMMIT").connect() as c:
+            c.execute(sa.text("create database empty_one"))
+        url = url.rpartition("/")[0] + "/empty_one"
+    start = threading.Barrier(8)
+
+    def make(_: int) -> int:
+        start.wait()
+        database = Database(url)
+        try:
+            return len(Results(database).runs())
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(make, range(8))) == [0] * 8
+
+
 def test_a_run_is_kept_once_for_each_configuration_with_its_steps(url, tmp_path):
     source = tmp_path / "source"
     source.write_text("kept")
