@@ -202,7 +202,8 @@ def simulated(out: Path) -> DemoTraffic:
     """A day off Brittany, from a seed and lanes that the model has not seen."""
     multitaskais = Path(sys.executable).with_name("multitaskais")
     call(multitaskais, "simulate", "--region", "brittany", "--seed", str(DEMO_SEED), "--days", "1", "--vessels", "300",
-         "--abnormal", "24", "--lane-shift", str(LANE_SHIFT_M), "--together", str(TOGETHER), "--out", out)  # fmt: skip
+         "--abnormal", "24", "--lane-shift", str(LANE_SHIFT_M), "--together", str(TOGETHER), "--station-outage",
+         "--out", out)  # fmt: skip
     labels = live.truths(json.loads((out / "labels.json").read_text()))
     return DemoTraffic(sorted(out.glob("archive/*/*/*.cdv")), labels, "brittany", out / "zones.geojson")
 
@@ -341,15 +342,20 @@ def figures(
 
 
 def told_of_lookalikes(labels: list[dict[str, Any]], alerts: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    """Per kind the ships that only look as if they met, fell silent or broke a zone's rule, and those of which that was told."""
+    """Per kind the ships that only look as if they met, fell silent or broke a zone's rule, and those of which that was told from then on."""
     last = {a["alert_id"]: a for a in alerts if a["alert_type"] in TOGETHER_KINDS}
     standing = [a for a in last.values() if a["status"] != Status.RETRACTED]
-    told = {int(a["mmsi"]) for a in standing} | {int(a["partner"]["mmsi"]) for a in standing if a.get("partner")}
+    told: dict[int, float] = {}  # of each ship, when an alert of it was last decided
+    for a in standing:
+        for who in (a, a.get("partner")):
+            if who:
+                mmsi = int(who["mmsi"])
+                told[mmsi] = max(told.get(mmsi, a["decided_at"]), a["decided_at"])
     found: dict[str, dict[str, int]] = {}
     for label in labels:
         entry = found.setdefault(label["kind"], {"ships": 0, "told": 0})
         entry["ships"] += 1
-        entry["told"] += label["mmsi"] in told
+        entry["told"] += told.get(label["mmsi"], -np.inf) >= label["t_start"]
     return found
 
 

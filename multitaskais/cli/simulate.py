@@ -34,6 +34,11 @@ def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
         metavar="N",
         help="also N meetings, N silences, N ships in a forbidden zone a day, and look-alikes of each; writes DIR/zones.geojson and DIR/lookalikes.json",
     )
+    p.add_argument(
+        "--station-outage",
+        action="store_true",
+        help="a shore station hears nothing for 75 min each evening; ships that were under way there are look-alikes of a silence",
+    )
     p.add_argument("--lane-shift", type=float, default=0.0, metavar="M", help="shift every lane by so many metres")
     p.add_argument("--start", default="2026-01-01", help="first day, UTC (default 2026-01-01)")
     p.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -55,8 +60,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--start {args.start!r}: give a date such as 2026-01-01") from None
     chosen = {"kinds": tuple(args.kinds)} if args.kinds else {}
     settings = SimulationSettings(
-        start, args.days, args.vessels, args.abnormal, args.lane_shift, together=args.together, **chosen
-    )
+        start, args.days, args.vessels, args.abnormal, args.lane_shift, together=args.together,
+        station_outage=args.station_outage, **chosen,
+    )  # fmt: skip
     traffic = simulate(Region.load(args.region), settings, np.random.default_rng(args.seed))
 
     args.out.mkdir(parents=True, exist_ok=True)
@@ -66,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         "abnormal": len(traffic.labels),
         "labels": str(write_labels(traffic, args.out / "labels.json")),
     }
-    if args.together:
+    if args.together or args.station_outage:
         zones, lookalikes = write_together(traffic, args.out)
         summary |= {"zones": str(zones), "lookalikes": str(lookalikes)}
     if not args.no_archive:

@@ -37,6 +37,7 @@ SERVICE_TYPES = (
 MERCHANT = (CLASSES.index("cargo"), CLASSES.index("tanker"), CLASSES.index("passenger"))
 KINDS = (LYING, ABREAST)
 MEETINGS_PER_VESSEL_DAY = 0.01  # the share of the budget of false alarms that meetings are given
+# Of both; zones have no budget (``zones.zone``).
 TOGETHER_PER_VESSEL_DAY = MEETINGS_PER_VESSEL_DAY + coverage.SILENCES_PER_VESSEL_DAY
 HALF = 0.5  # a class pair that never met counts as half a meeting
 # Ships whose work is to go alongside. Their pairs count as if they had met a few times more than they were seen to, and more than the

@@ -230,7 +230,7 @@ def figures(
     alerts: Sequence[Alert],
     limit_s: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]] | None = None,
 ) -> dict[str, Any]:
-    """Per kind the scenes and those found; per look-alike the ships and those of which something was told; what was told of nobody's label.
+    """Per kind the scenes and those found; per look-alike the ships and those of which something was told from then on; what was told of nobody's label.
 
     A scene is found when an alert of its type and vessel was raised between its first and (with 6 h more) last labelled time and not retracted. A
     silence where no limit was learnt (``limit_s``) cannot be found: such ones are counted apart (``no_limit``).
@@ -258,12 +258,15 @@ def figures(
     for block in per_kind.values():
         hours = block.pop("hours")
         block["median_hours_to_alert"] = float(np.median(hours)) if hours else None
-    told = {a.mmsi for a in raised} | {a.partner.mmsi for a in raised if a.partner is not None}
+    told: dict[int, float] = {}  # of each ship, when an alert of it was last raised
+    for a in raised:
+        for mmsi in (a.mmsi, *(() if a.partner is None else (a.partner.mmsi,))):
+            told[mmsi] = max(told.get(mmsi, a.decided_at), a.decided_at)
     lookalikes: dict[str, dict[str, int]] = {}
     for label in scenes.lookalikes:
         entry = lookalikes.setdefault(label.kind, {"ships": 0, "told": 0})
         entry["ships"] += 1
-        entry["told"] += label.mmsi in told
+        entry["told"] += told.get(label.mmsi, -np.inf) >= label.t_start - EARLY_S
     vessel_days = _vessel_days(scenes.reports)
     strays = [a for a in raised if a.alert_id not in expected]
     return {

@@ -24,6 +24,7 @@ class SimulationSettings:
     lane_shift_m: float = 0.0  # every lane lies so far to one side of where it lies in other runs
     kinds: tuple[str, ...] = KINDS
     together: int = 0  # scenes a day of each kind of ``together``, beside ``vessels``
+    station_outage: bool = False  # a station hears nothing for a while each evening (``together.evening_outage``)
 
     def __post_init__(self) -> None:
         if self.days < 1 or self.vessels < 1:

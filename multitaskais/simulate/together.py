@@ -6,7 +6,7 @@ zone      a merchant ship crosses an area that it may not enter
 
 Look-alikes, of which no meeting, silence or zone may be told: a pilot boat that is alongside for minutes; a tug with its tow; two ships at
 an anchorage; a ship that calls at a port and switches its set off; one that leaves at the edge of reception; a ferry that is permitted to
-cross the zone. The outage of a station is ``without_station``.
+cross the zone; and ships that are not heard while a station is silent (``evening_outage``).
 
 All of it is drawn after the rest of the traffic and from numbers of its own, so that the rest stays as it is without.
 """
@@ -45,6 +45,9 @@ PLACES = (
 )  # at sea, away from where ships stop
 APPROACH_NM = 28.0  # how far off a ship is first heard: more than the 2 h that a track must last before it is judged
 OUT_NM = 66.0  # so far on a ship has left the box: who ends at sea has fallen silent
+OUTAGE_STATION, OUTAGE_REACH_M = sea.STATIONS[0], 95_000.0  # the station that hears most of the box
+OUTAGE_HOUR, OUTAGE_S = 20.5, 75.0 * 60.0  # longer than ships are usually unheard there, shorter than a track may be (2 h)
+LAST_HEARD_S = 900.0  # a ship is silenced by an outage when it was heard so shortly before
 PILOT = ShipClass("pilot", (50,), 16.0, 1.0, 14.0, 18.0, (14, 18), (28, 45))
 
 
@@ -111,6 +114,25 @@ def without_station(
     here = sea.to_plane(reports["lat"], reports["lon"])
     at = _point(*station)
     return reports[~((reports["t"] >= start) & (reports["t"] <= end) & (np.abs(here - at) <= reach_m))]
+
+
+def evening_outage(reports: Reports, day: float) -> tuple[Reports, list[tuple[int, str, float, float, int]]]:
+    """The reports that are left when the station in the middle of the box hears nothing for 75 min in the evening of ``day`` (Unix s).
+
+    And the ships that were under way when it began and heard again after it: look-alikes of a silence, in the rows of ``Together``.
+    """
+    start = day + OUTAGE_HOUR * HOUR
+    left = without_station(reports, OUTAGE_STATION, start, start + OUTAGE_S, OUTAGE_REACH_M)
+    rows = []
+    for mmsi in np.unique(reports["mmsi"]).tolist():
+        mine = left[left["mmsi"] == mmsi]
+        cut = int(np.searchsorted(mine["t"], start))
+        if not 0 < cut < len(mine):
+            continue
+        last, again = mine[cut - 1], mine[cut]
+        if last["sog"] > 3.0 and last["t"] >= start - LAST_HEARD_S and again["t"] >= start + OUTAGE_S:
+            rows.append((int(mmsi), "station_outage", float(last["t"]), float(again["t"]), -1))
+    return left, rows
 
 
 # ---------------------------------------------------------------- scenes

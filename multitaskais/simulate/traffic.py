@@ -76,16 +76,38 @@ def simulate(region: Region, settings: SimulationSettings, rng: np.random.Genera
     reports = np.concatenate(heard) if heard else np.empty(0, REPORT_DTYPE)
     reports = heard_twice(reports[np.argsort(reports["t"], kind="stable")], rng)
     if not settings.together:
-        return SimulatedTraffic(reports, statics, tuple(labels))
+        return _with_outages(SimulatedTraffic(reports, statics, tuple(labels)), settings)
     days = [together.scenes(lanes, settings.start + d * DAY_S, settings.together, rng) for d in range(settings.days)]
     permitted = [m for d in days for m in d.zones["features"][0]["properties"]["permitted_mmsi"]]
     zones = days[0].zones
     zones["features"][0]["properties"]["permitted_mmsi"] = permitted
     reports = np.concatenate([reports, *(d.reports for d in days)])
-    return SimulatedTraffic(
+    traffic = SimulatedTraffic(
         reports[np.argsort(reports["t"], kind="stable")],
         np.concatenate([statics, *(d.statics for d in days)]),
         (*labels, *(Label(*row) for d in days for row in d.labels)),
         tuple(Label(*row) for d in days for row in d.lookalikes),
         zones,
     )
+    return _with_outages(traffic, settings)
+
+
+def _with_outages(traffic: SimulatedTraffic, settings: SimulationSettings) -> SimulatedTraffic:
+    """The same ships, but a station hears nothing for a while each evening, if that is asked for."""
+    if not settings.station_outage:
+        return traffic
+    reports, silenced = traffic.reports, []
+    for d in range(settings.days):
+        reports, rows = together.evening_outage(reports, settings.start + d * DAY_S)
+        silenced += rows
+    # A ship that did something itself is no look-alike; what nobody heard of it is not labelled.
+    labels = tuple(heard for label in traffic.labels if (heard := _heard_part(label, reports)) is not None)
+    done = {m for label in traffic.labels for m in (label.mmsi, label.partner)}
+    lookalikes = (*traffic.lookalikes, *(Label(*row) for row in silenced if row[0] not in done))
+    return traffic._replace(reports=reports, labels=labels, lookalikes=lookalikes)
+
+
+def _heard_part(label: Label, reports: Reports) -> Label | None:
+    """The label from the first to the last abnormal report that is left; None where none is."""
+    t = reports["t"][(reports["mmsi"] == label.mmsi) & (reports["t"] >= label.t_start) & (reports["t"] <= label.t_end)]
+    return label._replace(t_start=float(t[0]), t_end=float(t[-1])) if len(t) else None

@@ -3,6 +3,9 @@
 A feature's properties say what holds in it. Anything that is not understood is an error with the feature's number and the reason: a
 zone that silently does nothing is worse than none.
 
+Zones have no budget of false alarms, unlike all that is decided by what is usual: the rule is the user's own, and each ship that breaks it
+is told.
+
 | property | meaning |
 |---|---|
 | ``name`` | text, unique in the set |

@@ -354,7 +354,7 @@ def test_the_metrics_of_the_operators_page_are_those_of_the_worker():
 
 def test_the_dashboard_shows_every_metric():
     shown = set(_METRIC.findall((ROOT / "docs" / "grafana-dashboard.json").read_text()))
-    families = {f.name for f in Metrics().registry.collect()} - {
+    families = {f.name for f in (*Metrics().registry.collect(), *FleetMetrics().registry.collect())} - {
         "multitaskais_position_offset",  # the lag says the same
         "multitaskais_durable_offset",
     }
@@ -376,6 +376,8 @@ def test_labels_in_queries_are_labels_of_the_metric():
         "multitaskais_controls_total": {"kind", "refused"},
         "multitaskais_settings_differ": {"what"},
         "multitaskais_meetings_alerts_total": {"status", "alert_type"},
+        "multitaskais_meetings_reports_rejected_total": {"reason"},
+        "multitaskais_meetings_open": {"kind"},
     }
     for file in ("grafana-dashboard.json", "alert-rules.yml"):
         text = (ROOT / "docs" / file).read_text().replace('\\"', '"')

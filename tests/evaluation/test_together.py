@@ -89,6 +89,19 @@ def test_a_station_that_hears_nothing_for_five_hours_is_an_outage_and_no_silence
     assert events.outages
 
 
+def test_ships_unheard_while_the_station_of_the_simulation_is_silent_are_told_of_as_an_outage(model):
+    settings = SimulationSettings(vessels=300, abnormal=0, station_outage=True)
+    traffic = simulate(REGIONS["brittany"], settings, np.random.default_rng(SEED))
+    silenced = traffic.lookalikes
+    assert len(silenced) >= 10
+    assert {row.kind for row in silenced} == {"station_outage"}
+    assert all(row.t_end - row.t_start >= 75 * 60.0 for row in silenced)
+    heard = run_fleet(model, traffic.reports)
+    figures = together.figures(scenes_of(traffic), heard.alerts, model.patterns.coverage.limit_s)
+    assert heard.outages
+    assert figures["lookalikes"]["station_outage"] == {"ships": len(silenced), "told": 0}
+
+
 def test_what_is_put_into_an_archive_is_found_and_written_for_evaluate(traffic, model, tmp_path, capsys):
     quiet = traffic.reports[~np.isin(traffic.reports["mmsi"], [row.mmsi for row in traffic.labels])]
     write_parquet(quiet, tmp_path / "day.parquet")
