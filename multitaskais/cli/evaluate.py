@@ -38,7 +38,11 @@ def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
         help="what took no part in making the model: these vessels (default), or these days; stated in the report and on the card",
     )
     p.add_argument("--no-plots", action="store_true", help="figures only (matplotlib is not needed)")
-    p.add_argument("--card", action="store_true", help="write card/card.md of these figures into the model folder")
+    p.add_argument(
+        "--card",
+        action="store_true",
+        help="write card/card.md of these figures into the model folder; what it says of the other --split stays",
+    )
     p.add_argument("--notes", default="", help="a paragraph at the head of that card")
     p.add_argument("--json", action="store_true", help="print report.json")
     p.set_defaults(run=run)
@@ -88,7 +92,9 @@ def run(args: argparse.Namespace) -> int:
 
         folder = modelfolder.find(args.model) / "card"
         folder.mkdir(exist_ok=True)
-        (folder / "card.md").write_text(card(model, files.plain(figures), args.notes))
+        file = folder / "card.md"
+        before = file.read_text() if file.is_file() else ""
+        file.write_text(card(model, files.plain(figures), args.notes, before))
     if args.json:
         print(json.dumps(files.plain(figures)))
         return 0

@@ -40,8 +40,9 @@ class Calibration:
             values; None for a detector without the a-contrario rule.
         limit: z stay within +-limit: ``Z_LIMIT`` in cells, inf where the whole region is one cell.
         vessels: (n_cells,) number of different vessels that were seen around (1 degree), for "little known".
-        covered: (n_cells,) False where nothing was ever received around: no normal is known there (``Traits.needs_coverage``); None in
-            models made before this was kept: everywhere is judged.
+        covered: (n_cells * parts ** 2,) of ``grid.divided(parts)``, False where no normal is known (``detection.received``,
+            ``Traits.needs_coverage``); None in models made before this was kept: everywhere is judged.
+        parts: cells of ``covered`` on a side of each cell; 1 in models made before there were such.
     """
 
     grid: CellGrid
@@ -51,6 +52,15 @@ class Calibration:
     vessels: NDArray[np.int32]
     limit: float = Z_LIMIT
     covered: NDArray[np.bool_] | None = None
+    parts: int = 1
+
+    def covered_in(self, parts: int) -> NDArray[np.bool_]:
+        """(n_cells * parts ** 2,) ``covered`` in parts of which ``self.parts`` is a divisor; everywhere where it is not known."""
+        if self.covered is None:
+            return np.ones(self.grid.n_cells * parts**2, bool)
+        shape = self.covered.reshape(self.grid.n_lat * self.parts, self.grid.n_lon * self.parts)
+        times = parts // self.parts
+        return shape.repeat(times, axis=0).repeat(times, axis=1).ravel()
 
     def z(self, score: NDArray[np.float64], cell: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.float64]:
         """(n,) scores in cells (>= 0) and class rows -> z; NaN stays NaN."""
@@ -74,6 +84,7 @@ class Calibration:
             vessels=self.vessels,
             limit=np.array(self.limit),
             covered=np.zeros(0, np.uint8) if self.covered is None else np.packbits(self.covered),
+            parts=np.array(self.parts),
         )
 
     @classmethod
@@ -81,6 +92,7 @@ class Calibration:
         """Read what ``save`` wrote. Raises what NumPy does on a damaged file; ``model.folder`` words it."""
         with np.load(file, allow_pickle=False) as f:
             lat_min, lon_min, cell_deg, n_lat, n_lon = f["grid"].tolist()
+            parts = int(f["parts"]) if "parts" in f else 1
             return cls(
                 CellGrid(lat_min, lon_min, cell_deg, int(n_lat), int(n_lon)),
                 f["mean"].astype(np.float64),
@@ -88,9 +100,10 @@ class Calibration:
                 f["low"] if len(f["low"]) else None,
                 f["vessels"],
                 float(f["limit"]),
-                np.unpackbits(f["covered"], count=int(n_lat) * int(n_lon)).astype(bool)
+                np.unpackbits(f["covered"], count=int(n_lat) * int(n_lon) * parts**2).astype(bool)
                 if "covered" in f and len(f["covered"])
                 else None,
+                parts,
             )
 
 

@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import Region
-from ..exact import scalars
-from ..units import KM_PER_DEG_TRAINED
 
 LEVELS = (
     1,
@@ -58,6 +56,10 @@ class CellGrid:
         col = np.where(inside, col, 0).astype(np.int64)
         return np.where(inside, row * self.n_lon + col, -1)
 
+    def divided(self, parts: int) -> CellGrid:
+        """The same area in cells of which ``parts`` by ``parts`` make one of these."""
+        return CellGrid(self.lat_min, self.lon_min, self.cell_deg / parts, self.n_lat * parts, self.n_lon * parts)
+
     @cached_property
     def groups(self) -> tuple[NDArray[np.int64], ...]:
         """For each level of ``LEVELS``, (n_cells,) number of the group that a cell belongs to."""
@@ -75,47 +77,3 @@ def distinct_vessels(
     group = grid.groups[level]
     pairs = np.unique(np.stack([group[cell], np.asarray(vessel, np.int64)], 1), axis=0)
     return np.bincount(pairs[:, 0], minlength=int(group.max()) + 1)[group].astype(np.int32)
-
-
-# between cell centres: the cell itself and its neighbours; ships off a lane are still in its surroundings
-COVERAGE_KM = 12.0
-
-
-def vessels_received(
-    grid: CellGrid, cell: NDArray[np.int64], vessel: NDArray[np.int64]
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """How many different vessels were received around each cell, and around which cells each vessel was.
-
-    Around: in a cell whose centre lies within ``COVERAGE_KM``; the cell itself always counts.
-
-    Args:
-        cell, vessel: (m,) of the samples; ``cell`` >= 0, ``vessel`` any integers.
-
-    Returns:
-        (n_cells,) numbers, and (p,) sorted keys ``vessel number * n_cells + cell`` of the pairs, where the number of a vessel is its
-        place among the sorted vessels.
-    """
-    _, number = np.unique(vessel, return_inverse=True)
-    pairs = np.unique(number.ravel() * grid.n_cells + cell)
-    number, at = np.divmod(pairs, grid.n_cells)
-    row, col = np.divmod(at, grid.n_lon)
-    found = [pairs]
-    for d_row, d_col in _steps_within(grid, COVERAGE_KM):
-        r, c = row + d_row, col + d_col
-        inside = (r >= 0) & (r < grid.n_lat) & (c >= 0) & (c < grid.n_lon)
-        found.append((number * grid.n_cells + r * grid.n_lon + c)[inside])
-    keys = np.unique(np.concatenate(found))
-    return np.bincount(keys % grid.n_cells, minlength=grid.n_cells).astype(np.int32), keys
-
-
-def _steps_within(grid: CellGrid, km: float) -> list[tuple[int, int]]:
-    """(rows, columns) to the other cells whose centres lie within ``km``, at the grid's middle latitude."""
-    km_north = grid.cell_deg * KM_PER_DEG_TRAINED
-    km_east = km_north * scalars.cos(grid.lat_min + 0.5 * grid.n_lat * grid.cell_deg)
-    rows, cols = int(km / km_north), min(int(km / max(km_east, 1e-6)), grid.n_lon)
-    return [
-        (r, c)
-        for r in range(-rows, rows + 1)
-        for c in range(-cols, cols + 1)
-        if (r or c) and scalars.hypot(r * km_north, c * km_east) <= km
-    ]

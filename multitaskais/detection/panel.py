@@ -9,6 +9,7 @@ whatever other lines are in the batch and in what order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -57,11 +58,11 @@ class _Norms(NamedTuple):
     sd: NDArray[np.float64]
     limit: NDArray[np.float64]  # (D,)
     unknown: NDArray[np.bool_]  # (cells, D) the detector rests on place, and too few vessels were seen around
-    uncovered: NDArray[np.bool_]  # (cells, D) nothing was ever received around, and the detector needs it
+    uncovered: NDArray[np.bool_]  # (cells of coverage, D) no normal is known there, and the detector needs one
     low: NDArray[np.float64] | None  # (cells,) of the detector with the a-contrario rule
 
     @classmethod
-    def of(cls, calibrations: Sequence[Calibration], traits: Sequence[Traits]) -> _Norms:
+    def of(cls, calibrations: Sequence[Calibration], traits: Sequence[Traits], parts: int) -> _Norms:
         return cls(
             np.stack([c.mean.ravel() for c in calibrations], axis=1),
             np.stack([c.sd.ravel() for c in calibrations], axis=1),
@@ -74,10 +75,7 @@ class _Norms(NamedTuple):
                 axis=1,
             ),
             np.stack(
-                [
-                    np.zeros(len(c.vessels), bool) if c.covered is None or not t.covered_only else ~c.covered
-                    for c, t in zip(calibrations, traits, strict=True)
-                ],
+                [~c.covered_in(parts) & t.covered_only for c, t in zip(calibrations, traits, strict=True)],
                 axis=1,
             ),
             next(
@@ -132,7 +130,10 @@ class Panel:
         self._nfa_of = next(
             (k for k, t in enumerate(self.traits) if t.a_contrario and calibrations[k].low is not None), None
         )
-        self._norms = _Norms.of(calibrations, self.traits)
+        # Of several the finest; each other is a divisor of it.
+        self._parts = math.lcm(*(c.parts for c in calibrations))
+        self.coverage_grid = self.grid.divided(self._parts)
+        self._norms = _Norms.of(calibrations, self.traits, self._parts)
         self._tail_scores = None if thresholds is None else TailScores(thresholds.tail_score)
         self.log_weight = functions.log([t.weight for t in self.traits])
         self._columns = [(k, np.flatnonzero(self.types == k).tolist()) for k in np.unique(self.types).tolist()]
@@ -150,9 +151,9 @@ class Panel:
 
     @property
     def covered(self) -> NDArray[np.bool_] | None:
-        """(cells,) where something was received when the model was made; None when the model does not know."""
+        """(cells of ``coverage_grid``,) where a normal is known; None when the model does not know."""
         known = [
-            c.covered
+            c.covered_in(self._parts)
             for c, t in zip(self.calibrations, self.traits, strict=True)
             if t.covered_only and c.covered is not None
         ]
@@ -199,7 +200,8 @@ class Panel:
         fast = samples["sog"] > self.speed_max_knots
         value[fast[:, None] & ~self._any_speed] = np.nan
         little_known = (reasons == NotJudged.LITTLE_KNOWN).any(axis=1) | unknown.any(axis=1)
-        uncovered = norms.uncovered[here]
+        part = here if self._parts == 1 else np.maximum(self.coverage_grid.index(samples["lat"], samples["lon"]), 0)
+        uncovered = norms.uncovered[part]
         value[uncovered] = np.nan
         no_coverage = uncovered.any(axis=1)
         at = class_row * self.grid.n_cells + here

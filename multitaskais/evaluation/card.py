@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +25,9 @@ _FIGURES = (
 
 MAP_COLUMNS = 60  # of the map of coverage
 
+_SPLITS = {"vessels": "other vessels", "days": "later days"}  # of `evaluate --split`; a card has a section for each
+_FOUND = re.compile(r"^## Found on (other vessels|later days): .*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+
 CAVEATS = """- Only in its box, and for traffic like that of its period: it knows no season, no new lane, no works at sea.
 - Places where few vessels were seen are `little_known`: detectors that rest on place say nothing there.
 - The memory of places holds thinned samples of the training vessels under random numbers. Live, a vessel's own past is not left
@@ -32,8 +36,14 @@ CAVEATS = """- Only in its box, and for traffic like that of its period: it know
 - An alert says that a track is unusual, not that anything is wrong. It is no means of collision avoidance or of evidence."""
 
 
-def card(model: Model, figures: Mapping[str, Any] | None, notes: str = "") -> str:
-    """Markdown. ``figures`` are those of ``evaluate``'s report.json, None when the model has not been evaluated."""
+def card(model: Model, figures: Mapping[str, Any] | None, notes: str = "", before: str = "") -> str:
+    """Markdown.
+
+    Args:
+        figures: those of ``evaluate``'s report.json, None when the model has not been evaluated.
+        notes: a paragraph at the head.
+        before: the card as it stands; what was found on the other split by the same version is kept.
+    """
     made, region = model.made_from, model.region
     day = [time.strftime("%Y-%m-%d", time.gmtime(made[k])) for k in ("first_t", "last_t") if k in made]
     lines = [
@@ -64,16 +74,24 @@ def card(model: Model, figures: Mapping[str, Any] | None, notes: str = "") -> st
             + (f"; limits raised for that: {_limits(limits.rule_limits)}." if limits.rule_limits else ".")
         ]
     if (covered := model.panel.covered) is not None:
-        lines += ["", *_coverage(model.panel.grid, covered)]
+        lines += ["", *_coverage(model.panel.coverage_grid, covered)]
+    found = {} if f"Version `{model.version}`" not in before else {m[1]: m[0].rstrip() for m in _FOUND.finditer(before)}
     if figures is not None:
-        lines += ["", *_evaluation(figures)]
+        found[_split(figures)] = "\n".join(_evaluation(figures))
+    for name in _SPLITS.values():
+        if name in found:
+            lines += ["", found[name]]
     return "\n".join([*lines, "", "## Limits", "", CAVEATS, ""])
+
+
+def _split(figures: Mapping[str, Any]) -> str:
+    return _SPLITS["days" if figures.get("split") == "days" else "vessels"]
 
 
 def _evaluation(figures: Mapping[str, Any]) -> list[str]:
     fused = figures["fused"]
     lines = [
-        f"## Found in {figures['labelled']}",
+        f"## Found on {_split(figures)}: {figures['labelled']}",
         "",
         f"{figures['clean_tracks']} clean tracks ({figures['clean_vessel_days']:.0f} vessel-days) and {figures['abnormal_tracks']} with an injected"
         f" anomaly; not judged: {', '.join(f'{n} {r}' for r, n in figures['not_judged'].items()) or 'none'}."
@@ -88,8 +106,9 @@ def _evaluation(figures: Mapping[str, Any]) -> list[str]:
             f" At the threshold that 5 % of the development tracks exceed, {at_5pct['clean_flagged']:.1%} of these clean tracks do,"
             f" and {at_5pct['recall']:.0%} of the abnormal ones (mean over kinds)."
         )
-    unseen = "days" if figures.get("split") == "days" else "vessels"
-    lines[2] += f" What took no part in making the model: these {unseen}."
+    lines[2] += (
+        f" What took no part in making the model: these {'days' if figures.get('split') == 'days' else 'vessels'}."
+    )
     by_day = {d: b for d, b in fused.get("per_day", {}).items() if b["clean_flagged"] is not None}
     if len(by_day) > 1:
         lines[2] += " Clean tracks flagged by day: " + ", ".join(
@@ -116,8 +135,8 @@ def _coverage(grid: CellGrid, covered: NDArray[np.bool_]) -> list[str]:
     return [
         "## Coverage",
         "",
-        f"{covered.mean():.0%} of the box's {covered.size} cells of {grid.cell_deg:g} deg are judged by place. Around the others nothing was ever"
-        " received, land among them: no normal is known there (`no_coverage`), and what does not rest on place judges alone.",
+        f"{covered.mean():.0%} of the box, in {covered.size} cells of {grid.cell_deg:g} deg, is judged by place. Elsewhere, land among it, nothing was"
+        " ever received, or ships were lost on their way: no normal is known there (`no_coverage`), and what does not rest on place judges alone.",
         f"Each sign is {block * grid.cell_deg:g} deg a side: `#` judged, `+` in part, `.` no coverage.",
         "",
         "```text",

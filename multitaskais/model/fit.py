@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from ..config import DetectionRules, Region, TrackRules
 from ..detection import calibration, offline
 from ..detection.calibration import Calibration
-from ..detection.grid import LEVELS, CellGrid, distinct_vessels, vessels_received
+from ..detection.grid import LEVELS, CellGrid, distinct_vessels
 from ..detection.panel import LITTLE_KNOWN_VESSELS, Panel
 from ..detection.protocol import Detector, excluding_own, leave_out, traits_of
+from ..detection.received import Reception
 from ..detection.rings import window_mean
 from ..detection.ship_classes import vessel_class
 from ..detection.threshold import (
@@ -71,7 +72,7 @@ def fit_model(
         train: ``SAMPLE_DTYPE`` of normal tracks, sorted by target (``mmsi``, ``n``).
         dev: the same, of other vessels than those of ``train``.
         memory: samples of all tracks of these vessels, short ones too: what detectors that can leave a vessel out learn from
-            (more vessels help steadily, docs/method.md#low-coverage); train and dev when None.
+            (more vessels help steadily, docs/method.md#low-coverage), and what shows where ships are received; train and dev when None.
         detectors: names of entry points, in the panel's order; all installed ones that need no training of their own, and those of
             ``trained``, when None.
         trained: detectors that took hours to train, ready or as the folder they were saved in; they are not fitted again.
@@ -94,11 +95,12 @@ def fit_model(
     panel_detectors: list[Detector] = []
     calibrations: list[Calibration] = []
     z = np.full((len(both), len(names)), np.nan)
+    reception = Reception(memory, grid)
     for k, wanted in enumerate(names):
         detector = _detector(wanted, trained.get(wanted), train, memory, region, rules)
         tell(f"{wanted}: learnt")
         refit = None if wanted in trained else partial(type(detector).fit, region=region, rules=rules)
-        cal, z[:, k] = _calibrate(detector, both, len(train), memory, grid, rules, refit)
+        cal, z[:, k] = _calibrate(detector, both, len(train), memory, grid, rules, reception, refit)
         panel_detectors.append(detector)
         calibrations.append(cal)
         tell(f"{wanted}: calibrated")
@@ -211,6 +213,7 @@ def _calibrate(
     memory: Samples,
     grid: CellGrid,
     rules: DetectionRules,
+    reception: Reception,
     fit: Callable[[Samples], Detector] | None = None,
 ) -> tuple[Calibration, NDArray[np.float64]]:
     """The calibration, and (len(both),) z of the samples, train then dev, with each vessel's own data left out of its cells.
@@ -236,10 +239,8 @@ def _calibrate(
         cal = replace(cal, vessels=_around(memory if cross_fitted else both[:n_train], grid))
         z[cal.vessels[np.maximum(cell, 0)] < LITTLE_KNOWN_VESSELS] = np.nan
     if traits.covered_only:
-        received = memory if cross_fitted else np.concatenate([memory, both])
-        covered, by_others = _coverage(received, grid, both)
-        cal = replace(cal, covered=covered)
-        z[~by_others] = np.nan
+        cal = replace(cal, covered=reception.covered(), parts=reception.rules.parts)
+        z[~reception.covered_by_others(both)] = np.nan
     return cal, z
 
 
@@ -276,19 +277,6 @@ def scores_of_other_days(
         with excluding_own(judge):
             score[mine] = offline.run_detector(judge, samples[mine])[0]
     return score
-
-
-def _coverage(received: Samples, grid: CellGrid, samples: Samples) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(n_cells,) where anything was received around, and (m,) samples around which another vessel than their own was."""
-    cell = grid.index(received["lat"], received["lon"])
-    received, cell = received[cell >= 0], cell[cell >= 0]
-    vessels, keys = vessels_received(grid, cell, received["mmsi"])
-    names = np.unique(received["mmsi"])
-    at = np.searchsorted(names, samples["mmsi"])
-    known = (at < len(names)) & (names[np.minimum(at, len(names) - 1)] == samples["mmsi"])
-    here = grid.index(samples["lat"], samples["lon"])
-    own = known & np.isin(at * grid.n_cells + here, keys)
-    return vessels > 0, (here >= 0) & (vessels[np.maximum(here, 0)] > own)
 
 
 def _around(samples: Samples, grid: CellGrid) -> NDArray[np.int32]:

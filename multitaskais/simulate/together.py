@@ -46,7 +46,10 @@ PLACES = (
 APPROACH_NM = 28.0  # how far off a ship is first heard: more than the 2 h that a track must last before it is judged
 OUT_NM = 66.0  # so far on a ship has left the box: who ends at sea has fallen silent
 OUTAGE_STATION, OUTAGE_REACH_M = sea.STATIONS[0], 95_000.0  # the station that hears most of the box
-OUTAGE_HOUR, OUTAGE_S = 20.5, 75.0 * 60.0  # longer than ships are usually unheard there, shorter than a track may be (2 h)
+OUTAGE_HOUR, OUTAGE_S = (
+    20.5,
+    75.0 * 60.0,
+)  # longer than ships are usually unheard there, shorter than a track may be (2 h)
 LAST_HEARD_S = 900.0  # a ship is silenced by an outage when it was heard so shortly before
 PILOT = ShipClass("pilot", (50,), 16.0, 1.0, 14.0, 18.0, (14, 18), (28, 45))
 

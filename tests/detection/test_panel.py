@@ -112,7 +112,7 @@ def test_a_place_without_ten_vessels_is_little_known_to_what_rests_on_place():
     place = PANEL.names.index("place")
     assert np.isnan(result.z[:, place]).all()
     assert result.judged[12:].all(), "drift and loitering need no place"
-    few_were_there = replace(PANEL.calibrations[place], covered=np.ones(PANEL.grid.n_cells, bool))
+    few_were_there = replace(PANEL.calibrations[place], covered=np.ones(PANEL.grid.n_cells, bool), parts=1)
     only = Panel([PANEL.detectors[place]], [few_were_there], None, PANEL.rules)
     assert (run(only, far).reason[12:] == NotJudged.LITTLE_KNOWN).all()
     nobody_was = Panel([PANEL.detectors[place]], [PANEL.calibrations[place]], None, PANEL.rules)

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from multitaskais.config import DetectionRules
 from multitaskais.detection.calibration import Calibration
-from multitaskais.detection.grid import CellGrid, vessels_received
+from multitaskais.detection.grid import CellGrid
 from multitaskais.detection.offline import run_panel
 from multitaskais.detection.panel import Panel
+from multitaskais.detection.received import Reception, ReceptionRules, lost_on, vessels_around
 from multitaskais.detection.threshold import TYPE_INDEX, Budget
 from multitaskais.detectors.place import PlaceDetector
 from multitaskais.engine.batch import run as run_archive
@@ -195,6 +196,7 @@ def test_coverage_is_kept_in_the_folder_and_older_models_judge_everywhere(tmp_pa
     calibration = promised().panel.calibrations[0]
     calibration.save(tmp_path / "c.npz")
     np.testing.assert_array_equal(Calibration.load(tmp_path / "c.npz").covered, calibration.covered)
+    assert Calibration.load(tmp_path / "c.npz").parts == calibration.parts > 1
     assert 0 < calibration.covered.mean() < 0.5
     older = replace(calibration, covered=None)
     older.save(tmp_path / "o.npz")
@@ -204,15 +206,78 @@ def test_coverage_is_kept_in_the_folder_and_older_models_judge_everywhere(tmp_pa
 
 
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 5)), min_size=1, max_size=40))
-def test_a_cell_is_covered_exactly_when_a_vessel_was_received_around_it(seen):
+def test_a_vessel_is_around_a_cell_exactly_when_it_was_received_within_the_reach(seen):
     grid = CellGrid(50.0, 0.0, 0.1, 10, 10)
-    cell, vessel = np.array(seen).T
-    numbers, keys = vessels_received(grid, cell, vessel)
-    names = np.unique(vessel)
+    cell, number = np.array(seen).T
+    around = vessels_around(grid, cell, number, 12.0)
     for c in range(100):
         near = {v for k, v in seen if math.hypot(*(np.subtract(divmod(k, 10), divmod(c, 10)) * (11.1195, 7.1))) <= 12.0}
-        assert numbers[c] == len(near)
-        assert {int(names[k // 100]) for k in keys if k % 100 == c} == near
+        assert around.numbers[c] == len(near)
+        assert {int(k // 100) for k in around.keys if k % 100 == c} == near
+
+
+def crossing(first: int, *, until_lat: float) -> np.ndarray:
+    """Forty ships of six days that are first heard at 47.55 N and sail north side by side, and are heard no more at ``until_lat``."""
+    ships = [sail(first + k, 40, lat=47.55, lon=-6.88 + 0.02 * k, sog=10.0, cog=0.0) for k in range(40)]
+    for k, ship in enumerate(ships):
+        ship["t"] += DAY_S * (k % 6)
+    return np.concatenate([s[s["lat"] < until_lat] for s in ships])
+
+
+def test_beyond_where_ships_are_heard_no_more_nothing_is_known_and_beside_where_they_pass_nobody_goes():
+    samples = crossing(3000, until_lat=48.0)
+    reception = Reception(samples, CellGrid.of(REGION))
+    covered = reception.covered()
+
+    def at(lat: float, lon: float) -> bool:
+        return bool(covered[reception.grid.index(np.array([lat]), np.array([lon]))[0]])
+
+    assert at(47.85, -6.55), "here they were"
+    assert not at(48.07, -6.55), "they went on to here, and were not heard"
+    assert not at(47.47, -6.55), "they came from here, and were not heard"
+    assert not at(48.25, -6.55), "nobody was near"
+    assert at(47.78, -6.98), "they passed alongside, and nobody was lost to the west"
+    assert not at(47.78, -7.2), "that is too far to say"
+
+
+def test_ships_that_stop_or_that_the_archive_ends_with_are_not_lost():
+    samples = crossing(3000, until_lat=48.0)
+    grid, rules = CellGrid.of(REGION), ReceptionRules()
+    cells, mmsi = lost_on(samples, grid, rules)
+    assert len(np.unique(mmsi)) == 40
+    assert set((cells // grid.n_lon).tolist()) == {4, 10}, "they came from 47.4 to 47.5 N and went on to 48.0 to 48.1 N"
+    stopped = samples.copy()
+    stopped["sog"] = 2.0
+    assert not len(lost_on(stopped, grid, rules)[0])
+    one_day = samples[samples["t"] < samples["t"].min() + DAY_S / 2]
+    assert not len(lost_on(one_day, grid, rules)[0]), "all come and go with the archive"
+
+
+def test_coverage_of_large_and_of_small_cells_are_judged_side_by_side():
+    old, new = promised().panel.calibrations[0], replace(promised().panel.calibrations[0], covered=None, parts=1)
+    assert new.covered_in(4).all()
+    whole = replace(old, covered=np.arange(old.grid.n_cells) % 3 == 0, parts=1)
+    shape = whole.covered_in(2).reshape(2 * old.grid.n_lat, 2 * old.grid.n_lon)
+    np.testing.assert_array_equal(shape[1::2, ::2].ravel(), whole.covered)
+
+
+def test_what_a_vessel_alone_has_shown_does_not_count_for_itself():
+    samples = crossing(3000, until_lat=48.0)
+    one = samples[samples["mmsi"] == samples["mmsi"][0]]
+    grid = CellGrid.of(REGION)
+    assert Reception(samples, grid).covered_by_others(one).all()
+    assert not Reception(one, grid).covered_by_others(one).any()
+    others = samples[samples["mmsi"] != one["mmsi"][0]]
+    for_itself = Reception(samples, grid).covered_by_others(one)
+    without = Reception(others, grid)
+    cell = without.grid.index(one["lat"], one["lon"])
+    np.testing.assert_array_equal(for_itself, without.covered()[cell])
+    # A ship lost alone into a cell: without it nobody was.
+    west = sail(9000, 20, lat=47.85, lon=-6.95, sog=10.0, cog=270.0)
+    west["t"] += DAY_S
+    with_it, without = Reception(np.concatenate([samples, west]), grid), Reception(samples, grid)
+    cell = without.grid.index(west["lat"], west["lon"])
+    np.testing.assert_array_equal(with_it.covered_by_others(west), without.covered()[cell])
 
 
 def test_a_few_dozen_vessels_keep_the_budget_on_average_though_each_detector_has_a_scale_of_its_own():
