@@ -51,6 +51,8 @@ class DriftCheck:
 
     def line(self) -> str:
         what = f"{self.exceed:.1%} of {self.tracks} tracks exceed what {self.expected:.1%} did"
+        if self.fits and self.exceed > TOLERATED * self.expected:
+            what += f", which may be chance: they are of {self.vessels} vessels"
         return f"the model still fits: {what}" if self.fits else f"the model no longer fits: {what}"
 
 

@@ -15,7 +15,7 @@ from multitaskais.detection.offline import run_panel
 from multitaskais.detection.threshold import SCORE_LEVELS, TYPES, Budget
 from multitaskais.errors import ConfigError
 from multitaskais.model import folder as modelfolder
-from multitaskais.model.drift import answered, check, found_again, recalibrated
+from multitaskais.model.drift import DriftCheck, answered, check, found_again, recalibrated
 from tests.support.small_model import fleet, model
 
 
@@ -158,3 +158,11 @@ def test_answers_come_as_files_of_which_a_bad_line_is_named(tmp_path: Path, caps
     answers.write_text("{}\n[1]\n")
     assert main([*given, "--answers", str(answers)]) == 2
     assert "answers.jsonl, line 2" in capsys.readouterr().err
+
+
+def test_many_tracks_of_few_vessels_that_exceed_are_called_what_may_be_chance():
+    few = DriftCheck(157, 96, 31, 0.083, 0.038, 0.045, (0.5,) * 5)
+    assert few.fits
+    assert few.line().endswith("exceed what 3.8% did, which may be chance: they are of 96 vessels")
+    assert "chance" not in replace(few, exceed=0.04).line()
+    assert "chance" not in replace(few, exceed_at_least=0.06).line()
