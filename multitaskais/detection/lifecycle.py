@@ -24,6 +24,7 @@ from ..exact import scalars
 from ..records import Alert, AlertType, Cause, NotJudged, Place, Shares, Status, Verdict, VerdictKind, alert_id
 from ..types import Rows, Samples
 from . import explain
+from .memory import BlockMemory, Memory, standing
 from .panel import Panel, StepResult
 from .suppression import NO_SUPPRESSIONS, Suppressions
 from .threshold import TYPE_INDEX, TYPES, over_limit
@@ -36,6 +37,8 @@ _JUMP = TYPE_INDEX[AlertType.JUMP]
 _IDENTITY = TYPE_INDEX[AlertType.IDENTITY_CONFLICT]
 MAX_SCORE = 1e6  # a displacement within one second needs any speed; JSON has no infinity
 REASON_TEXT = tuple(r.text for r in NotJudged)
+_REASONS = (*REASON_TEXT, None)
+_KINDS = (VerdictKind.NORMAL, VerdictKind.ABNORMAL, VerdictKind.NOT_JUDGED)
 
 
 class TargetInfo(NamedTuple):
@@ -111,7 +114,7 @@ class AlertLife:
     def judge_block(
         self,
         rows: Rows,
-        memory: Rows,
+        memory: Memory,
         samples: Samples,
         result: StepResult,
         infos: Sequence[TargetInfo],
@@ -119,52 +122,43 @@ class AlertLife:
     ) -> list[tuple[int, Alert]]:
         """``judge`` after ``rows, memory, result = panel.steps(...)`` of several steps of n lines, step by step where an alert changes.
 
-        The alerts after each step go into ``memory``, those after the last into ``rows``. Told by step, line and type.
+        Which alerts stand after each step goes into ``memory``, the alerts after the last into ``rows``. Told by step, line and type.
         """
         n = len(rows)
-        if len(samples) == n:
+        if not isinstance(memory, BlockMemory):
             return self.judge(rows, samples, result, infos, suppressions)
         hot = (result.type_score >= 1.0).any(axis=1).reshape(-1, n)
         open_: NDArray[np.bool_] = np.logical_or.reduce(rows["alert"]["open"], axis=1)
         told: list[tuple[int, Alert]] = []
         for line in np.flatnonzero(hot.any(axis=0) | open_).tolist():
-            standing, stands = rows["alert"][line].copy(), bool(open_[line])
+            alerts, stands = rows["alert"][line].copy(), bool(open_[line])
             for k in range(len(hot)):
                 at = slice(k * n + line, k * n + line + 1)
-                here = memory[at]
-                here["alert"] = standing
                 if stands or hot[k, line]:
+                    here = memory.row(at.start, alerts)
                     one = result.of_rows(at)
                     told += ((at.start, a) for _, a in self.judge(here, samples[at], one, infos[at], suppressions))
-                    standing = here["alert"][0].copy()
-                    stands = bool(standing["open"].any())
-            rows["alert"][line] = standing
+                    alerts = here["alert"][0]
+                    stands = bool(alerts["open"].any())
+                memory.open[at] = alerts["open"]
+            rows["alert"][line] = alerts
         told.sort(key=lambda x: x[0])  # stable: by type within a sample
         return told
 
-    def verdicts(self, rows: Rows, samples: Samples, result: StepResult, infos: Sequence[TargetInfo]) -> list[Verdict]:
-        """The verdict of each line after ``judge``: abnormal while an alert stands."""
-        abnormal: list[bool] = np.any(rows["alert"]["open"], axis=1).tolist()
-        columns = zip(
-            infos,
-            samples["t"].tolist(),
-            abnormal,
-            result.judged.tolist(),
-            result.reason.tolist(),
-            result.score.tolist(),
-            strict=True,
-        )
+    def verdicts(
+        self, memory: Memory, samples: Samples, result: StepResult, infos: Sequence[TargetInfo]
+    ) -> list[Verdict]:
+        """The verdict of each sample after ``judge``: abnormal while an alert stands."""
+        abnormal: NDArray[np.bool_] = np.logical_or.reduce(standing(memory), axis=1)
+        # Place in ``_KINDS``; a reason counts where that is NOT_JUDGED alone.
+        kind = np.where(abnormal, 1, np.where(result.judged, 0, 2))
+        reason = np.where(kind == 2, result.reason, len(REASON_TEXT))
+        score = result.score.tolist()
+        columns = zip(infos, samples["t"].tolist(), kind.tolist(), reason.tolist(), score, strict=True)
+        version = self.model_version
         return [
-            Verdict(
-                info.mmsi,
-                info.track_id,
-                t,
-                VerdictKind.of(abnormal=bad, judged=judged),
-                None if bad or judged else REASON_TEXT[reason],
-                None if math.isnan(score) else score,
-                self.model_version,
-            )
-            for info, t, bad, judged, reason, score in columns
+            Verdict(info.mmsi, info.track_id, t, _KINDS[k], _REASONS[why], None if x != x else x, version)
+            for info, t, k, why, x in columns
         ]
 
     def _suppress(

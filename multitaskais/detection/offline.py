@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..row_bytes import put, take
 from ..types import Samples
 from .panel import Panel, StepResult
 from .protocol import Detector, steps
@@ -79,7 +80,8 @@ def run_panel(panel: Panel, samples: Samples) -> StepResult:
     rows = panel.initial(len(lines_of(samples)[0]))
     out: list[NDArray[Any]] | None = None
     for lines, at in blocks(samples):
-        rows[lines], _, result = panel.steps(rows[lines], samples[at])
+        after, _, result = panel.steps(take(rows, lines), take(samples, at))
+        put(rows, lines, after)
         if out is None:
             out = [np.zeros((len(samples), *c.shape[1:]), c.dtype) for c in result]
         for whole, column in zip(out, result, strict=True):

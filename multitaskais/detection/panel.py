@@ -24,6 +24,7 @@ from ..types import Rows, Samples
 from . import acontrario, rings
 from .calibration import Calibration
 from .grid import CellGrid
+from .memory import BlockMemory, Memory
 from .protocol import Detector, Traits, steps, traits_of
 from .ship_classes import vessel_class
 from .threshold import N_TYPES, TYPE_INDEX, TYPES, TailScores, Thresholds, over_limit
@@ -174,7 +175,7 @@ class Panel:
         new, _, result = self.steps(rows, samples)
         return new, result
 
-    def steps(self, rows: Rows, samples: Samples) -> tuple[Rows, Rows, StepResult]:
+    def steps(self, rows: Rows, samples: Samples) -> tuple[Rows, Memory, StepResult]:
         """The next T steps of n lines: the same bits as T times ``step``.
 
         Args:
@@ -182,8 +183,8 @@ class Panel:
             samples: (T * n,), the first step of every line before the second of any.
 
         Returns:
-            The (n,) rows after all steps; (T * n,) of ``memory_dtype``, what a row holds beside the detectors' states after each step (with
-            the alerts of ``rows`` in each: they are ``AlertLife``'s); and what is to be said of the samples.
+            The (n,) rows after all steps, with the alerts of before: they are ``AlertLife``'s; what a row holds beside the detectors' states
+            after each step; and what is to be said of the samples.
         """
         n = len(rows)
         # As bytes: NumPy copies fields one by one.
@@ -209,35 +210,32 @@ class Panel:
         np.maximum(z, -norms.limit, out=z)
         np.minimum(z, norms.limit, out=z)
 
-        # One step writes into the rows that are returned; several into a table of their own.
-        one_step = len(samples) == n
-        memory: Rows = new if one_step else np.empty(len(samples), self.memory_dtype)
-        for name in _RING_FIELDS:
-            self._push(memory, rows, name, samples[name])
-        self._push(memory, rows, "z", z)
+        history = {name: rings.history(rows[name], samples[name]) for name in _RING_FIELDS}
+        history["z"] = rings.history(rows["z"], z.astype(np.float32))
+        for name, values_of in history.items():
+            new[name] = rings.newest(values_of, rings.RING_STEPS)
+        n_steps = len(samples) // max(n, 1)
         shown = rows["parts"]
         if parts is not None:
             shown = _running_means(shown, np.where(moored[:, None], np.nan, parts))
-        elif not one_step:
-            shown = np.tile(shown, (len(samples) // n, 1))
-        memory["parts"] = shown
+        elif n_steps > 1:
+            shown = np.tile(shown, (n_steps, 1))
 
-        said = self.gate(rings.window_mean(memory["z"], self.smoothing_steps), samples["n"])
+        said = self.gate(rings.window_means(history["z"], self.smoothing_steps), samples["n"])
         if self._nfa_of is not None and norms.low is not None:
             low, x = norms.low[here], value[:, self._nfa_of]
             is_judged = (x == x) & (low == low)
-            masks = self._rule.push_all(rows["judged"], rows["low"], is_judged, x > low)
-            nfa = np.where(is_judged, self._rule.least(*masks), np.nan)
-            memory["judged"], memory["low"] = masks
+            marks = self._rule.push_all(rows["judged"], rows["low"], is_judged, x > low)
+            nfa = np.where(is_judged, self._rule.least(*marks), np.nan)
         else:
+            marks = np.tile(rows["judged"], n_steps), np.tile(rows["low"], n_steps)
             nfa = np.full(len(samples), np.nan)
-            if not one_step:
-                for name in ("judged", "low"):
-                    memory[name] = np.tile(rows[name], len(samples) // n)
-        if not one_step:
-            memory["alert"] = np.tile(rows["alert"], (len(samples) // n, 1))
-            for name in self.memory_dtype.names or ():
-                new[name] = memory[name][-n:]
+        rest = {"parts": shown, "judged": marks[0], "low": marks[1]}
+        for name, values_of in rest.items():
+            new[name] = values_of[len(samples) - n :]
+        memory: Memory = new
+        if n_steps > 1:
+            memory = BlockMemory(self.memory_dtype, history, rest, rows["alert"])
         tail_score, type_score = self._fuse(said, nfa)
         long_enough = (samples["n"] >= self.rules.warmup_samples) & (samples["n"] * STEP_S >= self.rules.min_timespan_s)
         judged = long_enough & ~np.isnan(said).all(1)
@@ -271,12 +269,6 @@ class Panel:
             if scores.parts is not None:
                 parts = scores.parts if parts is None else _first_known(parts, scores.parts)
         return value, reasons, parts
-
-    def _push(self, memory: Rows, rows: Rows, name: str, values: NDArray[Any]) -> None:
-        if len(values) == len(rows):
-            rings.push_into(memory[name], rows[name], values)
-        else:
-            memory[name] = rings.rings_after(rows[name], values)
 
     def tail_score(self, said: NDArray[np.float64]) -> NDArray[np.float64]:
         """(..., D) windowed z -> (..., D) tail_score; NaN while thresholds are being learnt."""

@@ -18,14 +18,9 @@ MIN_SHARE = 10 / 12  # of a window that must be judged: the mean of a few is str
 def push(ring: NDArray[Any], value: NDArray[Any]) -> NDArray[Any]:
     """(..., W) and (...) -> (..., W) with the oldest gone and ``value`` as the newest."""
     out = np.empty_like(ring)
-    push_into(out, ring, value)
-    return out
-
-
-def push_into(out: NDArray[Any], ring: NDArray[Any], value: NDArray[Any]) -> None:
-    """``push`` into an array that is there, which must not be ``ring`` itself."""
     out[..., :-1] = ring[..., 1:]
     out[..., -1] = value
+    return out
 
 
 # ---------------------------------------------------------------- several steps of each line
@@ -42,17 +37,31 @@ def block_steps(longest: int, n_lines: int) -> int:
     return 1 << (most.bit_length() - 1)
 
 
-def rings_after(ring: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
-    """(n, ..., W) rings and the (T * n, ...) values of a block -> (T * n, ..., W) the ring after each of them: ``push`` T times."""
+def history(ring: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+    """(n, ..., W) rings and the (T * n, ...) values of a block -> (W + T, n, ...) all of them, oldest first: before step k the ring holds
+    ``[k : k + W]``, after it ``[k + 1 : k + 1 + W]``."""
     n, width = len(ring), ring.shape[-1]
-    steps = len(values) // max(n, 1)
-    if steps <= 1:
-        return push(ring, values)
-    all_ = np.empty((*ring.shape[:-1], width + steps), ring.dtype)
-    all_[..., :width] = ring
-    all_[..., width:] = np.moveaxis(values.reshape(steps, n, *values.shape[1:]), 0, -1)
-    every = np.lib.stride_tricks.sliding_window_view(all_, width, axis=-1)[..., 1:, :]
-    return np.moveaxis(every, -2, 0).reshape(len(values), *ring.shape[1:])
+    n_steps = len(values) // max(n, 1)
+    out = np.empty((width + n_steps, *ring.shape[:-1]), ring.dtype)
+    out[:width] = np.moveaxis(ring, -1, 0)
+    out[width:] = values.reshape(n_steps, *ring.shape[:-1])
+    return out
+
+
+def newest(history: NDArray[Any], width: int) -> NDArray[Any]:
+    """(n, ..., W) the rings after all steps of a ``history``."""
+    return np.moveaxis(history[len(history) - width :], 0, -1)
+
+
+def oldest_before(history: NDArray[Any], width: int) -> NDArray[Any]:
+    """(T * n, ...) what leaves the ring with each step of a ``history``."""
+    return history[: len(history) - width].reshape(-1, *history.shape[2:])
+
+
+def after_each(history: NDArray[Any], width: int) -> list[NDArray[Any]]:
+    """W arrays (T * n, ...): of the ring after each step of a ``history`` its oldest value, the next, ... and its newest."""
+    n_steps = len(history) - width
+    return [history[k : k + n_steps].reshape(-1, *history.shape[2:]) for k in range(1, width + 1)]
 
 
 def before_each(first: NDArray[Any], after: NDArray[Any]) -> NDArray[Any]:
@@ -89,16 +98,27 @@ def window_mean(ring: NDArray[np.float32], steps: NDArray[np.int64]) -> NDArray[
         (n, D) mean; NaN where less than ``MIN_SHARE`` of the window is present (at least one must be) or where the newest value is
         missing: a sample that was not judged gives no judgement.
     """
-    longest = int(steps.max(initial=1))
-    # Newest first, so that each step is one block of memory.
-    values = np.ascontiguousarray(ring.transpose(2, 0, 1)[: -longest - 1 : -1])
-    use = values == values  # not NaN
-    newest = use[0].copy()
-    use &= (np.arange(longest)[:, None] < steps)[:, None]
-    values = np.where(use, values, np.float32(0.0))
-    total = np.zeros(ring.shape[:2])
-    for value in values:
-        total += value
-    count = np.add.reduce(use, axis=0, dtype=np.int64)
-    enough = (count >= np.maximum(1, np.floor(steps * MIN_SHARE + 1e-9))) & newest
-    return np.where(enough, total / np.maximum(count, 1), np.nan)
+    return window_means(np.moveaxis(ring, -1, 0), steps, ring.shape[-1] - 1)
+
+
+def window_means(
+    history: NDArray[np.float32], steps: NDArray[np.int64], width: int = RING_STEPS
+) -> NDArray[np.float64]:
+    """``window_mean`` after each step of a block: (width + T, n, D) ``history`` -> (T * n, D)."""
+    n_steps = len(history) - width
+    use = history == history  # not NaN
+    values = np.where(use, history, np.float32(0.0))
+    total = np.zeros((n_steps, *history.shape[1:]))
+    count = np.zeros(total.shape, np.int64)
+    for back in range(int(steps.max(initial=1))):
+        mine = back < steps
+        here = slice(width - back, width - back + n_steps)
+        if mine.all():
+            total += values[here]
+            count += use[here]
+        else:
+            total += np.where(mine, values[here], np.float32(0.0))
+            count += use[here] & mine
+    enough = (count >= np.maximum(1, np.floor(steps * MIN_SHARE + 1e-9))) & use[width:]
+    mean = np.where(enough, total / np.maximum(count, 1), np.nan)
+    return mean.reshape(-1, history.shape[-1])

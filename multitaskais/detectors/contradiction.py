@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..detection.protocol import Scores, Traits
-from ..detection.rings import before_each, counted, rings_after
+from ..detection.rings import after_each, before_each, counted, history, newest
 from ..records import AlertType, NotJudged
 from ..types import Rows, Samples
 from .stateless import NothingLearnt
@@ -43,11 +43,11 @@ class ContradictionDetector(NothingLearnt):
 
     def steps(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
         n = len(state)
-        mismatch = rings_after(state["mismatch"], np.nan_to_num(samples["mismatch"]))
+        mismatch = history(state["mismatch"], np.nan_to_num(samples["mismatch"]))
         seen = counted(state["seen"], len(samples), SLOTS)
         new = state.copy()
-        new["mismatch"], new["seen"] = mismatch[-n:], seen[-n:]
-        score = np.sort(mismatch, axis=1)[:, SLOTS - OF_THEM]
+        new["mismatch"], new["seen"] = newest(mismatch, SLOTS), seen[-n:]
+        score = np.sort(after_each(mismatch, SLOTS), axis=0)[SLOTS - OF_THEM]
         before = before_each(state["seen"], seen)
         return new, Scores.where(score, {NotJudged.TOO_SHORT: before < self.traits.warmup_samples})
 

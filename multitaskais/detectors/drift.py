@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..detection.protocol import Scores, Traits
-from ..detection.rings import before_each, counted, rings_after, summed
+from ..detection.rings import after_each, before_each, counted, history, newest, oldest_before, summed
 from ..exact import functions
 from ..records import AlertType, NotJudged
 from ..types import Rows, Samples
@@ -58,23 +58,24 @@ class DriftDetector(NothingLearnt):
     def steps(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
         n, sog = len(state), samples["sog"]
         slow = (sog > SLOW_MIN_KNOTS) & (sog < SLOW_MAX_KNOTS) & ~samples["moored"]
-        ring = rings_after(state["slow"], np.where(slow, sog, 0.0).astype(np.float32))
+        ring = history(state["slow"], np.where(slow, sog, 0.0).astype(np.float32))
         seen = counted(state["seen"], len(samples), STEPS)
         seen_before = before_each(state["seen"], seen)
         left = summed(state["before"], (seen_before == STEPS).astype(np.int32))
-        slow_left = summed(state["slow_before"], (before_each(state["slow"], ring)[:, 0] > 0).astype(np.int32))
+        slow_left = summed(state["slow_before"], (oldest_before(ring, STEPS) > 0).astype(np.int32))
         first = (state["seen"] == 0)[:, None]
         new = state.copy()
         oldest = {}
         for name in ("lat", "lon"):
             here = samples[name].astype(np.float32)
-            places = rings_after(np.where(first, here[:n, None], state[name]), here)
-            new[name], oldest[name] = places[-n:], places[:, 0]
-        new["slow"], new["seen"], new["before"], new["slow_before"] = ring[-n:], seen[-n:], left[-n:], slow_left[-n:]
+            places = history(np.where(first, here[:n, None], state[name]), here)
+            new[name], oldest[name] = newest(places, CARRIED_STEPS + 1), after_each(places, CARRIED_STEPS + 1)[0]
+        new["slow"], new["seen"] = newest(ring, STEPS), seen[-n:]
+        new["before"], new["slow_before"] = left[-n:], slow_left[-n:]
         share, speed = np.zeros(len(samples)), np.zeros(len(samples))
-        for k in range(STEPS):
-            share += ring[:, k] > 0
-            speed += ring[:, k]
+        for value in after_each(ring, STEPS):
+            share += value > 0
+            speed += value
         past = (slow_left + PRIOR_STEPS * PRIOR_SHARE) / (left + PRIOR_STEPS)
         north = (samples["lat"] - oldest["lat"]) * KM_PER_DEG_TRAINED
         east = (samples["lon"] - oldest["lon"]) * KM_PER_DEG_TRAINED * functions.cos(samples["lat"])

@@ -27,7 +27,7 @@ from ..networks.motion import OUTPUT, ResidualScorer, ResidualWeights
 from ..networks.threads import OneThread
 from ..records import AlertType, NotJudged
 from ..types import Rows, Samples
-from .reference import NOBODY, LeaveOneVesselOut, Plane, nearest_other, tree_of
+from .reference import NOBODY, LeaveOneVesselOut, Plane, Tree, nearest_other
 from .residual import SHIPPED, WARMUP_SAMPLES, WEIGHTS_FILE
 
 FILE = "embedding.npz"
@@ -65,7 +65,7 @@ class EmbeddingDetector(LeaveOneVesselOut):
         self._scorer = ResidualScorer(weights)
         self._components = on_grid(projection, OUTPUT)
         self._one_thread = OneThread()
-        self._tree = tree_of(points.astype(np.float64))
+        self._tree = Tree(points.astype(np.float64))
         self._mmsi: NDArray[np.int64] = np.zeros(0, np.int64)  # in the process that learned alone
         self._number: NDArray[np.int32] = np.zeros(0, np.int32)
         self.state_dtype: np.dtype[Any] = self._scorer.state_dtype
@@ -74,7 +74,8 @@ class EmbeddingDetector(LeaveOneVesselOut):
         return self._scorer.initial(n)
 
     def step(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
-        new, _ = self._scorer.step(state, samples, vessel_class(samples["ship_type"]))
+        unscored = np.zeros(len(samples), bool)
+        new, _ = self._scorer.step(state, samples, vessel_class(samples["ship_type"]), unscored)
         point = self._embed(new["h"], samples)
         known = np.isfinite(point).all(axis=1) & np.isfinite(samples["sog"])
         use = np.flatnonzero(known & ~samples["moored"])

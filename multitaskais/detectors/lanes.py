@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exact import functions
-from .reference import NOBODY, distance_to, nearest_other, tree_of
+from .reference import NOBODY, Tree, distance_to, nearest_other
 
 SECTORS = 16
 HALF_DEG = 40.0
@@ -39,12 +39,9 @@ class Lanes:
             mine = np.flatnonzero(off <= HALF_DEG)  # False for NaN
             where.append(np.column_stack([xy[mine], np.full(len(mine), k * APART_KM)]))
             who.append(vessel[mine])
-        # One tree for all sectors: those of another are too far away to be found. The points in the order of its leaves: neighbours
-        # then lie side by side in memory too, and a search takes a seventh less.
-        points = np.concatenate(where)
-        order = tree_of(points).indices
-        self._tree = tree_of(points[order])
-        self._vessel = np.append(np.concatenate(who)[order], NOBODY)  # the last is that of nothing found
+        # One tree for all sectors: those of another are too far away to be found.
+        self._tree = Tree(np.concatenate(where))
+        self._vessel = np.append(np.concatenate(who), NOBODY)  # the last is that of nothing found
 
     def nearest(self, xy: Floats, course: Floats, own: NDArray[np.int32]) -> Floats:
         """(n,) km to the nearest point of another vessel on about this course (degrees), at most ``FAR_KM``; NaN without a course."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..detection.protocol import Scores, Traits
-from ..detection.rings import before_each, counted, rings_after
+from ..detection.rings import after_each, before_each, counted, history, newest
 from ..exact import functions
 from ..records import AlertType, NotJudged
 from ..types import Rows, Samples
@@ -52,26 +52,30 @@ class LoiteringDetector(NothingLearnt):
 
     def steps(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
         n = len(state)
-        rings = {name: rings_after(state[name], samples[name]) for name in ("lat", "lon", "sog", "moored")}
         seen = counted(state["seen"], len(samples), STEPS + 1)
         new = state.copy()
-        for name, ring in rings.items():
-            new[name] = ring[-n:]
         new["seen"] = seen[-n:]
-        north = (rings["lat"] - samples["lat"][:, None]) * KM_PER_DEG_TRAINED
-        east = (rings["lon"] - samples["lon"][:, None]) * (KM_PER_DEG_TRAINED * functions.cos(samples["lat"]))[:, None]
+        rings = {}  # of the ring after each sample the oldest value, ... and the newest
+        for name in ("lat", "lon", "sog", "moored"):
+            values, width = history(state[name], samples[name]), state[name].shape[1]
+            new[name], rings[name] = newest(values, width), after_each(values, width)
+        lat, lon = (np.ascontiguousarray(samples[name]) for name in ("lat", "lon"))
+        km_east = KM_PER_DEG_TRAINED * functions.cos(lat)
+        north = np.array([(before - lat) * KM_PER_DEG_TRAINED for before in rings["lat"]])
+        east = np.array([(before - lon) * km_east for before in rings["lon"]])
         way = np.zeros(len(samples))
         for k in range(STEPS):
-            way += functions.hypot(east[:, k + 1] - east[:, k], north[:, k + 1] - north[:, k])
-        extent = functions.hypot(east.max(axis=1) - east.min(axis=1), north.max(axis=1) - north.min(axis=1))
-        steady = np.minimum(np.fmin.reduce(rings["sog"].astype(np.float64), axis=1), STEADY_KNOTS) / STEADY_KNOTS
+            way += functions.hypot(east[k + 1] - east[k], north[k + 1] - north[k])
+        extent = functions.hypot(east.max(axis=0) - east.min(axis=0), north.max(axis=0) - north.min(axis=0))
+        slowest = np.fmin.reduce(np.array(rings["sog"], np.float64), axis=0)
+        steady = np.minimum(slowest, STEADY_KNOTS) / STEADY_KNOTS
         score = functions.log((way + SOFTEN_KM) / (extent + SOFTEN_KM)) * steady
         return new, Scores.where(
             score,
             {
                 NotJudged.NO_DATA: np.isnan(score),
                 NotJudged.TOO_SHORT: before_each(state["seen"], seen) < self.traits.warmup_samples,
-                NotJudged.MOORED: np.logical_or.reduce(rings["moored"], axis=1),
+                NotJudged.MOORED: np.logical_or.reduce(rings["moored"], axis=0),
             },
         )
 

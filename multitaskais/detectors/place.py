@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
 from ..detection.protocol import Scores, Traits
-from ..detection.rings import before_each, rings_after, summed
+from ..detection.rings import history, newest, oldest_before, summed
 from ..exact import functions
 from ..records import AlertType, NotJudged
 from ..types import Rows, Samples
@@ -32,10 +32,10 @@ from .reference import (
     NOBODY,
     LeaveOneVesselOut,
     ReferenceSet,
+    Tree,
     mean_of,
     nearest_other,
     nearest_others,
-    tree_of,
     velocity,
 )
 
@@ -71,8 +71,8 @@ class PlaceDetector(LeaveOneVesselOut):
         """
         self.traffic, self.usual, self.typical, self.typical_way = traffic, usual, typical, typical_way
         self._lanes = Lanes(traffic.xy, traffic.uv, traffic.vessel)
-        self._tree = tree_of(_scaled(traffic.xy, traffic.uv))
-        self._around = tree_of(traffic.xy)
+        self._tree = Tree(_scaled(traffic.xy, traffic.uv))
+        self._around = Tree(traffic.xy)
         self._usual = usual.astype(np.float64) * UNIT
         if context is None:
             mean, _ = self._around_of(traffic.xy, np.full(len(traffic), NOBODY, np.int32))
@@ -87,13 +87,13 @@ class PlaceDetector(LeaveOneVesselOut):
 
     def steps(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
         n, raw = len(state), self.raw(samples)
-        recent = rings_after(state["recent"], raw)
-        old = before_each(state["recent"], recent)[:, 0]
+        recent = history(state["recent"], raw)
+        old = oldest_before(recent, RECENT_STEPS)
         past = np.isfinite(old)
         total = summed(state["sum"], np.where(past, old, 0.0))
         count = summed(state["count"], past.astype(np.float64))
         new = state.copy()
-        new["recent"], new["sum"], new["count"] = recent[-n:], total[-n:], count[-n:]
+        new["recent"], new["sum"], new["count"] = newest(recent, RECENT_STEPS), total[-n:], count[-n:]
         score = raw - total / (count + HABIT_PRIOR_STEPS)
         return new, Scores.where(score, {NotJudged.NO_DATA: np.isnan(raw), NotJudged.MOORED: samples["moored"]})
 
@@ -140,7 +140,7 @@ class PlaceDetector(LeaveOneVesselOut):
     def fit(cls, samples: Samples, region: Region, rules: DetectionRules, seed: int = 0) -> Self:
         traffic = ReferenceSet.of(samples, region, np.random.default_rng(seed))
         points = _scaled(traffic.xy, traffic.uv)
-        far = _log(nearest_other(tree_of(points), traffic.vessel, points, traffic.vessel))
+        far = _log(nearest_other(Tree(points), traffic.vessel, points, traffic.vessel))
         usual = np.round(np.clip(far, -32.0, 32.0) / UNIT).astype(np.int16)
         made = cls(traffic, usual, 0.0, 0.0)
         with made.excluding_own():

@@ -64,15 +64,14 @@ class ResidualDetector:
         return self._scorer.initial(n)
 
     def steps(self, state: Rows, samples: Samples) -> tuple[Rows, Scores]:
-        new, score = self._scorer.steps(state, samples, vessel_class(samples["ship_type"]))
         seen = before_each(state["seen"], counted(state["seen"], len(samples), MOST_SEEN))
+        too_short = seen < self.traits.warmup_samples
+        new, score = self._scorer.steps(
+            state, samples, vessel_class(samples["ship_type"]), ~(too_short | samples["moored"])
+        )
         return new, Scores.where(
             score,
-            {
-                NotJudged.NO_DATA: np.isnan(score),
-                NotJudged.TOO_SHORT: seen < self.traits.warmup_samples,
-                NotJudged.MOORED: samples["moored"],
-            },
+            {NotJudged.NO_DATA: np.isnan(score), NotJudged.TOO_SHORT: too_short, NotJudged.MOORED: samples["moored"]},
         )
 
     step = steps

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from ..config import DetectionRules, Region
 from ..detection.protocol import Scores, Traits
-from ..detection.rings import before_each, counted, rings_after, summed
+from ..detection.rings import after_each, before_each, counted, history, newest, oldest_before, summed
 from ..exact import functions, scalars
 from ..records import AlertType, NotJudged
 from ..types import Rows, Samples
-from .reference import NOBODY, LeaveOneVesselOut, ReferenceSet, mean_of, nearest_others, tree_of, velocity
+from .reference import NOBODY, LeaveOneVesselOut, ReferenceSet, Tree, mean_of, nearest_others, velocity
 
 FILE = "speed.npz"
 NEAR_KM = 3.0
@@ -81,7 +81,7 @@ class SpeedDetector(LeaveOneVesselOut):
         """around: of each memory point; computed where it is not given."""
         self.traffic = traffic
         speed = functions.hypot(traffic.uv[:, 0], traffic.uv[:, 1])
-        self._tree = tree_of(_features(traffic.xy, traffic.uv, speed))
+        self._tree = Tree(_features(traffic.xy, traffic.uv, speed))
         self._log = functions.log(speed + 1.0)
         self._around = around or self._others(self._tree.data, np.full(len(traffic), NOBODY, np.int32)).rounded()
 
@@ -96,8 +96,8 @@ class SpeedDetector(LeaveOneVesselOut):
         sog = np.ascontiguousarray(samples["sog"])
         under_way = (sog > JUDGED_MIN_KNOTS) & ~samples["moored"]
         log = np.where(under_way, functions.log(np.maximum(sog, 0.0) + 1.0), np.nan)
-        recent = rings_after(state["recent"], log)
-        old = before_each(state["recent"], recent)[:, 0]
+        recent = history(state["recent"], log)
+        old = oldest_before(recent, RECENT_STEPS)
         past = np.isfinite(old)
         gone = np.where(past, old, 0.0)
         many, total = summed(state["n"], past.astype(np.float64)), summed(state["sum"], gone)
@@ -112,15 +112,15 @@ class SpeedDetector(LeaveOneVesselOut):
         own, others = np.clip(own, -LIMIT, LIMIT), np.clip(others, -LIMIT, LIMIT)
         both = own * others
         signed = np.where(np.isnan(both), np.nan, np.sign(others) * np.sqrt(np.maximum(both, 0.0)))
-        ring = rings_after(state["signed"], signed)
+        ring = history(state["signed"], signed)
         new = state.copy()
         new["n"], new["sum"], new["squares"] = many[-n:], total[-n:], squares[-n:]
-        new["recent"], new["signed"], new["seen"] = recent[-n:], ring[-n:], seen[-n:]
+        new["recent"], new["signed"], new["seen"] = newest(recent, RECENT_STEPS), newest(ring, STEPS), seen[-n:]
 
         change, number = np.zeros(len(samples)), np.zeros(len(samples))
-        for k in range(STEPS):
-            there = np.isfinite(ring[:, k])
-            change += np.where(there, ring[:, k], 0.0)
+        for value in after_each(ring, STEPS):
+            there = np.isfinite(value)
+            change += np.where(there, value, 0.0)
             number += there
         score = np.abs(change) / STEPS
         return new, Scores.where(
@@ -146,9 +146,9 @@ class SpeedDetector(LeaveOneVesselOut):
         if self.own_excluded:
             around = self._others(points, self.traffic.numbers_of(samples["mmsi"][use]))
         else:
-            distance, nearest = self._tree.query(points, distance_upper_bound=WITHIN)
+            distance, at = self._tree.query(points, distance_upper_bound=WITHIN)
             near = np.isfinite(distance)
-            around = Around(*(column[np.where(near, nearest, 0)] for column in self._around))
+            around = Around(*(column[np.where(near, at, 0)] for column in self._around))
             around = around._replace(n=np.where(near, around.n, 0.0))
         z = (log[use] - around.mean) / functions.hypot(around.sd, SD_FLOOR) * around.n / (around.n + FEW)
         out[use] = np.where(around.n >= NEIGHBOURS_MIN, z, np.nan)

@@ -85,20 +85,22 @@ class VrnnDetector:
             raise StateError(
                 "the state is of another scorer or another number of latent samples: start from an empty state"
             )
-        after, found = self._scorer.steps(state, fourhot.bins(samples, self.region))
-        if self.score == "position":
+        seen = (state["k"] + np.arange(len(samples) // max(len(state), 1))[:, None]).reshape(-1)
+        abstains = {
+            NotJudged.TOO_SHORT: seen < self.traits.warmup_samples,
+            NotJudged.MOORED: samples["moored"],
+        }
+        scored = ~np.logical_or(*abstains.values())
+        by_position = self.score == "position"
+        after, found = self._scorer.steps(
+            state, fourhot.bins(samples, self.region), scored, log_weights=not by_position
+        )
+        if by_position:
             at = np.minimum(found.parts[:, :2], PART_MAX_NATS).astype(np.float64)
             raw = at[:, 0] + at[:, 1]
         else:
             raw = -found.log_weight.astype(np.float64)
-        seen = (state["k"] + np.arange(len(samples) // max(len(state), 1))[:, None]).reshape(-1)
-        scores = Scores.where(
-            raw,
-            {
-                NotJudged.TOO_SHORT: seen < self.traits.warmup_samples,
-                NotJudged.MOORED: samples["moored"],
-            },
-        )
+        scores = Scores.where(raw, abstains)
         bins_missing = np.stack([~np.isfinite(samples[f]) for f in ("lat", "lon", "sog", "cog")], axis=1)
         parts = np.where(bins_missing | (scores.reason != 0)[:, None], np.nan, found.parts.astype(np.float64))
         return after, scores._replace(parts=parts)

@@ -25,6 +25,7 @@ from ..detection.suppression import Suppression
 from ..errors import ModelNotFound
 from ..model.folder import Model
 from ..records import CONTENT_FIELDS, REPORT_DTYPE, NotJudged, Reason, VerdictKind
+from ..row_bytes import take
 from ..tracks.displacement import is_jump
 from ..tracks.quality import CODE, REASONS, of_fast_craft, screen
 from ..tracks.resample import TARGET_DTYPE
@@ -32,10 +33,10 @@ from ..tracks.sampler import SlotSampler
 from ..tracks.station_clock import StationWatch
 from ..tracks.tracker import Accepted, EndReason, Jump, Rejected, Report, TrackEnded, TrackEvent, VesselTracker
 from ..tracks.watermark import WatermarkGenerator
-from ..types import Reports, Samples
+from ..types import Reports
 from . import ordinary
 from .events import FAST, Events, TargetState, VesselState
-from .judging import Judging, Step
+from .judging import Judging, ReadySteps, Step
 from .rollout import FindModel, ModelRollout
 from .rows import RowTable
 from .state import (
@@ -141,22 +142,17 @@ class PartitionEngine:
             codes[fast] = CODE[Reason.TOO_FAST]
             fast &= dated
         steps: list[Step] = []
-        ordinary_steps: list[Step] = []
         at = np.arange(len(reports))
-        ready: Samples | None = None
+        ready: ReadySteps | None = None
         duplicates: list[tuple[int, int]] = []
         if not self._one_by_one and len(reports) >= ordinary.RUN_MIN:
             moved = ordinary.move(reports, codes, watermarks, self._vessels, rules)
             events.counts.accepted += moved.accepted
             self._changed.update(moved.vessels)
-            at, ready, duplicates = np.flatnonzero(~moved.done), moved.samples, moved.duplicates
-            ordinary_steps = moved.steps
+            at, ready, duplicates = np.flatnonzero(~moved.done), moved.steps, moved.duplicates
         self._one_after_the_other(reports, codes, fast, watermarks.tolist(), at, steps, events)
         if duplicates:
             self._drop_duplicates(duplicates, events)
-        if ordinary_steps:
-            # Stable, in the order of the log: what follows at a report from the silence of others comes first.
-            steps = sorted([*steps, *ordinary_steps], key=lambda step: step.report_index)
         self._judge(steps, events, ready)
         if len(watermarks):
             self._settle(float(watermarks[-1]))
@@ -176,19 +172,19 @@ class PartitionEngine:
         rules = self.model.track_rules
         deadlines = self._deadlines
         seen = 0  # reports of the run up to which silence was looked for
-        columns = (at.tolist(), reports[at].tolist(), codes[at].tolist(), fast[at].tolist())
-        for i, report, code, is_fast in zip(*columns, strict=True):
+        at = at[(codes[at] == 0) | fast[at]]
+        for i, report, is_fast in zip(at.tolist(), take(reports, at).tolist(), fast[at].tolist(), strict=True):
             if deadlines and deadlines[0][0] < watermarks[i]:
                 self._flush_until(seen, i + 1, watermarks, steps, events)
             seen = i + 1
-            if code:
-                events.counts.reject(REASONS[code])
-                events.rejected.append((i, REASONS[code]))
-                if is_fast:
-                    self._offer(report[0] + FAST, report, i, rules, steps, events)
-                continue
-            self._offer(report[0], report, i, rules, steps, events)
+            self._offer(report[0] + FAST if is_fast else report[0], report, i, rules, steps, events)
         self._flush_until(seen, len(watermarks), watermarks, steps, events)
+        bad = np.flatnonzero(codes)
+        for code, n in enumerate(np.bincount(codes[bad]).tolist()):
+            if n:
+                events.counts.reject(REASONS[code], n)
+        screened = [(i, REASONS[code]) for i, code in zip(bad.tolist(), codes[bad].tolist(), strict=True)]
+        events.rejected = sorted([*screened, *events.rejected], key=lambda one: one[0])  # some were found late
 
     def _offer(
         self, key: int, report: Report, report_index: int, rules: TrackRules, steps: list[Step], events: Events
@@ -425,7 +421,7 @@ class PartitionEngine:
                 return  # the ship is where it was: the clock of who received it is wrong
             steps.append(Step(report_index, target, _info(target, decided_at), event))
 
-    def _judge(self, steps: list[Step], events: Events, ready: Samples | None = None) -> None:
+    def _judge(self, steps: list[Step], events: Events, ready: ReadySteps | None = None) -> None:
         self._judging.judge(steps, events, ready)
         self._rows.release(self._ended)
         self._ended.clear()

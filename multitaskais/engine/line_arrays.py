@@ -9,18 +9,21 @@ once. All other vessels are told apart and left to the engine, report by report.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import TrackRules
 from ..detection.lifecycle import TargetInfo
 from ..detection.offline import blocks
 from ..model.folder import Model
 from ..records import Alert, Counts, Reason
+from ..row_bytes import put, take
 from ..tracks.geometry import great_circles_m
 from ..tracks.quality import REASONS, of_fast_craft, screen
-from ..tracks.resample import resample_line
+from ..tracks.resample import resample_lines
 from ..tracks.segmentation import in_tracker_order, lines_and_tracks, look
 from ..tracks.tracker import track_name
 from ..types import Reports, Samples
@@ -58,18 +61,50 @@ class _Infos(Sequence[TargetInfo]):
 
 
 class _Told:
-    """Of the accepted reports of ordinary vessels, by vessel and time: what is known of the vessel at each, and its track."""
+    """Of the accepted reports of ordinary vessels, by vessel and time: what is known of the vessel at each, and its track.
 
-    def __init__(self, reports: Reports, new_line: NDArray[np.bool_], new_track: NDArray[np.bool_]) -> None:
+    Args:
+        reports: (n,) the accepted ones.
+        offered: these and the duplicates among them.
+        new_line, new_track: (n,) where lines and tracks begin.
+    """
+
+    def __init__(
+        self,
+        reports: Reports,
+        offered: Reports,
+        new_line: NDArray[np.bool_],
+        new_track: NDArray[np.bool_],
+        rules: TrackRules,
+    ) -> None:
         n = len(reports)
         self.reports = reports
         line_start = np.maximum.accumulate(np.where(new_line, np.arange(n), 0))
         self.ship_type = _last_known(reports["ship_type"], reports["ship_type"] >= 0, line_start, -1)
-        self.ship_name = _last_known(reports["ship_name"], reports["ship_name"] != b"", line_start, b"")
+        self._line_start = line_start
         self.track = np.cumsum(new_track) - 1
         self.track_start = np.flatnonzero(new_track)
-        self.decided = np.zeros(n)
+        self._rules = rules
+        self._mmsi, self._t = (np.ascontiguousarray(offered[name]) for name in ("mmsi", "t"))
         self._names: dict[int, str] = {}
+
+    @cached_property
+    def ship_name(self) -> NDArray[np.bytes_]:
+        """(n,) as it is known at each; asked for where there are alerts."""
+        name = self.reports["ship_name"]
+        found: NDArray[np.bytes_] = _last_known(name, name != b"", self._line_start, b"")
+        return found
+
+    def decided(self, i: int) -> float:
+        """When an accepted report is released: by the first that is newer by more than the lateness, or by the vessel's silence.
+
+        ``VesselTracker.offer`` and ``PartitionEngine.process`` in one: a report that comes after a gap decides at the gap's end.
+        """
+        mmsi = self.reports["mmsi"][i]
+        t = self._t[np.searchsorted(self._mmsi, mmsi, "left") : np.searchsorted(self._mmsi, mmsi, "right")]
+        by = int(np.searchsorted(t - self._rules.lateness_s, self.reports["t"][i], side="right"))
+        silent = float(t[by - 1]) + self._rules.gap_max_s
+        return min(float(t[by]), silent) if by < len(t) else silent
 
     def track_id(self, track: int) -> str:
         name = self._names.get(track)
@@ -84,7 +119,7 @@ class _Told:
             bytes(self.ship_name[i]),
             int(self.ship_type[i]),
             self.track_id(int(self.track[i])),
-            float(self.decided[i]) if decided_at is None else decided_at,
+            self.decided(i) if decided_at is None else decided_at,
         )
 
 
@@ -148,7 +183,7 @@ def judge_whole(
     for code, n in zip(*np.unique(codes[(codes > 0) & ~fast], return_counts=True), strict=True):
         counts.received += int(n)
         counts.reject(REASONS[int(code)], int(n))
-    special, offered, duplicate = _told_apart(model, reports[codes == 0])
+    special, offered, duplicate = _told_apart(model, take(reports, codes == 0))
     counts.received += len(offered)
     counts.accepted += int((~duplicate).sum())
     counts.reject(Reason.DUPLICATE, int(duplicate.sum()))
@@ -158,7 +193,7 @@ def judge_whole(
     if not fast.any():
         return special
     # What vessels report above the limit of speed is judged beside their tracks (``engine``).
-    special_fast, offered, duplicate = _told_apart(model, reports[fast])
+    special_fast, offered, duplicate = _told_apart(model, take(reports, fast))
     counts.received += len(offered)
     counts.reject(Reason.TOO_FAST, len(offered))
     _judge(model, offered, duplicate, tally, alerts)
@@ -172,55 +207,31 @@ def _told_apart(model: Model, offered: Reports) -> tuple[Reports, Reports, NDArr
         return offered, offered, np.zeros(0, bool)
     ordinary, duplicate = look(offered, model.track_rules)
     ordinary &= ~_odd_neighbours(offered, model)
-    return offered[~ordinary], offered[ordinary], duplicate[ordinary]
+    return take(offered, ~ordinary), take(offered, ordinary), duplicate[ordinary]
 
 
 def _judge(
     model: Model, offered: Reports, duplicate: NDArray[np.bool_], tally: TrackTally, alerts: list[Alert]
 ) -> None:
     """Judge all reports of ordinary vessels."""
-    accepted = offered[~duplicate]
+    accepted = take(offered, ~duplicate)
     if len(accepted):
         new_line, new_track = lines_and_tracks(accepted["mmsi"], accepted["t"], model.track_rules)
-        told = _Told(accepted, new_line, new_track)
-        _decide(told, offered, model)
+        told = _Told(accepted, offered, new_line, new_track, model.track_rules)
         lines = _sampled(told, new_line, new_track, model)
         lines.sort(key=lambda line: -len(line.samples))
         for start in range(0, len(lines), TOGETHER):
             _step(model, told, lines[start : start + TOGETHER], tally, alerts)
 
 
-def _decide(told: _Told, offered: Reports, model: Model) -> None:
-    """When each accepted report is released: by the first that is newer by more than the lateness, or by the vessel's silence.
-
-    ``VesselTracker.offer`` and ``PartitionEngine.process`` in one: a report that comes after a gap decides at the gap's end.
-    """
-    rules = model.track_rules
-    mmsi, t = offered["mmsi"], np.ascontiguousarray(offered["t"])
-    first = np.flatnonzero(np.concatenate([[True], mmsi[1:] != mmsi[:-1]])).tolist()
-    mine = np.searchsorted(told.reports["mmsi"], mmsi[first], side="left").tolist()
-    own_t = np.ascontiguousarray(told.reports["t"])
-    floor = t - rules.lateness_s
-    ends, mine_ends = [*first[1:], len(t)], [*mine[1:], len(own_t)]
-    for a, b, c, d in zip(first, ends, mine, mine_ends, strict=True):
-        by = a + np.searchsorted(floor[a:b], own_t[c:d], side="right")
-        silent = t[by - 1] + rules.gap_max_s
-        told.decided[c:d] = np.where(by < b, np.minimum(t[np.minimum(by, b - 1)], silent), silent)
-
-
 def _sampled(told: _Told, new_line: NDArray[np.bool_], new_track: NDArray[np.bool_], model: Model) -> list[_Line]:
     """The lines that have a sample, each sample with the vessel's type as it was known."""
-    starts = np.flatnonzero(new_line).tolist()
-    lines = []
-    for a, b in zip(starts, [*starts[1:], len(new_line)], strict=True):
-        if b - a < 2:
-            continue
-        samples, before = resample_line(told.reports[a:b], model.detection_rules, new_track[a:b])
-        if len(samples):
-            after = a + before + 1
-            samples["ship_type"] = told.ship_type[after]
-            lines.append(_Line(samples, after, b - 1))
-    return lines
+    begin = np.append(np.flatnonzero(new_line), len(new_line))
+    samples, before, own = resample_lines(told.reports, begin, model.detection_rules, new_track)
+    after = before + 1
+    samples["ship_type"] = told.ship_type[after]
+    rows = zip(own.tolist(), own[1:].tolist(), (begin[1:] - 1).tolist(), strict=False)
+    return [_Line(samples[a:b], after[a:b], last) for a, b, last in rows if b > a]
 
 
 def _step(model: Model, told: _Told, lines: list[_Line], tally: TrackTally, alerts: list[Alert]) -> None:
@@ -231,12 +242,11 @@ def _step(model: Model, told: _Told, lines: list[_Line], tally: TrackTally, aler
     judged, reason = np.zeros(len(samples), bool), np.zeros(len(samples), np.uint8)
     score = np.full(len(samples), np.nan)
     rows = panel.initial(len(lines))
-    in_bytes = rows.view(f"V{rows.itemsize}")  # NumPy copies fields one by one
     for mine, at in blocks(samples):
-        chosen = samples[at]
-        new, memory, result = panel.steps(in_bytes[mine].view(rows.dtype), chosen)
+        chosen = take(samples, at)
+        new, memory, result = panel.steps(take(rows, mine), chosen)
         alerts.extend(alert for _, alert in life.judge_block(new, memory, chosen, result, _Infos(told, after[at])))
-        in_bytes[mine] = new.view(in_bytes.dtype)
+        put(rows, mine, new)
         judged[at], reason[at], score[at] = result.judged, result.reason, result.score
     for i in np.flatnonzero(rows["alert"]["open"].any(axis=1)).tolist():
         last = lines[i].last

@@ -12,21 +12,22 @@ lists back, ``stored`` gives them for the bytes of a checkpoint.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..config import STEP_S, TrackRules
-from ..detection.lifecycle import TargetInfo
-from ..records import CONTENT_FIELDS, REPORT_DTYPE, SAMPLE_DTYPE
+from ..records import CONTENT_FIELDS, REPORT_DTYPE
+from ..row_bytes import put, take
+from ..tracks.chain import apart
 from ..tracks.displacement import are_copies, is_jump, surely_follow
-from ..tracks.resample import between, pair_mismatches
+from ..tracks.resample import between, grid_steps, pair_mismatches
 from ..tracks.sampler import PAIR_MIN_S, SlotSampler
 from ..tracks.tracker import RATE_MAX, RECENT_MAX, Report, Target, VesselTracker
-from ..types import Reports, Samples
+from ..types import Reports
 from .events import Tail, TargetState, VesselState
-from .judging import Ready, Step
+from .judging import ReadySteps
 
 # A run of fewer reports, or a vessel with fewer in the run, is moved sooner one by one; so is, from lists to arrays, one with few more.
 RUN_MIN, VESSEL_MIN, FROM_LISTS_MIN = 256, 3, 6
@@ -45,8 +46,7 @@ class Moved(NamedTuple):
     done: _Mask  # (n,) the reports of the vessels that were moved
     vessels: list[int]  # their MMSIs
     accepted: int
-    steps: list[Step]  # the samples that are due, in the order of the log
-    samples: Samples  # of them, but for what ``complete`` adds
+    steps: ReadySteps | None  # the samples that are due
     duplicates: list[tuple[int, int]]  # (index of the report that released it, MMSI), in the order of the log
 
 
@@ -58,11 +58,11 @@ def move(
     rules: TrackRules,
 ) -> Moved:
     """Move the ordinary vessels of a run; ``codes`` and ``watermarks`` (n,) as the partition's clock gave them."""
-    nothing = Moved(np.zeros(len(reports), bool), [], 0, [], np.zeros(0, SAMPLE_DTYPE), [])
+    nothing = Moved(np.zeros(len(reports), bool), [], 0, None, [])
     if len(reports) < RUN_MIN:
         return nothing
     offered = np.flatnonzero(codes == 0)
-    offered = offered[np.argsort(reports["mmsi"][offered], kind="stable")]
+    offered = offered[_by_vessel(reports["mmsi"][offered])]
     mmsi = reports["mmsi"][offered]
     first = np.flatnonzero(np.concatenate([[True], mmsi[1:] != mmsi[:-1]])) if len(mmsi) else np.zeros(0, np.int64)
     chosen, own = _candidates(mmsi[first], np.diff(np.append(first, len(mmsi))), vessels)
@@ -77,11 +77,17 @@ def move(
         duplicate, accepted = duplicate[rows], accepted[rows]
         run.leave(ordinary)
     nothing.done[run.log_index] = True
-    steps, samples = _sample(run, accepted, rules)
+    steps = _sample(run, accepted, rules)
     duplicates = run.released_by(np.flatnonzero(duplicate), rules)[0]
     dropped = sorted(zip(duplicates.tolist(), run.mmsi[run.vessel[duplicate]].tolist(), strict=True))
     _store(run, duplicate, accepted, rules)
-    return Moved(nothing.done, run.mmsi.tolist(), int(accepted.sum()), steps, samples, dropped)
+    return Moved(nothing.done, run.mmsi.tolist(), int(accepted.sum()), steps, dropped)
+
+
+def _by_vessel(mmsi: _Ints) -> _Ints:
+    """A stable order: by the low and the high 16 bits of numbers of 9 digits, since so short ones are sorted by counting."""
+    low = np.argsort((mmsi & 0xFFFF).astype(np.uint16), kind="stable")
+    return low[np.argsort((mmsi[low] >> 16).astype(np.uint16), kind="stable")]
 
 
 class _Own(NamedTuple):
@@ -153,11 +159,12 @@ class _Run:
     Attributes:
         rows: (m,) of each vessel: the sampler's anchor, ``recent``, then ``buffered`` with those that came, by time.
         vessel: (m,) 0 .. V - 1. ``begin``: (V + 1,) where each begins.
-        log_index: (n,) of those that came, by vessel, in the order of the log: index in the run.
+        log_index: (n,) of those that came, by vessel, in the order of the log: index in the run. ``log_row``: where each is among ``rows``;
+            ``log_newest``: where the vessel's newest is then, ``log_before``: where it was before.
     """
 
     def __init__(self, reports: Reports, log_index: _Ints, own: _Own) -> None:
-        came = reports[log_index]
+        came = take(reports, log_index)
         mmsi = came["mmsi"]
         new = np.concatenate([[True], mmsi[1:] != mmsi[:-1]])
         self.vessels = own.vessels
@@ -172,54 +179,44 @@ class _Run:
         held_begin = np.cumsum(held) - held
         m = int(self.begin[-1])
         at_held = np.arange(int(held.sum())) + np.repeat(self.begin[:-1] - held_begin, held)
-        at_came = np.arange(len(came)) + np.repeat(self.begin[:-1] + held - self.log_begin[:-1], counts)
+        self.log_row = np.arange(len(came)) + np.repeat(self.begin[:-1] + held - self.log_begin[:-1], counts)
         self.rows = np.empty(m, REPORT_DTYPE)
-        self.rows[at_held] = np.frombuffer(b"".join(own.rows), REPORT_DTYPE)
-        self.rows[at_came] = came
+        put(self.rows, at_held, np.frombuffer(b"".join(own.rows), REPORT_DTYPE))
+        put(self.rows, self.log_row, came)
         self.vessel = np.repeat(np.arange(len(held)), held + counts)
         self.came = np.zeros(m, bool)
-        self.came[at_came] = True
+        self.came[self.log_row] = True
         self.place = np.arange(m) - self.begin[self.vessel]  # within its vessel
-        self.log_t = np.ascontiguousarray(came["t"])
-        t = self.rows["t"]
+        newest_held = self.begin[:-1] + held - 1
+        t = np.ascontiguousarray(self.rows["t"])
         if (self.came[1:] & (t[1:] < t[:-1]) & (self.place[1:] > 0)).any():
             # Those of equal times stay in the order in which they came.
             order = np.lexsort((t, self.place > 0, self.vessel))
-            self.rows, self.came = self.rows[order], self.came[order]
+            self.rows, self.came, t = take(self.rows, order), self.came[order], t[order]
+            row_of = np.empty(m, np.int64)
+            row_of[order] = np.arange(m)
+            self.log_row, newest_held = row_of[self.log_row], row_of[newest_held]
         self.anchor = self.begin[:-1]  # (V,) row of the sampler's anchor
-        self.t, self.lat, self.lon, self.sog = (np.ascontiguousarray(self.rows[f]) for f in ("t", "lat", "lon", "sog"))
-        self.times, self.rank = np.unique(self.t, return_inverse=True)
-        self.stride = len(self.times) + 1
-        self._number()
-        log_rank = np.searchsorted(self.times, self.log_t)
-        newest = np.maximum.accumulate(self.log_vessel * self.stride + log_rank)
-        # The vessel's newest time before each that came: at first of those that it held, which are in order.
+        self.t = t
+        self.lat, self.lon, self.sog = (np.ascontiguousarray(self.rows[f]) for f in ("lat", "lon", "sog"))
         first = self.log_begin[:-1]
-        n_came = np.diff(self.log_begin)
-        held_newest = np.searchsorted(self.times, np.array([v.tracker.newest for v in self.vessels]))
-        newest = np.maximum(newest, np.repeat(np.arange(len(n_came)) * self.stride + held_newest, n_came))
-        self.log_newest = newest  # as keys, each with itself
-        self.log_before = np.concatenate([[0], newest[:-1]])
-        self.log_before[first] = np.arange(len(n_came)) * self.stride + held_newest
-
-    def _number(self) -> None:
-        """Time and vessel in one number, in the order of the rows; an anchor, which may be newer than others, comes before all of its vessel."""
-        self.key = self.vessel * self.stride + np.where(self.place > 0, self.rank, -1)
+        newest = self.log_row.copy()
+        newest[first] = np.maximum(newest[first], newest_held)
+        self.log_newest = np.maximum.accumulate(newest)  # a later vessel's rows come after
+        self.log_before = np.concatenate([[0], self.log_newest[:-1]])
+        self.log_before[first] = newest_held
 
     def leave(self, keep: _Mask) -> None:
         """Go on with some of the vessels alone."""
         rows, log = keep[self.vessel], keep[self.log_vessel]
-        number = np.cumsum(keep) - 1
-        self.rows, self.came = self.rows[rows], self.came[rows]
-        self.place, self.rank = self.place[rows], self.rank[rows]
+        number, row = np.cumsum(keep) - 1, np.cumsum(rows) - 1
+        self.rows, self.came, self.place = take(self.rows, rows), self.came[rows], self.place[rows]
         self.t, self.lat, self.lon, self.sog = (column[rows] for column in (self.t, self.lat, self.lon, self.sog))
         self.vessel = number[self.vessel[rows]]
-        self._number()
-        self.log_index, self.log_t = self.log_index[log], self.log_t[log]
-        self.log_vessel = number[self.log_vessel[log]]
-        base = self.log_vessel * self.stride
-        self.log_newest = base + self.log_newest[log] % self.stride
-        self.log_before = base + self.log_before[log] % self.stride
+        self.log_index, self.log_vessel = self.log_index[log], number[self.log_vessel[log]]
+        self.log_row, self.log_newest, self.log_before = (
+            row[at[log]] for at in (self.log_row, self.log_newest, self.log_before)
+        )
         self.vessels = [v for v, k in zip(self.vessels, keep.tolist(), strict=True) if k]
         self.mmsi, self.n_recent = self.mmsi[keep], self.n_recent[keep]
         self.begin = np.concatenate([[0], np.cumsum(np.bincount(self.vessel))])
@@ -232,8 +229,11 @@ class _Run:
         pending: _Mask = self.place > self.n_recent[self.vessel]
         return pending
 
-    def of_times(self, keys: _Ints) -> _Floats:
-        return self.times[keys % self.stride]
+    @property
+    def newest_t(self) -> _Floats:
+        """(V,) time of each vessel's newest report."""
+        newest: _Floats = self.t[self.begin[1:] - 1]
+        return newest
 
     # ------------------------------------------------------------ is it ordinary?
 
@@ -253,8 +253,7 @@ class _Run:
             close = (later == earlier) & (self.t[n_reports:] - self.t[:-n_reports] <= within_s + 1.0)
             special[later[close]] = True
         self._look_on_arrival(watermarks, floor, rules, special)
-        newest = self.of_times(self.log_newest[self.log_begin[1:] - 1])
-        released = self.is_pending & (self.t < np.maximum(floor, newest - rules.lateness_s)[self.vessel])
+        released = self.is_pending & (self.t < np.maximum(floor, self.newest_t - rules.lateness_s)[self.vessel])
         matched = self._duplicates(released & ~special[self.vessel], rules)
         accepted = released & ~matched
         # Each accepted one after the line's last, which is the last of the recent ones.
@@ -270,19 +269,18 @@ class _Run:
 
     def _look_on_arrival(self, watermarks: _Floats, floor: _Floats, rules: TrackRules, special: _Mask) -> None:
         """What the engine and the tracker ask of each report when it comes."""
-        before_t = self.of_times(self.log_before)
-        late = (self.log_t <= before_t) & (self.log_t < np.maximum(floor[self.log_vessel], before_t - rules.lateness_s))
+        log_t, before_t = self.t[self.log_row], self.t[self.log_before]
+        late = (log_t <= before_t) & (log_t < np.maximum(floor[self.log_vessel], before_t - rules.lateness_s))
         silent = before_t + rules.gap_max_s < watermarks[self.log_index]
-        special[self.log_vessel[late | silent | (self.log_t - before_t > rules.gap_max_s)]] = True
-        ends = self.of_times(self.log_newest[self.log_begin[1:] - 1])
-        special |= ends + rules.gap_max_s < watermarks[-1]
-        # Of equal times the order is by content; where all of it is equal there is nothing to order.
-        ties = np.flatnonzero((self.key[1:] == self.key[:-1]) & (self.came[1:] | self.came[:-1]))
+        special[self.log_vessel[late | silent | (log_t - before_t > rules.gap_max_s)]] = True
+        special |= self.newest_t + rules.gap_max_s < watermarks[-1]
+        # Of equal times the order is by content; where all of it is equal there is nothing to order. An anchor has no part in it.
+        tied = (self.t[1:] == self.t[:-1]) & (self.place[1:] > 1)
+        ties = np.flatnonzero(tied & (self.came[1:] | self.came[:-1]))
         special[self.vessel[ties[~self._same(ties, ties + 1, _TIED)]]] = True
         # The station's watch compares each with the newest before it, the earlier of the two first.
-        at = np.searchsorted(self.key, self.log_vessel * self.stride + np.searchsorted(self.times, self.log_t), "right")
-        newest = np.searchsorted(self.key, self.log_before, "right")
-        self._jumps(np.minimum(at, newest) - 1, np.maximum(at, newest) - 1, rules, special)
+        a, b = np.minimum(self.log_row, self.log_before), np.maximum(self.log_row, self.log_before)
+        self._jumps(a, b, rules, special)
 
     def _same(self, a: _Ints, b: _Ints, names: tuple[str, ...]) -> _Mask:
         same = np.ones(len(a), bool)
@@ -342,34 +340,40 @@ class _Run:
     def released_by(self, at: _Ints, rules: TrackRules) -> tuple[_Ints, _Floats]:
         """Of (k,) released reports: the index in the run of the one that released it, and when that decides (Unix s)."""
         vessel = self.vessel[at]
-        least = np.searchsorted(self.times - rules.lateness_s, self.t[at], "right")
-        by = np.searchsorted(self.log_newest, vessel * self.stride + least, "left")
-        before_t = self.of_times(self.log_before[by])
-        return self.log_index[by], np.minimum(self.log_t[by], before_t + rules.gap_max_s)
+        low, high = self.log_begin[vessel], self.log_begin[vessel + 1]
+        newest_t = self.t[self.log_newest] - rules.lateness_s
+        # By halves: the first with which the vessel's newest is so much newer.
+        while (open_ := low < high).any():
+            middle = np.minimum((low + high) >> 1, len(newest_t) - 1)
+            after = newest_t[middle] > self.t[at]
+            high = np.where(open_ & after, middle, high)
+            low = np.where(open_ & ~after, middle + 1, low)
+        before_t = self.t[self.log_before[low]]
+        return self.log_index[low], np.minimum(self.t[self.log_row[low]], before_t + rules.gap_max_s)
 
 
 # ---------------------------------------------------------------- samples
 
 
-def _sample(run: _Run, accepted: _Mask, rules: TrackRules) -> tuple[list[Step], Samples]:
+def _sample(run: _Run, accepted: _Mask, rules: TrackRules) -> ReadySteps | None:
     """``SlotSampler.feed`` and ``PartitionEngine._ingest`` of all accepted reports; moves the samplers, but for their reports."""
     at = np.flatnonzero(accepted)
     if not len(at):
-        return [], np.zeros(0, SAMPLE_DTYPE)
+        return None
     vessel, t = run.vessel[at], run.t[at]
     targets = [next(iter(v.targets.values())) for v in run.vessels]
     samplers = [target.sampler for target in targets]
     origin = np.array([s.origin for s in samplers])
     k0 = np.array([s.k for s in samplers])
     n0 = np.array([s.n for s in samplers])
-    k = _grid_steps(t, origin[vessel], k0[vessel])
+    k = np.maximum(grid_steps(t, origin[vessel]), k0[vessel])
     new_vessel = np.concatenate([[True], vessel[1:] != vessel[:-1]])
     before_k = np.where(new_vessel, k0[vessel], np.concatenate([[0], k[:-1]]))
     before = np.where(new_vessel, run.begin[vessel] + run.n_recent[vessel], np.concatenate([[0], at[:-1]]))
     due = k - before_k
     values, value_slot = _pairs(run, accepted, at, k)
     slots, kept = _kept(samplers, k0, values, value_slot)
-    ship_type, ship_name = _told(run, at, vessel, targets)
+    told = _Told(run, at, new_vessel, targets)
     # The samples that are due, in the order of the log.
     which = np.repeat(np.arange(len(at)), due)
     number = before_k[which] + np.arange(len(which)) - np.repeat(np.cumsum(due) - due, due)
@@ -378,43 +382,29 @@ def _sample(run: _Run, accepted: _Mask, rules: TrackRules) -> tuple[list[Step], 
     which, number, by, decided = which[order], number[order], by[order], decided[order]
     mine = vessel[which]
     samples = between(
-        run.rows[before[which]],
-        run.rows[at[which]],
+        take(run.rows, before[which]),
+        take(run.rows, at[which]),
         origin[mine] + number * STEP_S,
         n0[mine] + (number - k0[mine]),
         _medians(slots, kept, _slot_key(mine, number)),
     )
-    samples["ship_type"] = ship_type[which]
-    owners = [targets[v] for v in mine.tolist()]
-    told = zip(*(c[which].tolist() for c in (ship_name, ship_type)), decided.tolist(), strict=True)
-    steps = [
-        Step(index, o, TargetInfo(o.mmsi, name, kind, o.track_id, decided_at), Ready(row))
-        for row, (index, o, (name, kind, decided_at)) in enumerate(zip(by.tolist(), owners, told, strict=True))
-    ]
+    samples["ship_type"] = told.ship_type(which)
+    steps = ReadySteps(by, targets, mine, samples, told.ship_name(which), decided) if len(which) else None
     # What the lines remember.
     last = np.flatnonzero(np.append(new_vessel[1:], True))
     moved = vessel[last]
     slot = _slot_key(moved, k[last])
     begin, end = np.searchsorted(slots, slot, "left").tolist(), np.searchsorted(slots, slot, "right").tolist()
     in_order = kept.tolist()
-    for v, i, a, b, k_now in zip(moved.tolist(), last.tolist(), begin, end, k[last].tolist(), strict=True):
+    known = told.ship_type(last).tolist(), told.ship_name(last).tolist()
+    for v, kind, name, a, b, k_now in zip(moved.tolist(), *known, begin, end, k[last].tolist(), strict=True):
         target, sampler = targets[v], samplers[v]
-        target.ship_type, target.ship_name = int(ship_type[i]), bytes(ship_name[i])
+        target.ship_type, target.ship_name = kind, name
         sampler.n += k_now - sampler.k
         sampler.k = k_now
         sampler.kept = in_order[a:b]
         sampler.pairs = b - a
-    return steps, samples
-
-
-def _grid_steps(t: _Floats, origin: _Floats, least: _Ints) -> _Ints:
-    """The first grid step, ``least`` or later, that is not before t."""
-    k = np.ceil((t - origin) / STEP_S).astype(np.int64)
-    while (early := origin + k * STEP_S < t).any():
-        k[early] += 1
-    while (late := origin + (k - 1) * STEP_S >= t).any():
-        k[late] -= 1
-    return np.maximum(k, least)
+    return steps
 
 
 def _slot_key(vessel: _Ints, k: _Ints) -> _Ints:
@@ -425,25 +415,7 @@ def _pairs(run: _Run, accepted: _Mask, at: _Ints, k: _Ints) -> tuple[_Floats, _I
     """Mismatch of each pair that counts, in order, and its slot; sets where each vessel's anchor is now."""
     node = np.flatnonzero(accepted | (run.place == 0))
     vessel, t = run.vessel[node], run.t[node]
-    same = vessel[1:] == vessel[:-1]
-    if (t[1:][same] - t[:-1][same] > PAIR_MIN_S).all():
-        chain = node
-    else:
-        # Of each the first that is further than the least of a pair; then from anchor to anchor, all vessels at once.
-        q = np.searchsorted(run.times, t + PAIR_MIN_S, "right")
-        top = len(run.times)
-        while (low := (q < top) & ~(run.times[np.minimum(q, top - 1)] - t > PAIR_MIN_S)).any():
-            q[low] += 1
-        while (high := (q > 0) & (run.times[np.maximum(q, 1) - 1] - t > PAIR_MIN_S)).any():
-            q[high] -= 1
-        following = np.searchsorted(run.key[node], vessel * run.stride + q, "left")
-        end = np.searchsorted(vessel, vessel, "right")
-        is_anchor = np.zeros(len(node), bool)
-        current = np.flatnonzero(run.place[node] == 0)
-        while len(current):
-            is_anchor[current] = True
-            current = following[current][following[current] < end[current]]
-        chain = node[is_anchor]
+    chain = node[apart(t, np.searchsorted(vessel, np.arange(len(run.vessels) + 1)), PAIR_MIN_S)]
     owner = run.vessel[chain]
     run.anchor = chain[np.flatnonzero(np.append(owner[1:] != owner[:-1], True))]
     columns = np.stack([run.t[chain], run.lat[chain], run.lon[chain], run.sog[chain], run.rows["cog"][chain]])
@@ -471,30 +443,45 @@ def _kept(samplers: list[SlotSampler], k0: _Ints, values: _Floats, slot: _Ints) 
 
 def _medians(slots: _Ints, kept: _Floats, wanted: _Ints) -> _Floats:
     """``sampler.median`` of the values of each wanted slot; NaN where it has none."""
-    begin, end = np.searchsorted(slots, wanted, "left"), np.searchsorted(slots, wanted, "right")
-    count = end - begin
-    if not len(kept):
+    begin = np.searchsorted(slots, wanted, "left")
+    count = np.searchsorted(slots, wanted, "right") - begin
+    width = int(count.max(initial=0))
+    if not width:
         return np.full(len(wanted), np.nan)
-    ordered = kept[np.lexsort((kept, slots))]
-    top = len(kept) - 1
-    upper = ordered[np.minimum(begin + count // 2, top)]
-    lower = ordered[np.clip(begin + count // 2 - 1, 0, top)]
-    return np.where(count == 0, np.nan, np.where(count % 2 == 1, upper, (lower + upper) * 0.5))
+    column = np.arange(width)
+    there = column < count[:, None]
+    values = np.where(there, kept[np.where(there, begin[:, None] + column, 0)], np.inf)
+    values.sort(axis=1)
+    row, upper = np.arange(len(wanted)), count // 2
+    high, low = values[row, np.minimum(upper, width - 1)], values[row, np.maximum(upper - 1, 0)]
+    return np.where(count == 0, np.nan, np.where(count % 2 == 1, high, (low + high) * 0.5))
 
 
-def _told(
-    run: _Run, at: _Ints, vessel: _Ints, targets: list[TargetState]
-) -> tuple[NDArray[np.int16], NDArray[np.bytes_]]:
+class _Told:
     """Of each accepted report: the ship's type and name as they are known with it."""
-    kind, name = run.rows["ship_type"][at], run.rows["ship_name"][at]
-    begin = np.searchsorted(vessel, vessel, "left")
-    types = np.array([target.ship_type for target in targets], np.int16)
-    names = np.array([target.ship_name for target in targets], name.dtype)
-    out = []
-    for values, known, before in ((kind, kind >= 0, types), (name, name != b"", names)):
-        source = np.maximum.accumulate(np.where(known, np.arange(len(at)), -1))
-        out.append(np.where(source >= begin, values[np.maximum(source, 0)], before[vessel]))
-    return out[0], out[1]
+
+    def __init__(self, run: _Run, at: _Ints, new_vessel: _Mask, targets: list[TargetState]) -> None:
+        self._vessel, self._targets = run.vessel[at], targets
+        self._begin = np.maximum.accumulate(np.where(new_vessel, np.arange(len(at)), 0))
+        self._kind, self._name = run.rows["ship_type"][at], run.rows["ship_name"][at]
+        self._source = [
+            np.maximum.accumulate(np.where(known, np.arange(len(at)), -1))
+            for known in (self._kind >= 0, self._name != b"")
+        ]
+
+    def ship_type(self, which: _Ints) -> NDArray[np.int16]:
+        before = np.array([target.ship_type for target in self._targets], np.int16)
+        found: NDArray[np.int16] = self._known(self._source[0], self._kind, before, which)
+        return found
+
+    def ship_name(self, which: _Ints) -> NDArray[np.bytes_]:
+        before = np.array([target.ship_name for target in self._targets], self._name.dtype)
+        found: NDArray[np.bytes_] = self._known(self._source[1], self._name, before, which)
+        return found
+
+    def _known(self, source: _Ints, values: NDArray[Any], before: NDArray[Any], which: _Ints) -> NDArray[Any]:
+        at = source[which]
+        return np.where(at >= self._begin[which], values[np.maximum(at, 0)], before[self._vessel[which]])
 
 
 # ---------------------------------------------------------------- what the vessels hold
@@ -515,8 +502,8 @@ def _store(run: _Run, duplicate: _Mask, accepted: _Mask, rules: TrackRules) -> N
     which = np.empty(len(kept) + len(counts), np.int64)
     which[begin] = run.anchor
     which[np.arange(len(kept)) + 1 + run.vessel[kept]] = kept
-    rows = run.rows[which]
-    newest = run.of_times(run.log_newest[run.log_begin[1:] - 1])
+    rows = take(run.rows, which)
+    newest = run.newest_t
     floor = newest - rules.lateness_s
     bounds = zip(begin.tolist(), (begin + counts + 1).tolist(), n_recent.tolist(), strict=True)
     for vessel, t, low, (a, b, n) in zip(run.vessels, newest.tolist(), floor.tolist(), bounds, strict=True):

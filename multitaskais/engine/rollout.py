@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import STEP_S, TrackRules
+from ..detection.memory import Memory
 from ..detection.panel import Panel, StepResult
 from ..errors import ModelError, WrongRegion
 from ..model.folder import Model
+from ..row_bytes import take
 from ..types import Rows, Samples
 from .state import ModelActivation, StoredRow, StoredTarget, layout, read_row
 
@@ -47,9 +49,9 @@ class ModelRunner:
         rows[: len(self.rows)] = self.rows
         self.rows = rows
 
-    def steps(self, slots: NDArray[np.intp], samples: Samples) -> tuple[Rows, Rows, StepResult]:
+    def steps(self, slots: NDArray[np.intp], samples: Samples) -> tuple[Rows, Memory, StepResult]:
         """The panel's steps. A row that began in the midst of its line counts its samples from there until its ring is full."""
-        rows = self.rows[slots]
+        rows = take(self.rows, slots)
         width = rows["t"].shape[1]
         seen = (~np.isnan(rows["t"])).sum(1) + np.arange(len(samples) // max(len(rows), 1))[:, None]
         began_later = (seen < width).reshape(-1) & (samples["n"] >= width)
@@ -227,12 +229,15 @@ class ModelRollout:
         """Whether one model alone judges every sample, so that who does need not be asked step by step."""
         return len(self.activations) == 1 and self._challenger is None
 
-    def assignments(self, owners: Sequence[str], slots: NDArray[np.intp], t: NDArray[np.float64]) -> list[Assignment]:
-        """Which models step on the next samples of n lines (``slots``), of which ``owners`` were active so far; lines are handed over here."""
+    def assignments(
+        self, owners: Callable[[], Sequence[str]], slots: NDArray[np.intp], t: NDArray[np.float64]
+    ) -> list[Assignment]:
+        """Which models step on the next samples of n lines (``slots``), of which ``owners()`` were active so far; lines are handed over here."""
         challenger = [Assignment(self._challenger, slice(None), active=False, emits=True)] if self._challenger else []
         if len(self.activations) == 1:
             return [Assignment(self.first, slice(None), active=True, emits=True), *challenger]
         active_at = self._active_at(t)
+        were_active = owners()
         assignments = []
         for version, runner in self.runners.items():
             mine = [k for k, r in enumerate(self.activations) if r.version == version]
@@ -244,7 +249,7 @@ class ModelRollout:
                 if which.any():
                     at = np.flatnonzero(which)
                     assignments.append(Assignment(runner, at, active=says, emits=says))
-                    self._prepare(runner, [owners[i] for i in at.tolist()], slots[at], says)
+                    self._prepare(runner, [were_active[i] for i in at.tolist()], slots[at], says)
         return assignments + challenger
 
     def _prepare(self, runner: ModelRunner, owners: list[str], slots: NDArray[np.intp], active: bool) -> None:

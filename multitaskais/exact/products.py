@@ -27,6 +27,11 @@ class Grid(NamedTuple):
     bits: int
     limit: float
 
+    @property
+    def shift(self) -> float:
+        """What is added and taken away again to round to the grid: the sum's last place is one unit of it."""
+        return 1.5 * 2.0 ** (52 - self.bits)
+
     def symmetric(self, x: Doubles, out: Doubles) -> None:
         """x within +-limit, on the grid; ``out`` may be ``x``."""
         np.maximum(x, -self.limit, out=out)
@@ -39,9 +44,8 @@ class Grid(NamedTuple):
 
     def _upper(self, x: Doubles, out: Doubles) -> None:
         np.minimum(x, self.limit, out=out)
-        shift = 1.5 * 2.0 ** (52 - self.bits)  # the sum's last place is one unit of the grid
-        out += shift
-        out -= shift
+        out += self.shift
+        out -= self.shift
 
 
 def on_grid(matrix: NDArray[np.floating], grids: Grid | list[tuple[int, Grid]]) -> Doubles:

@@ -9,12 +9,25 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
-LookUp = Callable[[Doubles, float, float, int, float, Doubles, Doubles], None]
+
+
+class Line(NamedTuple):
+    """One tabulated function, as compiled code reads it (``compiled.at``)."""
+
+    to_point: float  # what is added and taken away again to round x to its point
+    per_unit: float  # points in 1
+    first: int  # the first point, counted from that at 0
+    rounding: float  # likewise, of the result
+    points: Doubles  # (points, 2) slope, and height + rounding
+
+
+LookUp = Callable[[Line, Doubles, Doubles], None]
 
 AT_ONCE = 8192  # values, whose columns stay near the processor
 # A process loads the compiled pass, which takes half a second, once its tables have looked up so many values, which took half as long.
@@ -36,6 +49,11 @@ class _Work:
     """What all tables of this process have done; inexact where threads look up at once, which changes no bit of a result."""
 
     values = 0
+
+
+def expects_much() -> bool:
+    """Whether this process has work enough for compiled passes."""
+    return _Work.values >= COMPILED_FROM
 
 
 def expect_much() -> None:
@@ -69,25 +87,28 @@ class Table:
             # Between the function and the chord, so that the sag is half above and half below.
             height = (2.0 * function(x) + (after + before)) * 0.25
             self._columns.append((slope, height + self._round))
-        self._lines = [np.stack(column, axis=1) for column in self._columns]
-        self._per_unit, self._first = math.ldexp(1.0, bits), first
         self._to_point = 1.5 * 2.0 ** (52 - bits)
         self._offset = int(np.array(self._to_point).view(np.int64)) + first
+        self.lines = [
+            Line(self._to_point, math.ldexp(1.0, bits), first, self._round, np.stack(column, axis=1))
+            for column in self._columns
+        ]
         self._point = np.empty(AT_ONCE)
         self._index = np.empty(AT_ONCE, np.int64)
         self._slope = np.empty(AT_ONCE)
         self._height = np.empty(AT_ONCE)
 
     def __call__(self, x: Doubles, *outs: Doubles) -> None:
-        """Write each function of x into its array, one of which may be x itself; all contiguous, of one shape; |x| < 2 ** (50 - bits)."""
-        look_up = compiled_look_up() if _Work.values >= COMPILED_FROM else None
+        """Write each function of x, or the first of them, into its array, one of which may be x itself; all contiguous, of one shape;
+        |x| < 2 ** (50 - bits)."""
+        look_up = compiled_look_up() if expects_much() else None
         _Work.values += x.size * len(outs)
         if look_up is None:
             self._in_numpy(x.reshape(-1), [out.reshape(-1) for out in outs])
             return
         # x itself is written last: until then it is read.
-        for lines, out in sorted(zip(self._lines, outs, strict=True), key=lambda pair: pair[1] is x):
-            look_up(x.reshape(-1), self._to_point, self._per_unit, self._first, self._round, lines, out.reshape(-1))
+        for line, out in sorted(zip(self.lines, outs, strict=False), key=lambda pair: pair[1] is x):
+            look_up(line, x.reshape(-1), out.reshape(-1))
 
     def _in_numpy(self, flat: Doubles, into: list[Doubles]) -> None:
         for lo in range(0, len(flat), AT_ONCE):
@@ -98,7 +119,7 @@ class Table:
             np.subtract(point.view(np.int64), self._offset, out=index)
             point -= self._to_point
             np.subtract(here, point, out=point)  # exact: how far the number is from its point
-            for (slopes, heights), out in zip(self._columns, into, strict=True):
+            for (slopes, heights), out in zip(self._columns, into, strict=False):
                 slopes.take(index, out=slope, mode="clip")
                 heights.take(index, out=height, mode="clip")
                 slope *= point

@@ -30,9 +30,9 @@ from ..config import STEP_S
 from ..errors import ModelCorrupt
 from ..exact import functions
 from ..exact.products import Grid, on_grid
-from ..exact.tables import Table
 from ..types import ExpectedRows, Rows, Samples
 from ..units import KM_PER_DEG_TRAINED, KNOT_KMPS
+from .passes import fastest
 from .threads import OneThread
 from .weights import save_npz
 
@@ -48,17 +48,10 @@ CLASSES = 7  # vessel classes told apart; -1 is none of them
 INPUTS = 13 + CLASSES
 EXTRAS = 5  # what the heads of along and across see besides h
 MIXTURE = 3
-LOG_SCALE = (-5.0, 3.0)  # of the mixture's parts: no spike on standing ships, nothing wider than the ocean
-# log of the constant of Student-t with 4 degrees of freedom: Gamma(5/2) / (Gamma(2) sqrt(4 pi))
-T_FREEDOM = 4.0
-LOG_T = float(functions.log(0.375))
 
 # What enters a product; inputs and hidden layers of trained weights stay below 20.
 INPUT = Grid(bits=18, limit=64.0)
 OUTPUT = Grid(bits=20, limit=1.0)  # of the LSTM
-_TANH = Table([functions.tanh], -10.0, 10.0, bits=9)
-_EXP = Table([functions.exp], -32.0, 5.0, bits=11)  # of what is at most 0, and of the negative log scales
-_LOG = Table([functions.log], 0.5, 1.0 + MIXTURE, bits=11)  # of sums of as many parts, the greatest of them 1
 
 
 EXPECTED_DTYPE = np.dtype([("lat", "f8"), ("lon", "f8"), ("sog", "f8"), ("cog", "f8")])  # deg, deg, kn, deg true
@@ -218,12 +211,22 @@ class ResidualScorer:
             state[name] = np.nan
         return state
 
-    def steps(self, state: Rows, samples: Samples, ship_class: NDArray[np.int64]) -> tuple[Rows, Doubles]:
+    def steps(
+        self,
+        state: Rows,
+        samples: Samples,
+        ship_class: NDArray[np.int64],
+        scored: NDArray[np.bool_] | None = None,
+    ) -> tuple[Rows, Doubles]:
         """The next T steps of n lines: (n,) rows, (T * n,) samples of ``SAMPLE_DTYPE`` and classes (-1 unknown), the first step of every
-        line before the second of any -> the rows after all of them, and (T * n,) score in nats; NaN where not known."""
+        line before the second of any -> the rows after all of them, and (T * n,) score in nats; NaN where not known, and where it is not
+        asked for (``scored`` (T * n,); None asks for all)."""
         found, h, c, o = self._run(state, samples, ship_class)
+        asked = np.flatnonzero(found.known if scored is None else found.known & scored)
+        score = np.full(len(samples), np.nan)
         with self._one_thread():
-            score = self._nll(h, found)
+            those = Moved(found.u[asked], found.known[asked], found.extras[asked])
+            score[asked] = self._nll(h[asked], those)
         n = len(state)
         n_steps = len(samples) // max(n, 1)
         new = np.empty(n, self.state_dtype)
@@ -231,7 +234,7 @@ class ResidualScorer:
         for name in _LAST:
             new[name] = samples[name][len(samples) - n :]
         new["h"], new["c"] = o, c
-        return new, np.where(found.known, score, np.nan)
+        return new, score
 
     step = steps
 
@@ -255,17 +258,13 @@ class ResidualScorer:
         INPUT.symmetric(x, x)
         h = np.empty((len(samples), self.hidden))
         c, o = state["c"].astype(np.float64), state["h"].astype(np.float64)
+        passes = fastest()
         with self._one_thread():
             gates_x = x @ self._gates[:INPUTS]
             for first in range(0, len(samples), max(n, 1)):
                 here = slice(first, first + n)
                 OUTPUT.symmetric(o, h[here])
-                gates = h[here] @ self._gates[INPUTS:]
-                gates += gates_x[here]  # exact, as if it were one product
-                gates += self._gates_b
-                _lstm(gates, c, o)
-                # As a row would keep them between two steps.
-                c, o = c.astype(np.float32).astype(np.float64), o.astype(np.float32).astype(np.float64)
+                passes.lstm(h[here] @ self._gates[INPUTS:], gates_x[here], self._gates_b, c, o)
         return found, h, c, o
 
     def expected(self, state: Rows, t: NDArray[np.float64]) -> ExpectedRows:
@@ -313,13 +312,14 @@ class ResidualScorer:
 
     def _likeliest(self, h: Doubles, found: Moved) -> Doubles:
         """(4, n) motion in the order of COMPONENTS, in its own units: the place of the heaviest part of each mixture."""
-        logit, loc, _ = self._mixtures(h, found)
+        p = self._parts(h, found).T.reshape(4, 3, MIXTURE, -1)
+        logit, loc = p[:, 0], p[:, 1]
         best = np.take_along_axis(loc, logit.argmax(axis=1)[:, None], axis=1)[:, 0]
         motion: Doubles = functions.sinh(best) * SCALE[:, None]
         return motion
 
-    def _mixtures(self, h: Doubles, found: Moved) -> tuple[Doubles, Doubles, Doubles]:
-        """Logits, places and log scales of the parts, (4, MIXTURE, n) each."""
+    def _parts(self, h: Doubles, found: Moved) -> Doubles:
+        """(n, 4 * 3 * MIXTURE): of each component the logits of its mixture's parts, their places and their log scales."""
         width = self.width
         first = h @ self._heads
         first += self._heads_b
@@ -329,52 +329,14 @@ class ResidualScorer:
         INPUT.relu(first, first)
         place = np.ascontiguousarray(first[:, :width]) @ self._place + self._place_b
         speed = np.ascontiguousarray(first[:, width:]) @ self._speed + self._speed_b
-        # Components first, lines last: sums over four components and three parts run in one fixed order.
-        p = np.ascontiguousarray(np.concatenate([place, speed], axis=1).T).reshape(4, 3, MIXTURE, -1)
-        return p[:, 0], p[:, 1], np.clip(p[:, 2], *LOG_SCALE)
+        return np.concatenate([place, speed], axis=1)
 
     def _nll(self, h: Doubles, found: Moved) -> Doubles:
-        logit, loc, log_scale = self._mixtures(h, found)
-        d = (found.u.T.astype(np.float64)[:, None] - loc) * _looked_up(_EXP, -log_scale)
-        log_t = LOG_T - log_scale - 0.5 * (T_FREEDOM + 1.0) * functions.log1p(d * d / T_FREEDOM)
-        per_component = _log_sum_exp(logit) - _log_sum_exp(logit + log_t)
-        total = np.zeros(len(h))
-        for one in per_component:
-            total += one
+        total = np.empty(len(h))
+        fastest().mixtures(self._parts(h, found), found.u.astype(np.float64), total)
         return total
 
 
 def _before_each(last: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
     """(n,) of the samples before a block and (T * n,) of the block -> (T * n,) of the sample before each."""
     return np.concatenate([last, values[: len(values) - len(last)]])
-
-
-def _log_sum_exp(x: Doubles) -> Doubles:
-    """(4, K, rows) -> (4, rows)."""
-    top = x[:, 0]
-    for k in range(1, x.shape[1]):
-        top = np.maximum(top, x[:, k])
-    total = np.zeros_like(top)
-    for k in range(x.shape[1]):
-        total += _looked_up(_EXP, x[:, k] - top)
-    return _looked_up(_LOG, total) + top
-
-
-def _looked_up(table: Table, x: Doubles) -> Doubles:
-    out = np.empty(x.shape)
-    table(x, out)
-    return out
-
-
-def _lstm(gates: Doubles, c: Doubles, o: Doubles) -> None:
-    """gates (R, 4H) [input, forget, output, candidate], the first three halved; overwritten. c changes in place, o is written."""
-    n = c.shape[1]
-    _TANH(gates, gates)
-    ifo = gates[:, : 3 * n]
-    ifo *= 0.5
-    ifo += 0.5
-    gates[:, 3 * n :] *= gates[:, :n]
-    c *= gates[:, n : 2 * n]
-    c += gates[:, 3 * n :]
-    _TANH(c, o)
-    o *= gates[:, 2 * n : 3 * n]

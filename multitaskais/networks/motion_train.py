@@ -24,7 +24,8 @@ from ..config import JsonSettings
 from ..errors import ConfigError, InputError, TrainingError
 from ..types import Samples
 from .adam import adam_step
-from .motion import EXTRAS, INPUTS, LOG_SCALE, LOG_T, MIXTURE, T_FREEDOM, ResidualWeights, inputs, moved, state_dtype
+from .motion import EXTRAS, INPUTS, MIXTURE, ResidualWeights, inputs, moved, state_dtype
+from .passes import LOG_SCALE, LOG_T, T_FREEDOM
 
 log = logging.getLogger(__name__)
 

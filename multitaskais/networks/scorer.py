@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from ..exact import functions
 from ..exact.products import Grid, on_grid
-from ..exact.tables import Table
 from ..types import Rows
 from .noise import NOISE_STEPS, noise_table
+from .passes import HIDDEN, SIGMA, Passes, fastest
 from .threads import OneThread
 from .weights import Sizes, VrnnWeights
 
@@ -36,29 +36,12 @@ Doubles = NDArray[np.float64]
 # Rows (lines * samples) of one block: more leave the second-level cache, fewer waste time in Python (measured).
 BLOCK_ROWS = 256
 SIGMA_BIAS = 0.5  # docs/method.md#the-network: sigma = softplus(r + 0.5)
-SIGMA_MIN = 1e-4  # as in vrnn.py
-LOGIT_MAX = 80.0  # greater is as sure
-
-# Activations: those of trained networks stay below 16; o_t, which the state keeps in float32, is at most 1.
-HIDDEN = Grid(bits=18, limit=64.0)
-OUTPUT = Grid(bits=20, limit=1.0)
-PART_UNITS = 30  # -log p of each bin in multiples of 2^-30: their sum is exact
-
-_TANH = Table([functions.tanh], -10.0, 10.0, bits=9)
-_SOFTPLUS = Table([functions.softplus], -24.0, LOGIT_MAX, bits=7, units=PART_UNITS)
-
-
-def _sigma(r: Doubles) -> Doubles:
-    return np.maximum(functions.softplus(r), SIGMA_MIN)
-
-
-# sigma and its logarithm, of r + SIGMA_BIAS
-_SIGMA = Table([_sigma, lambda r: functions.log(_sigma(r))], -10.0, 81.0, bits=8)
+OUTPUT = Grid(bits=20, limit=1.0)  # of o_t
 
 
 class StepScores(NamedTuple):
-    log_weight: Floats  # (n,) l_t; lower = more anomalous
-    parts: Floats  # (n, 4) -log p(x_t|z_t,.) by lat, lon, sog, cog, mean over the samples; 0 where the block is missing
+    log_weight: Floats  # (n,) l_t; lower = more anomalous; NaN where it was not asked for
+    parts: Floats  # (n, 4) -log p(x_t|z_t,.) by lat, lon, sog, cog, mean over the samples; 0 where the block is missing; NaN as before
 
 
 class Scorer(Protocol):
@@ -70,7 +53,13 @@ class Scorer(Protocol):
 
     def step(self, state: Rows, bins: NDArray[np.integer]) -> tuple[Rows, StepScores]: ...
 
-    def steps(self, state: Rows, bins: NDArray[np.integer]) -> tuple[Rows, StepScores]: ...
+    def steps(
+        self,
+        state: Rows,
+        bins: NDArray[np.integer],
+        scored: NDArray[np.bool_] | None = None,
+        log_weights: bool = True,
+    ) -> tuple[Rows, StepScores]: ...
 
 
 def state_dtype(sizes: Sizes, samples: int) -> np.dtype:
@@ -105,7 +94,6 @@ class _Folded:
     gates: Doubles  # (3H, 4H) [phi_x's hidden layer, phi_z's hidden layer, o_t] -> gates of the next step
     gates_bias: Doubles  # (4H,)
     gates_bias_first: Doubles  # (4H,) with z-encoding_0 = 0 in place of phi_z
-    block_of: Doubles  # (D, 4) 1 where the bin belongs to the block
 
     @classmethod
     def of(cls, weights: VrnnWeights, sizes: Sizes) -> Self:
@@ -140,7 +128,6 @@ class _Folded:
             "gates": on_grid(gates, [(2 * h, HIDDEN), (h, OUTPUT)]),
             "gates_bias": (bias + _product(w.phi_z_b2, in_z)) * half,
             "gates_bias_first": bias * half,
-            "block_of": np.repeat(np.eye(4), sizes.blocks, axis=0),
         }
         return cls(**{name: np.ascontiguousarray(a) for name, a in values.items()})
 
@@ -167,10 +154,8 @@ class NumpyScorer:
         h = self.sizes.hidden
         inputs = np.zeros((1, 3 * h))
         HIDDEN.relu(self._w.x_bias, inputs[0, :h])
-        gates = inputs @ self._w.gates + self._w.gates_bias_first
-        c = np.zeros((1, h))
-        o = np.empty((1, h))
-        _lstm(gates, c, o)
+        c, o = np.zeros((1, h)), np.empty((1, h))
+        fastest().lstm(inputs @ self._w.gates, np.zeros((1, 4 * h)), self._w.gates_bias_first, c, o)
         return o.astype(np.float32), c.astype(np.float32)
 
     def initial(self, n: int) -> Rows:
@@ -179,20 +164,36 @@ class NumpyScorer:
         state["h"], state["c"] = self._first
         return state
 
-    def steps(self, state: Rows, bins: NDArray[np.integer]) -> tuple[Rows, StepScores]:
-        """The next T steps of n lines: state (n,) of ``state_dtype``, bins (T * n, 4) of lat, lon, sog, cog, -1 where missing, the first
-        step of every line before the second of any -> the state after all of them, and (T * n,) scores.
+    def steps(
+        self,
+        state: Rows,
+        bins: NDArray[np.integer],
+        scored: NDArray[np.bool_] | None = None,
+        log_weights: bool = True,
+    ) -> tuple[Rows, StepScores]:
+        """The next T steps of n lines.
 
-        Only what a step needs of the one before it goes one by one; the rest is computed for many steps at once.
+        Only what a step needs of the one before it goes one by one; the rest is computed for many steps at once, and scores where they are
+        asked for alone.
+
+        Args:
+            state: (n,) of ``state_dtype``.
+            bins: (T * n, 4) of lat, lon, sog, cog, -1 where missing, the first step of every line before the second of any.
+            scored: (T * n,) the steps whose scores are asked for; None for all.
+            log_weights: whether l_t is asked for, or the parts alone.
+
+        Returns:
+            The state after all steps, and (T * n,) scores.
         """
         n, s, hidden = len(state), max(self.samples, 1), self.sizes.hidden
         n_steps = len(bins) // n if n else 0
         lines = max(1, min(n, BLOCK_ROWS // s))
         together = max(1, min(n_steps, BLOCK_ROWS // (lines * s)))
-        index = np.where(bins < 0, self.sizes.dim, bins + self.sizes.offsets).reshape(n_steps, n, 4)
+        index = np.where(bins < 0, self.sizes.dim, bins + self.sizes.offsets).astype(np.int64).reshape(n_steps, n, 4)
+        asked = np.ones((n_steps, n), bool) if scored is None else scored.reshape(n_steps, n)
         after = np.empty(n, self.state_dtype)
         after["k"] = state["k"] + n_steps
-        log_weight, parts = np.empty((n_steps, n), np.float32), np.empty((n_steps, n, 4), np.float32)
+        log_weight, parts = np.full((n_steps, n), np.nan, np.float32), np.full((n_steps, n, 4), np.nan, np.float32)
         work = _Work(self.sizes, together, lines, s)
         with self._one_thread():
             for lo in range(0, n, lines):
@@ -208,11 +209,13 @@ class NumpyScorer:
                     if self._noise is not None:
                         k = state["k"][lo:hi] + np.arange(first, last, dtype=np.uint32)[:, None]
                         noise = self._noise[k % NOISE_STEPS].reshape((last - first) * rows, -1)
-                    work.o[0], work.c[...] = o, c
-                    found = _block(self._w, work, index[first:last, lo:hi].reshape(-1, 4), noise)
-                    log_weight[first:last, lo:hi] = found[0].reshape(last - first, hi - lo)
-                    parts[first:last, lo:hi] = found[1].reshape(last - first, hi - lo, 4)
-                    o, c = work.o[-1], work.c
+                    work.o, work.c = o, c
+                    here = np.ascontiguousarray(index[first:last, lo:hi]).reshape(-1, 4)
+                    _recur(self._w, work, here, noise, log_weights)
+                    block = asked[first:last, lo:hi]
+                    found = _score(self._w, work, here, noise, np.flatnonzero(block), log_weights)
+                    log_weight[first:last, lo:hi][block] = found[0]
+                    parts[first:last, lo:hi][block] = found[1]
                 after["h"][lo:hi] = o.reshape(hi - lo, s, hidden)
                 after["c"][lo:hi] = c.reshape(hi - lo, s, hidden)
         return after, StepScores(log_weight.reshape(-1), parts.reshape(-1, 4))
@@ -221,152 +224,111 @@ class NumpyScorer:
 
 
 class _Work:
-    """The arrays of one block of steps, used again for the next one: fresh ones would be given back to the system each time."""
+    """The arrays of one block of T steps of R rows, used again for the next one: fresh ones would be given back to the system each time."""
 
     def __init__(self, sizes: Sizes, steps: int, lines: int, samples: int) -> None:
         r, h, z, d = lines * samples, sizes.hidden, sizes.latent, sizes.dim
         t, all_ = steps, steps * r
         self.steps, self.lines, self.samples = steps, lines, samples
-        self.o = np.empty((t + 1, r, h))  # o_t of each step, then the o that follows the last
-        self.c = np.empty((r, h))
+        self.offsets = np.append(sizes.offsets, d).astype(np.int64)
+        self.passes: Passes = fastest()
+        self.o = self.c = np.empty((r, h))  # of the step at hand
         self.x_hidden = np.empty((t * lines, h))
-        self.x_add = np.empty((t * lines, h))
         self.x_post = np.empty((t * lines, h))
         self.x_gates = np.empty((t * lines, 4 * h))
-        self.first = np.empty((t, r, 3 * h))
+        self.first = np.empty((r, 3 * h))
         self.hidden = np.empty((2, r, h))
-        self.out = np.empty((2, t, r, 2 * z))  # of prior and posterior
-        self.r = np.empty((2, t, r, z))
-        self.sigma = np.empty((2, t, r, z))
-        self.log_sigma = np.empty((2, t, r, z))
+        self.prior = np.empty((t, r, 2 * z))
+        self.post = np.empty((t, r, 2 * z))
+        self.sigma = np.empty((t, r, z))
         self.u = np.empty((t, r, z))
         self.z = np.empty((r, z))
-        self.z_first = np.empty((t, r, h))
-        self.inputs = np.empty((r, 2 * h))  # [phi_z's hidden, o_t]
+        self.inputs = np.empty((t, r, 2 * h))  # [phi_z's hidden, o_t]
         self.gates = np.empty((r, 4 * h))
+        self.o_emit = np.empty((t, r, h))  # what o_t adds to the emission's hidden layer
         self.emit = np.empty((all_, h))
         self.logits = np.empty((all_, d))
-        self.rows = np.arange(all_)[:, None]
 
 
-def _block(w: _Folded, a: _Work, index: NDArray[np.integer], noise: Doubles | None) -> tuple[Doubles, Doubles]:
-    """One block of T steps: ``a.o[0]``, ``a.c`` (R, H) of the first, index (T * lines, 4) into the four-hot (D = missing), noise (T * R, Z)
-    or None for the mean.
+def _recur(w: _Folded, a: _Work, index: NDArray[np.int64], noise: Doubles | None, prior_deviations: bool) -> None:
+    """What the next step needs of each of T steps: z_t, then o_{t+1}, s_{t+1} = LSTM([phi_x(x_t), phi_z(z_t)], s_t).
 
-    Returns l_t (T * lines,) and parts (T * lines, 4); ``a.o[T]`` and ``a.c`` become those of the step after, rounded as the state keeps them.
+    Args:
+        a: ``o`` and ``c`` (R, H) of the first step, which become those of the step after the last.
+        index: (T * lines, 4) into the four-hot, D where the block is missing.
+        noise: (T * R, Z), or None for the mean.
+        prior_deviations: whether ``a.prior`` is to hold them too.
     """
-    h = a.o.shape[2]
+    rows, h = a.c.shape
+    z_n = w.z_hidden.shape[0]
     # phi_x(x_t): four rows of its first matrix
-    np.take(w.x_rows, index[:, 0], axis=0, out=a.x_hidden, mode="clip")
-    for block in range(1, 4):
-        np.take(w.x_rows, index[:, block], axis=0, out=a.x_add, mode="clip")
-        a.x_hidden += a.x_add
-    a.x_hidden += w.x_bias
-    HIDDEN.relu(a.x_hidden, a.x_hidden)
+    a.passes.four_rows(w.x_rows, index, w.x_bias, a.x_hidden)
     np.matmul(a.x_hidden, w.x_post, out=a.x_post)
     np.matmul(a.x_hidden, w.gates[:h], out=a.x_gates)
+    prior_columns = 2 * z_n if prior_deviations else z_n
     for t in range(a.steps):
-        _recur(w, a, t, None if noise is None else noise[t * len(a.c) : (t + 1) * len(a.c)])
-    return _score(w, a, index, noise)
+        of_lines = slice(t * a.lines, (t + 1) * a.lines)
+        inputs, z_first, prior = a.inputs[t], a.inputs[t, :, :h], a.prior[t, :, :prior_columns]
+        o = inputs[:, h:]
+        OUTPUT.symmetric(a.o, o)
+        np.matmul(o, w.o_first, out=a.first)
+        a.passes.first_layers(a.first, w.first_bias, a.x_post[of_lines], a.hidden, a.o_emit[t])
+        np.matmul(a.hidden[0], w.prior[:, :prior_columns], out=prior)
+        np.matmul(a.hidden[1], w.post, out=a.post[t])
+        drawn = None if noise is None else noise[t * rows : (t + 1) * rows]
+        a.passes.latent(prior, a.post[t], w.prior_bias, w.post_bias, drawn, a.sigma[t], a.u[t], a.z)
+        # phi_z(z_t)
+        np.matmul(a.z, w.z_hidden, out=z_first)
+        z_first += w.z_bias
+        HIDDEN.relu(z_first, z_first)
+        np.matmul(inputs, w.gates[h:], out=a.gates)
+        a.passes.lstm(a.gates, a.x_gates[of_lines], w.gates_bias, a.c, a.o)
 
 
-def _recur(w: _Folded, a: _Work, t: int, noise: Doubles | None) -> None:
-    """What the next step needs of step t: z_t, then o_{t+1}, s_{t+1} = LSTM([phi_x(x_t), phi_z(z_t)], s_t)."""
-    h, z_n, s = a.o.shape[2], w.z_hidden.shape[0], a.samples
-    of_lines = slice(t * a.lines, (t + 1) * a.lines)
-    # first layers of prior, posterior and emission, as far as o_t goes
-    o, first, u = a.o[t], a.first[t], a.u[t]
-    OUTPUT.symmetric(o, o)
-    np.matmul(o, w.o_first, out=first)
-    first += w.first_bias
-    first.reshape(a.lines, s, 3 * h)[:, :, h : 2 * h] += a.x_post[of_lines, None]
-    HIDDEN.relu(first[:, :h], a.hidden[0])
-    HIDDEN.relu(first[:, h : 2 * h], a.hidden[1])
-    prior, post = a.out[0, t], a.out[1, t]
-    np.matmul(a.hidden[0], w.prior, out=prior)
-    np.matmul(a.hidden[1], w.post, out=post)
-    mu_p, mu_r = prior[:, :z_n], post[:, :z_n]
-    mu_p += w.prior_bias[:z_n]
-    mu_r += w.post_bias[:z_n]
-    np.add(post[:, z_n:], w.post_bias[z_n:], out=a.r[1, t])
-    _SIGMA(a.r[1, t], a.sigma[1, t], a.log_sigma[1, t])
-    # z_t, and in u what it is more than the prior's mean
-    if noise is None:
-        u[...] = mu_r
-    else:
-        np.multiply(a.sigma[1, t], noise, out=u)
-        u += mu_r
-    np.add(u, mu_p, out=a.z)
-    # phi_z(z_t)
-    HIDDEN.symmetric(a.z, a.z)
-    z_first = a.z_first[t]
-    np.matmul(a.z, w.z_hidden, out=z_first)
-    z_first += w.z_bias
-    HIDDEN.relu(z_first, z_first)
-    a.inputs[:, :h] = z_first
-    a.inputs[:, h:] = o
-    np.matmul(a.inputs, w.gates[h:], out=a.gates)
-    a.gates.reshape(a.lines, s, 4 * h)[...] += a.x_gates[of_lines, None]  # exact, as if it were one product
-    a.gates += w.gates_bias
-    _lstm(a.gates, a.c, a.o[t + 1])
-    # As a state would keep them between two steps.
-    a.o[t + 1] = a.o[t + 1].astype(np.float32)
-    a.c[...] = a.c.astype(np.float32)
+def _score(
+    w: _Folded, a: _Work, index: NDArray[np.int64], noise: Doubles | None, which: NDArray[np.int64], log_weights: bool
+) -> tuple[Doubles | float, Doubles]:
+    """l_t (m,), or NaN where it is not asked for, and parts (m, 4) of m of the T * lines steps of a block, after ``_recur``."""
+    s, h, m = a.samples, a.c.shape[1], len(which)
+    rows: NDArray[np.int64] | slice = slice(None)  # of the steps
+    if m < a.steps * a.lines:
+        rows = (which[:, None] * s + np.arange(s)).reshape(-1)
+    # emission p(x_t|z_t,.): sum over all bins of softplus(logit), less the logits of the hot ones
+    z_first = a.inputs.reshape(-1, 2 * h)[:, :h]
+    emit, logits = a.emit[: m * s], a.logits[: m * s]
+    np.matmul(z_first[rows], w.z_emit, out=emit)
+    emit += a.o_emit.reshape(-1, h)[rows]
+    HIDDEN.relu(emit, emit)
+    np.matmul(emit, w.logits, out=logits)
+    parts = np.empty((m * s, 4))
+    a.passes.emission(logits, w.logits_bias, np.repeat(index[which], s, axis=0), a.offsets, parts)
+    if s > 1:
+        mean = functions.mean(parts.reshape(-1, s, 4), axis=1)
+    if not log_weights:
+        return np.nan, mean if s > 1 else parts
+    weight = _latent_ratio(w, a, noise)[rows] - (parts[:, 0] + parts[:, 1] + parts[:, 2] + parts[:, 3])
+    return (weight, parts) if s == 1 else (functions.mean(weight.reshape(-1, s), axis=1), mean)
 
 
-def _score(w: _Folded, a: _Work, index: NDArray[np.integer], noise: Doubles | None) -> tuple[Doubles, Doubles]:
-    """l_t and parts of all steps of a block, of which o_t, z_t and phi_z(z_t) are known."""
-    s, rows, z_n = a.samples, len(a.rows), w.z_hidden.shape[0]
-    # log p(z_t|.) - log q(z_t|.)
-    np.add(a.out[0, :, :, z_n:], w.prior_bias[z_n:], out=a.r[0])
-    _SIGMA(a.r[0], a.sigma[0], a.log_sigma[0])
-    sigma_p, sigma_q = (a.sigma[k].reshape(rows, z_n) for k in (0, 1))
-    log_ratio = a.log_sigma[1].reshape(rows, z_n)
-    log_ratio -= a.log_sigma[0].reshape(rows, z_n)
-    u = a.u.reshape(rows, z_n)
-    u /= sigma_p  # (z - mu_p) / sigma_p
+def _latent_ratio(w: _Folded, a: _Work, noise: Doubles | None) -> Doubles:
+    """(T * R,) log p(z_t|.) - log q(z_t|.) of all rows of a block, or -KL(q || p) without noise; changes ``a.u``."""
+    z_n = w.z_hidden.shape[0]
+    r = np.empty((2, a.sigma.size // z_n, z_n))
+    np.add(a.prior.reshape(-1, 2 * z_n)[:, z_n:], w.prior_bias[z_n:], out=r[0])
+    np.add(a.post.reshape(-1, 2 * z_n)[:, z_n:], w.post_bias[z_n:], out=r[1])
+    sigma, log_sigma = np.empty(r.shape), np.empty(r.shape)
+    SIGMA(r, sigma, log_sigma)
+    ratio = log_sigma[1] - log_sigma[0]
+    u = a.u.reshape(-1, z_n)
+    u /= sigma[0]  # (z - mu_p) / sigma_p
     u *= u
     if noise is None:
-        # -KL(q || p)
-        np.divide(sigma_q, sigma_p, out=sigma_q)
-        sigma_q *= sigma_q
-        u += sigma_q
+        share = sigma[1] / sigma[0]
+        share *= share
+        u += share
         u -= 1.0
     else:
         u -= noise * noise
     u *= -0.5
-    u += log_ratio
-    latent = functions.total(u, axis=1)
-
-    # emission p(x_t|z_t,.): sum over all bins of -softplus(logit), and the logits of the hot ones
-    h = a.o.shape[2]
-    np.matmul(a.z_first.reshape(rows, h), w.z_emit, out=a.emit)
-    a.emit += a.first.reshape(rows, 3 * h)[:, 2 * h :]
-    HIDDEN.relu(a.emit, a.emit)
-    np.matmul(a.emit, w.logits, out=a.logits)
-    a.logits += w.logits_bias
-    index_rows = np.repeat(index, s, axis=0) if s > 1 else index
-    missing = index_rows == w.logits.shape[1]
-    hot = np.minimum(a.logits[a.rows, np.where(missing, 0, index_rows)], LOGIT_MAX)
-    _SOFTPLUS(a.logits, a.logits)
-    parts = a.logits @ w.block_of
-    parts -= hot
-    parts[missing] = 0.0
-    weight = latent - (parts[:, 0] + parts[:, 1] + parts[:, 2] + parts[:, 3])
-    if s == 1:
-        return weight, parts
-    return functions.mean(weight.reshape(-1, s), axis=1), functions.mean(parts.reshape(-1, s, 4), axis=1)
-
-
-def _lstm(gates: Doubles, c: Doubles, o: Doubles) -> None:
-    """gates (R, 4H) [input, forget, output, candidate], the first three halved; overwritten. c changes in place, o is written."""
-    h = c.shape[1]
-    _TANH(gates, gates)
-    ifo = gates[:, : 3 * h]
-    ifo *= 0.5
-    ifo += 0.5
-    gates[:, 3 * h :] *= gates[:, :h]
-    c *= gates[:, h : 2 * h]
-    c += gates[:, 3 * h :]
-    _TANH(c, o)
-    o *= gates[:, 2 * h : 3 * h]
+    u += ratio
+    return functions.total(u, axis=1)

@@ -63,8 +63,14 @@ class TensorFlowScorer:
         after["h"], after["c"], after["z_enc"] = h, c, z_enc
         return after, StepScores(log_weight, parts)
 
-    def steps(self, state: Rows, bins: NDArray[np.integer]) -> tuple[Rows, StepScores]:
-        """One step after another."""
+    def steps(
+        self,
+        state: Rows,
+        bins: NDArray[np.integer],
+        scored: NDArray[np.bool_] | None = None,
+        log_weights: bool = True,
+    ) -> tuple[Rows, StepScores]:
+        """One step after another; all scores, whatever is asked for."""
         n = len(state)
         found = []
         for first in range(0, len(bins), max(n, 1)):

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from ..ais.sentinels import MOORED_STATUS
 from ..config import STEP_S, DetectionRules
 from ..records import SAMPLE_DTYPE
+from ..row_bytes import take
 from ..types import Reports, Rows, Samples
 from ..units import KNOTS_PER_DEG_S
 from . import geodesic
+from .chain import apart
 from .geodesic import SECOND_ECCENTRICITY_SQUARED
 from .geometry import cos_lats, flat_m, velocities
 from .sampler import PAIR_DT_S, PAIRS_MAX, Due
@@ -179,38 +181,89 @@ def resample_line(
     reports: Reports, rules: DetectionRules, new_track: NDArray[np.bool_] | None = None
 ) -> tuple[Samples, NDArray[np.int64]]:
     """``resample_track``, and (m,) the report before each sample; the one after it completes the sample."""
-    if len(reports) < 2:
-        return np.zeros(0, SAMPLE_DTYPE), np.zeros(0, np.int64)
+    first = np.zeros(len(reports), bool) if new_track is None else new_track.copy()
+    first[:1] = True
+    samples, before, _ = resample_lines(reports, np.array([0, len(reports)]), rules, first)
+    return samples, before
+
+
+def resample_lines(
+    reports: Reports, begin: NDArray[np.int64], rules: DetectionRules, new_track: NDArray[np.bool_]
+) -> tuple[Samples, NDArray[np.int64], NDArray[np.int64]]:
+    """``resample_line`` of many lines at once, each with the same bits as alone.
+
+    Args:
+        reports: (n,) of ``REPORT_DTYPE``, line after line, each in time order.
+        begin: (lines + 1,) where each begins, and n; none is empty, unless there is no report at all.
+        rules: for ``moored``.
+        new_track: (n,) marks the first report of each track, and so of each line.
+
+    Returns:
+        (m,) samples, line after line; (m,) the report before each, whose next one completes the sample; (lines + 1,) where those of each
+        line begin, and m.
+    """
+    if not len(reports):
+        return np.zeros(0, SAMPLE_DTYPE), np.zeros(0, np.int64), np.zeros(len(begin), np.int64)
     columns = _columns(reports)
-    t = columns[0]
-    starts = np.array([0]) if new_track is None else np.union1d([0], np.flatnonzero(new_track))
-    grids, before = [], []
-    ends = np.append(starts[1:], len(t) - 1)
-    for first, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        # Due before the next track's first report, or before the last report of all.
-        span = t[end] - t[first]
-        grid = t[first] + np.arange(int(span // STEP_S) + 2) * STEP_S
-        grid = grid[grid < t[end]]
-        grids.append(grid)
-        # An equal time belongs to the later of the equal reports; a track's own reports only.
-        before.append(np.minimum(np.searchsorted(t, grid, side="right") - 1, end - 1 if end > first else first))
-    grid = np.concatenate(grids)
-    i = np.concatenate(before)
+    grid, before, count = _grid(columns[0], begin, np.flatnonzero(new_track))
+    line_of_track = np.searchsorted(begin, np.flatnonzero(new_track), side="right") - 1
+    length = np.bincount(line_of_track, count, len(begin) - 1).astype(np.int64)
+    own = np.concatenate([[0], np.cumsum(length)])
+    first = np.repeat(own[:-1], length)  # sample of its line
     samples = np.zeros(len(grid), SAMPLE_DTYPE)
-    samples["mmsi"] = reports["mmsi"][0]  # of one vessel
-    samples["t"] = grid
-    samples["n"] = np.arange(len(grid))
-    here = reports[i]
-    samples["nav_status"] = here["nav_status"]
-    samples["ship_type"] = here["ship_type"]
-    samples["mismatch"] = _mismatches(columns, i)
-    _between(samples, columns[:, i], columns[:, i + 1])
-    n = np.arange(len(grid))
-    old = np.maximum(n - RING, 0)
-    last = np.maximum(n - 1, 0)
+    number = np.arange(len(grid)) - first
+    samples["t"], samples["n"] = grid, number
+    here = take(reports, before)
+    for name in ("mmsi", "nav_status", "ship_type"):
+        samples[name] = here[name]
+    samples["mismatch"] = _mismatches(columns, begin, before, own)
+    _between(samples, columns[:, before], columns[:, before + 1])
+    old, last = first + np.maximum(number - RING, 0), first + np.maximum(number - 1, 0)
     lat, lon = samples["lat"].copy(), samples["lon"].copy()
     _finish(samples, lat[old], lon[old], lat[last], lon[last], rules)
-    return samples, i
+    return samples, before, own
+
+
+def _grid(
+    t: _Floats, begin: NDArray[np.int64], first: NDArray[np.int64]
+) -> tuple[_Floats, NDArray[np.int64], NDArray[np.int64]]:
+    """Grid times of all samples, the report before each, and how many samples each track has; ``first`` report of each track."""
+    # Due before the next track's first report, or before the last report of the line.
+    after = np.append(first[1:], len(t))
+    last_of_line = begin[np.searchsorted(begin, first, side="right")] - 1
+    end = np.minimum(after, last_of_line)
+    origin = t[first]
+    most = ((t[end] - origin) // STEP_S).astype(np.int64) + 2
+    grid, track = _steps_from(origin, most)
+    due = grid < t[end][track]
+    grid, track = grid[due], track[due]
+    count = np.bincount(track, minlength=len(first))
+    # Of each report the first grid time that is not before it; so many reports of its track come before a grid time, or with it.
+    of_track = np.repeat(np.arange(len(first)), after - first)
+    k = grid_steps(t, origin[of_track])
+    slot = np.cumsum(count + 1) - (count + 1)
+    seen = np.bincount(slot[of_track] + np.minimum(k, count[of_track]), minlength=int((count + 1).sum()))
+    seen = np.cumsum(seen)
+    step = np.arange(len(grid)) - np.repeat(np.cumsum(count) - count, count)
+    before = seen[slot[track] + step] - 1  # reports of earlier tracks are counted too: all of them
+    return grid, before, count
+
+
+def _steps_from(origin: _Floats, count: NDArray[np.int64]) -> tuple[_Floats, NDArray[np.int64]]:
+    """``count`` grid times of each track from its origin on, and the track of each."""
+    track = np.repeat(np.arange(len(origin)), count)
+    step = np.arange(len(track)) - np.repeat(np.cumsum(count) - count, count)
+    return origin[track] + step * STEP_S, track
+
+
+def grid_steps(t: _Floats, origin: _Floats) -> NDArray[np.int64]:
+    """(n,) the first step of the grid from ``origin`` that is not before t."""
+    k = np.ceil((t - origin) / STEP_S).astype(np.int64)
+    while (early := origin + k * STEP_S < t).any():
+        k[early] += 1
+    while (late := origin + (k - 1) * STEP_S >= t).any():
+        k[late] -= 1
+    return k
 
 
 def _columns(reports: Reports) -> _Floats:
@@ -223,25 +276,32 @@ def _columns(reports: Reports) -> _Floats:
     return columns
 
 
-def _mismatches(columns: _Floats, before: NDArray[np.int64]) -> _Floats:
+def _mismatches(
+    columns: _Floats, begin: NDArray[np.int64], before: NDArray[np.int64], own: NDArray[np.int64]
+) -> _Floats:
     """Median mismatch of each sample's slot: of the pairs whose second report came after the last sample's ``before`` up to its own.
 
-    columns (5, n) t, lat, lon, sog, cog; before (m,) index of the report before each sample, not decreasing. The pairs and their
-    thinning are ``SlotSampler``'s.
+    columns (5, n) t, lat, lon, sog, cog of lines that ``begin`` there; ``before`` (m,) index of the report before each sample, those of each
+    line beginning at ``own``. The pairs and their thinning are ``SlotSampler``'s.
     """
-    second: NDArray[np.int64] | None = None  # index of the pairs' second report; None = 1, 2, 3 ...
-    nodes = columns
-    if not (np.diff(columns[0]) > PAIR_DT_S[0]).all():
-        chain = _apart(columns[0])
+    chosen = apart(columns[0], begin, PAIR_DT_S[0])
+    nodes, second = columns, np.arange(1, columns.shape[1])
+    if not chosen.all():
+        chain = np.flatnonzero(chosen)
         nodes, second = columns[:, chain], chain[1:]
-    values, use = pair_mismatches(nodes)
+    with np.errstate(divide="ignore", invalid="ignore"):  # from one line to the next
+        values, use = pair_mismatches(nodes)
+    new_line = np.zeros(columns.shape[1], bool)
+    new_line[begin[:-1]] = True
+    use &= ~new_line[second]  # a line's first report is in its chain
     if not use.all():
-        values = values[use]
-        second = (np.arange(1, nodes.shape[1]) if second is None else second)[use]
+        values, second = values[use], second[use]
     # Pairs of slot j: end[j-1] <= pair < end[j].
-    end = before if second is None else np.searchsorted(second, before, side="right")
-    begin = np.concatenate([[0], end[:-1]])
-    count = end - begin
+    end = np.searchsorted(second, before, side="right")
+    start = np.concatenate([[0], end[:-1]])
+    there = np.flatnonzero(np.diff(own))
+    start[own[there]] = np.searchsorted(second, begin[there], side="left")
+    count = end - start
     stride = np.ones(len(count), np.int64)
     while (thick := -(-count // stride) > PAIRS_MAX).any():
         stride[thick] *= 2
@@ -250,7 +310,7 @@ def _mismatches(columns: _Floats, before: NDArray[np.int64]) -> _Floats:
     if width == 0:
         return np.full(len(before), np.nan)
     column = np.arange(width)
-    index = np.minimum(begin[:, None] + column * stride[:, None], len(values) - 1)
+    index = np.minimum(start[:, None] + column * stride[:, None], len(values) - 1)
     table = np.where(column < kept[:, None], values[index], np.inf)
     table.sort(axis=1)
     row = np.arange(len(kept))
@@ -293,24 +353,3 @@ def pair_mismatches(nodes: _Floats) -> tuple[_Floats, NDArray[np.bool_]]:
         has_cog = (cog >= 0.0) & (cog < 360.0)
         use[here] = (dt <= PAIR_DT_S[1]) & has_cog[:-1] & has_cog[1:]
     return values, use
-
-
-def _apart(t: _Floats) -> NDArray[np.int64]:
-    """Chain of reports more than ``PAIR_MIN_S`` apart: each the first that is so after the one before."""
-    # The sampler compares differences; a sum may round to the other side, so look at the neighbours again.
-    following = np.searchsorted(t, t + PAIR_DT_S[0], side="right").tolist()
-    times = t.tolist()
-    n = len(times)
-    chain = [0]
-    i = 0
-    while True:
-        j = max(following[i] - 1, i + 1)
-        while j < n and not times[j] - times[i] > PAIR_DT_S[0]:
-            j += 1
-        while j - 1 > i and times[j - 1] - times[i] > PAIR_DT_S[0]:
-            j -= 1
-        if j >= n:
-            break
-        chain.append(j)
-        i = j
-    return np.array(chain)

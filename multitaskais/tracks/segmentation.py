@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..config import Region, TrackRules
 from ..records import AlertType, Reason
+from ..row_bytes import take
 from ..types import LabelRows, Reports, RuleEvents
 from ..units import KNOT_MPS
 from .displacement import are_copies
@@ -132,7 +133,7 @@ def _order(reports: Reports) -> NDArray[np.int64] | None:
 def in_tracker_order(reports: Reports) -> Reports:
     """(n,) reports by vessel and time, equal times by content: the order in which the tracker releases them."""
     order = _order(reports) if len(reports) else None
-    return reports if order is None else reports[order]
+    return reports if order is None else take(reports, order)
 
 
 def look(r: Reports, rules: TrackRules) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

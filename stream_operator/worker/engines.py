@@ -33,10 +33,12 @@ def engine_opener(settings: Settings) -> OpenEngine:
         ModelError: a model of the settings cannot be used.
     """
     from multitaskais.engine.engine import PartitionEngine
+    from multitaskais.exact.tables import expect_much
 
     from .registry import Models
 
     models = Models(settings)
+    expect_much()  # no report waits for it later
     model, challenger = models.first, models.challenger
     if challenger is not None and challenger.region.to_dict() != model.region.to_dict():
         raise ConfigError(

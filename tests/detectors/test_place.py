@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 
 from multitaskais.config import DetectionRules, Region
 from multitaskais.detectors.place import PlaceDetector
-from multitaskais.detectors.reference import NOBODY, ReferenceSet, nearest_other, nearest_others
+from multitaskais.detectors.reference import NOBODY, ReferenceSet, Tree, nearest_other, nearest_others
 from multitaskais.errors import InputError, ModelCorrupt, WrongRegion
 from tests.support.lane_traffic import REGION, lane, run, sail
 
@@ -83,7 +83,7 @@ def test_the_nearest_other_is_the_brute_force_one():
     ask = points[rng.integers(0, len(points), 200)] + rng.normal(0, 1, (200, 4))
     distance = cdist(ask, points)
     distance[traffic.vessel[None] == own[:, None]] = np.inf
-    assert nearest_other(cKDTree(points), traffic.vessel, ask, own) == pytest.approx(distance.min(axis=1))
+    assert nearest_other(Tree(points), traffic.vessel, ask, own) == pytest.approx(distance.min(axis=1))
 
 
 @pytest.mark.parametrize("within", [np.inf, 3.0])
@@ -96,7 +96,7 @@ def test_the_nearest_others_are_the_brute_force_ones(within):
     distance = cdist(ask, points)
     distance[traffic.vessel[None] == own[:, None]] = np.inf
     distance[distance >= within] = np.inf
-    at, there = nearest_others(cKDTree(points), traffic.vessel, ask, own, 7, within)
+    at, there = nearest_others(Tree(points), traffic.vessel, ask, own, 7, within)
     best = np.sort(distance, axis=1)[:, :7]
     assert np.array_equal(there, np.isfinite(best))
     found = np.take_along_axis(cdist(ask, points), at, 1)
@@ -122,3 +122,14 @@ def test_another_region_or_a_broken_file_is_refused(fitted, tmp_path):
     (tmp_path / "place.npz").write_bytes(b"PK")
     with pytest.raises(ModelCorrupt, match="copy the whole model folder again"):
         PlaceDetector.load(tmp_path, REGION, RULES)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3, 4])
+def test_points_that_are_asked_for_in_another_order_have_the_same_neighbours(dimensions):
+    rng = np.random.default_rng(dimensions)
+    memory = rng.normal(0, 10, (3000, dimensions))
+    tree, plain = Tree(memory), cKDTree(memory)
+    points = rng.normal(0, 30, (500, dimensions))  # also beyond all that is remembered
+    for how in ({}, {"k": 8, "distance_upper_bound": 4.0}):
+        for found, want in zip(tree.query(points, **how), plain.query(points, **how), strict=True):
+            assert found.tobytes() == want.tobytes()

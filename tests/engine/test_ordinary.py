@@ -85,13 +85,17 @@ def known(events):
 
 
 def fold(model, log, cuts, *, ordered, stored, one_by_one):
-    """What each run of the log led to, with the states after it; ``stored``: a new engine goes on from the bytes."""
+    """What each run of the log led to, with the states after it.
+
+    ``one_by_one``: of each run, whether its reports are moved one after the other; ``stored``: a new engine goes on from the bytes.
+    """
 
     def engine():
-        return PartitionEngine(model, ordered=ordered, trace=True, keep_samples=True, one_by_one=one_by_one)
+        return PartitionEngine(model, ordered=ordered, trace=True, keep_samples=True)
 
     now, vessels, out = engine(), {}, []
-    for part in np.split(log, cuts):
+    for part, single in zip(np.split(log, cuts), one_by_one, strict=True):
+        now._one_by_one = single
         events = known(now.process(part))
         changed = now.snapshot()
         vessels |= changed
@@ -105,18 +109,23 @@ def fold(model, log, cuts, *, ordered, stored, one_by_one):
 
 
 @settings(max_examples=60, deadline=None)
-@given(logs(), st.booleans(), st.booleans(), st.sampled_from([1, 3]))
+@given(
+    logs(), st.booleans(), st.booleans(), st.sampled_from([1, 3]), st.sampled_from([[False], [False, True]]), st.data()
+)
 def test_any_log_and_any_cut_give_the_events_and_states_of_one_report_after_the_other(
-    touchy, log, ordered, stored, least
+    touchy, log, ordered, stored, least, ways, data
 ):
     reports, cuts = log
+    # Also to and fro between arrays and one after the other.
+    n = len(cuts) + 1
+    mixed = data.draw(st.lists(st.sampled_from(ways), min_size=n, max_size=n))
     if ordered:
         reports = reports[np.lexsort((reports["mmsi"], reports["t"]))]
     with pytest.MonkeyPatch.context() as patch:
         for name in ("RUN_MIN", "VESSEL_MIN", "FROM_LISTS_MIN"):
             patch.setattr(ordinary, name, least)
-        got = fold(touchy, reports, cuts, ordered=ordered, stored=stored, one_by_one=False)
-    want = fold(touchy, reports, cuts, ordered=ordered, stored=stored, one_by_one=True)
+        got = fold(touchy, reports, cuts, ordered=ordered, stored=stored, one_by_one=mixed)
+    want = fold(touchy, reports, cuts, ordered=ordered, stored=stored, one_by_one=[True] * n)
     assert got == want
 
 

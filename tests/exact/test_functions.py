@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from multitaskais.exact import functions as f
@@ -142,3 +142,31 @@ def test_scalars_have_the_bits_of_the_arrays(x, y):
     with np.errstate(all="ignore"):
         assert bits(scalars.atan2(y, x)) == bits(float(f.atan2(y, x)))
         assert bits(scalars.hypot(y, x)) == bits(float(f.hypot(y, x)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(), min_size=1, max_size=40), st.integers(0, 2**32 - 1))
+def test_the_compiled_functions_give_the_bits_of_numpy(ends, seed):
+    compiled = pytest.importorskip("multitaskais.exact.compiled", reason="numba is not installed (pip install .[fast])")
+    rng = np.random.default_rng(seed)
+    x = np.concatenate(
+        [ends, rng.normal(0, 1, 20), rng.normal(0, 500, 20), np.arange(-8, 9) * 45.0, ANGLES[:50], POSITIVE[:50]]
+    )
+    y = rng.permutation(x)
+    with np.errstate(all="ignore"):
+        for name, args in (("log", (x,)), ("log1p", (x,)), ("asinh", (x,)), ("atan2", (y, x))):
+            out = np.empty(len(x))
+            getattr(compiled, f"{name}_each")(*args, out)
+            same_bits(out, getattr(f, name).in_numpy(*args))
+            assert getattr(f, name)(*args).tobytes() == out.tobytes()
+        sin, cos = np.empty(len(x)), np.empty(len(x))
+        compiled.sin_cos_each(x, sin, cos)
+        for got, want in zip((sin, cos), f._sin_cos_in_numpy(x), strict=True):
+            same_bits(got, want)
+
+
+def same_bits(got, want):
+    """But for the bits of what is no number."""
+    number = ~np.isnan(want)
+    assert (np.isnan(got) == ~number).all()
+    assert got[number].tobytes() == want[number].tobytes()

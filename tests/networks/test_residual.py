@@ -10,16 +10,8 @@ from scipy.special import logsumexp
 from scipy.stats import t as student_t
 
 from multitaskais.errors import ConfigError, InputError, ModelCorrupt
-from multitaskais.networks.motion import (
-    COMPONENTS,
-    INPUTS,
-    LOG_SCALE,
-    MIXTURE,
-    SCALE,
-    ResidualScorer,
-    ResidualWeights,
-    moved,
-)
+from multitaskais.networks.motion import COMPONENTS, INPUTS, MIXTURE, SCALE, ResidualScorer, ResidualWeights, moved
+from multitaskais.networks.passes import LOG_SCALE
 from multitaskais.records import SAMPLE_DTYPE
 from multitaskais.units import KNOT_MPS
 

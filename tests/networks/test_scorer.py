@@ -100,6 +100,24 @@ def test_a_line_alone_is_bit_identical_to_itself_in_the_fleet(full_scorers, flee
         assert own_after.tobytes() == after[i : i + 1].tobytes()
 
 
+@given(seed=st.integers(0, 2**32 - 1), samples=st.sampled_from([0, 1, 16]), log_weights=st.booleans())
+def test_scores_that_are_not_asked_for_change_neither_the_others_nor_the_state(
+    full_scorers, seed, samples, log_weights
+):
+    rng = np.random.default_rng(seed)
+    scorer, lines, steps = full_scorers[samples], int(rng.integers(1, 9)), int(rng.integers(1, 5))
+    state = scorer.step(scorer.initial(lines), random_bins(FULL, (lines,), seed=3))[0]
+    bins = random_bins(FULL, (lines * steps,), seed=4)
+    asked = rng.random(len(bins)) < rng.choice([0.0, 0.5, 1.0])
+    all_after, every = scorer.steps(state, bins)
+    after, some = scorer.steps(state, bins, asked, log_weights)
+    assert after.tobytes() == all_after.tobytes()
+    assert some.parts[asked].tobytes() == every.parts[asked].tobytes()
+    assert np.isnan(some.parts[~asked]).all()
+    if log_weights:
+        assert some.log_weight[asked].tobytes() == every.log_weight[asked].tobytes()
+
+
 def test_an_empty_batch_has_no_scores(full_scorers):
     scorer = full_scorers[1]
     after, scores = scorer.step(scorer.initial(0), np.zeros((0, 4), np.int16))

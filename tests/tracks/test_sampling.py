@@ -12,8 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import Geod
 
-from multitaskais.records import SAMPLE_DTYPE
-from multitaskais.tracks.resample import TARGET_DTYPE, complete, interpolate, resample_track
+from multitaskais.records import REPORT_DTYPE, SAMPLE_DTYPE
+from multitaskais.tracks.resample import (
+    TARGET_DTYPE,
+    complete,
+    interpolate,
+    resample_line,
+    resample_lines,
+    resample_track,
+)
 from multitaskais.tracks.sampler import PAIRS_MAX, SlotSampler
 from tests.support.builders import NAN, T0, array, moved, report, sail
 from tests.support.track_scenarios import DETECTION, by_target, fold, lives, samples_one_by_one
@@ -39,6 +46,20 @@ def test_a_whole_line_as_arrays_equals_report_by_report_bit_for_bit(life):
     for reports, marks in by_target(fold(life)).values():
         whole = resample_track(array(reports), DETECTION, np.array(marks))
         assert whole.tobytes() == samples_one_by_one(reports, marks).tobytes()
+
+
+@given(st.lists(lives(), max_size=4))
+def test_many_lines_at_once_are_each_as_alone(several):
+    lines = [line for life in several for line in by_target(fold(life)).values()]
+    reports = np.concatenate([np.zeros(0, REPORT_DTYPE), *(array(rows) for rows, _ in lines)])
+    begin = np.cumsum([0, *(len(rows) for rows, _ in lines)])
+    marks = np.array([mark for _, line_marks in lines for mark in line_marks], bool)
+    samples, before, own = resample_lines(reports, begin, DETECTION, marks)
+    for k, (rows, line_marks) in enumerate(lines):
+        alone, alone_before = resample_line(array(rows), DETECTION, np.array(line_marks))
+        mine = slice(own[k], own[k + 1])
+        assert samples[mine].tobytes() == alone.tobytes() == samples_one_by_one(rows, line_marks).tobytes()
+        assert (before[mine] - begin[k]).tolist() == alone_before.tolist()
 
 
 @given(
