@@ -55,7 +55,7 @@ def worker(argv: list[str], opener: Callable[[Settings], OpenEngine] | None = No
     """Run a worker; ``opener`` makes what opens its engines, in place of the product's (``engines.engine_opener``)."""
     # Until Faust takes the signal over there is nothing to make durable: leave in order at once.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    from . import logs
+    from . import exit_codes, logs
     from .kafka import topics
     from .settings import Settings
     from .worker import app, engines
@@ -75,7 +75,7 @@ def worker(argv: list[str], opener: Callable[[Settings], OpenEngine] | None = No
     listener = app.listen(settings)
     open_engine = (opener or engines.engine_opener)(settings)
     topics.require(settings)
-    return app.run(settings, open_engine, listener)
+    exit_codes.leave(app.run(settings, open_engine, listener))
 
 
 def settings_table(argv: list[str]) -> int:

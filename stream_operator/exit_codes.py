@@ -32,6 +32,15 @@ def of(error: MultitaskAISError) -> int:
 def end_now(code: int, message: str, error: BaseException | None = None) -> NoReturn:
     """Log, flush and end the process from any thread, without another word to the broker."""
     log.critical("%s (exit code %d)", message, code, exc_info=error if code == SOFTWARE else None)
+    leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """Flush and end the process, without the interpreter's own way out.
+
+    All is durable and the group was left. What remains are threads in the Kafka client's C code and a producer for each partition: to
+    take them down one by one takes seconds, and a worker that had stopped in order was seen to end with a signal there.
+    """
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

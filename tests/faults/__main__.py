@@ -97,6 +97,8 @@ def main() -> int:
         return 2
     rng = random.Random(args.seed)
     plan = Plan(args.engine, args.model, args.rate, args.vessels, args.brokers, args.partitions)
+    # As the page on delivery says: each partition's checkpoint is a transaction of its own.
+    plan = replace(plan, checkpoint_interval_s=max(plan.checkpoint_interval_s, plan.partitions / 32))
     if args.short:
         plan = replace(plan, vessels=120, session_timeout_s=3.0)
         faults: list[Fault] = rng.sample(kinds.QUICK, len(kinds.QUICK))
