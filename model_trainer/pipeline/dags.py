@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from pprint import pformat
 from typing import Any
@@ -20,7 +19,6 @@ from multitaskais import __version__
 
 from .conf import ON_REQUEST, PIPELINES, Common, own_steps
 from .step import Step
-from .steps.experiments import KINDS
 
 VARIABLE = "MULTITASKAIS_CONF"
 DAGS = {
@@ -34,7 +32,7 @@ HEAD = '''"""{doc}
 Written by `multitaskais pipeline dags` of MultitaskAIS {version}; write it again after an update of the product.
 """
 
-{json}import os
+import os
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Param
@@ -75,44 +73,17 @@ STEPS = """    # name of each task -> names of the tasks before it
             tasks[one] >> tasks[name]
 """
 
-# Which steps there are follows from the configuration, so the first task says it, and each kind of step is a task with an instance a step.
-MAPPED = '''    # kind of step -> the kinds before it
-    KINDS = {steps}
-
-    def environments(said):
-        """What `pipeline steps --json` says -> kind -> the environment of each of its steps; nothing of it is a template or reaches a shell."""
-        found = json.loads(said)
-        common = {{"MULTITASKAIS_PYTHON": PYTHON, "PIPELINE_OUT": OUT, {variable!r}: json.dumps(found["conf"])}}
-        of = {{kind: [] for kind in KINDS}}
-        for step in found["steps"]:
-            of[step["kind"]].append(common | {{"MULTITASKAIS_STEP": step["step"]}})
-        return of
-
-    steps = BashOperator(
-        task_id="steps",
-        bash_command='exec "$MULTITASKAIS_PYTHON" -m multitaskais pipeline steps --json --conf-env {variable}',
+# Which steps there are follows from the configuration, which no file of DAGs knows: one task does those that are not done.
+WHOLE = """    BashOperator(
+        task_id={pipeline!r},
+        bash_command='exec "$MULTITASKAIS_PYTHON" -m multitaskais pipeline run --conf-env {variable}',
         env={{"MULTITASKAIS_PYTHON": PYTHON, "PIPELINE_OUT": OUT, {variable!r}: "{{{{ params | tojson }}}}"}},
         append_env=True,
-        output_processor=environments,
-        multiple_outputs=True,
+        skip_on_exit_code=99,
+        trigger_rule="none_failed",
         retries=0,
     )
-    tasks = {{
-        kind: BashOperator.partial(
-            task_id=kind,
-            bash_command='exec "$MULTITASKAIS_PYTHON" -m multitaskais pipeline step "$MULTITASKAIS_STEP" --conf-env {variable}',
-            append_env=True,
-            skip_on_exit_code=99,
-            trigger_rule="none_failed",  # a step after one that had nothing to do is done
-            retries=0,
-            map_index_template="{{{{ task.env['MULTITASKAIS_STEP'] }}}}",
-        ).expand(env=steps.output[kind])
-        for kind in KINDS
-    }}
-    for kind, before in KINDS.items():
-        for one in before:
-            tasks[one] >> tasks[kind]
-'''
+"""
 
 
 def write(folder: Path, out: Path, python: str = sys.executable) -> list[Path]:
@@ -136,21 +107,17 @@ def write(folder: Path, out: Path, python: str = sys.executable) -> list[Path]:
 def text(dag: str, out: Path, python: str) -> str:
     """Source of one file."""
     pipeline, doc = DAGS[dag]
-    mapped = pipeline == "experiments"
-    if mapped:
-        kinds: dict[str, Sequence[str]] = dict(KINDS)
-    else:
-        classes = [*PIPELINES[pipeline], *own_steps().values()]
-        names = {k.kind for k in classes}
-        kinds = {k.kind: [a for a in k.after if a in names] for k in classes}
-    return (HEAD + (MAPPED if mapped else STEPS)).format(
+    kinds = [*PIPELINES[pipeline], *own_steps().values()]
+    names = {k.kind for k in kinds}
+    steps = {k.kind: [a for a in k.after if a in names] for k in kinds}
+    return (HEAD + (WHOLE if pipeline == "experiments" else STEPS)).format(
         doc=doc,
         version=__version__,
-        json="import json\n" if mapped else "",
+        pipeline=pipeline,
         python=python,
         out=str(out),
         dag=dag,
-        steps=pformat(kinds, width=110, sort_dicts=False),
+        steps=pformat(steps, width=110, sort_dicts=False),
         params=pformat(params(pipeline), width=110, sort_dicts=False),
         variable=VARIABLE,
     )

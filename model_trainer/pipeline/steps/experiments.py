@@ -39,11 +39,6 @@ FIGURES = {"auroc": "AUROC", "average_precision": "AP", "recall_at_1pct": "R1", 
            "clean_flagged": "clean flagged", "alerts_per_vessel_day": "alerts per vessel-day"}  # fmt: skip
 COST = "cost_us_per_sample"
 COST_LABEL = "µs a sample"  # of one core
-# Kinds of the steps of an experiment -> the kinds before them.
-KINDS: Mapping[str, Sequence[str]] = {
-    "tracks": [], "samples": ["tracks"], "inject": ["tracks"], "train": ["samples"], "calibrate": ["train"], "cost": ["calibrate"],
-    "evaluate": ["inject", "calibrate"], "baseline": ["inject", "train"], "experiments": ["cost", "evaluate", "baseline"],
-}  # fmt: skip
 Name = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_]{0,20}$")]
 STYLE = "body{font:14px sans-serif;margin:24px;color:#1c1c1c}table{border-collapse:collapse;margin:0 0 24px}td,th{border-bottom:1px solid #ddd;padding:4px 12px 4px 0;text-align:right}td:first-child,th:first-child{text-align:left}.s{color:#777}"
 
