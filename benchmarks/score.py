@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import http.client
 import json
+import multiprocessing
 import os
 import statistics
 import tempfile
@@ -20,12 +21,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from multitaskais.engine import batch
 from multitaskais.model import folder as modelfolder
 from multitaskais.model.objects import StoreSettings
 from multitaskais.model.store import ModelStore
 from multitaskais.records import Alert
 from multitaskais.types import Reports
+from score_server.scoring import score
+from score_server.wire import ScoreRequest
 from tests.support.serving import Serving
 
 from .harness import Result, figure, of_rates, require
@@ -226,13 +231,41 @@ def one_vessel(n: int) -> list[bytes]:
     return [as_request(usual(1, 24.0, DAY_EVERY_S, seed=200 + k)) for k in range(n)]
 
 
-def judges(place: Path, seconds: float, rounds: int) -> list[Result]:
+def _judge_on(model: str, body: bytes, seconds: float, begin: Any, counts: Any) -> None:
+    """Judge one request again and again, and tell how often."""
+    loaded, request = modelfolder.load(model), msgspec.json.decode(body, type=ScoreRequest)
+    score(loaded, [request])
+    begin.wait()
+    until, n = time.monotonic() + seconds, 0
+    while time.monotonic() < until:
+        score(loaded, [request])
+        n += 1
+    counts.put(n)
+
+
+def without_server(model: Path, body: bytes, seconds: float) -> float:
+    """How much faster two processes judge than one where nothing else is done: what the machine gives at most."""
+    context, rates = multiprocessing.get_context("spawn"), []
+    for n in (1, 2):
+        begin, counts = context.Barrier(n), context.Queue()
+        processes = [context.Process(target=_judge_on, args=(str(model), body, seconds, begin, counts)) for _ in range(n)]  # fmt: skip
+        for p in processes:
+            p.start()
+        rates.append(sum(counts.get(timeout=300) for _ in processes))
+        for p in processes:
+            p.join()
+    return float(rates[1] / rates[0])
+
+
+def judges(place: Path, model: Path, seconds: float, rounds: int) -> list[Result]:
     alone, shared = (
         one_vessel(CLIENTS),
         [as_request(usual(1, 24.0, DAY_EVERY_S, seed=300 + k, first_mmsi=227_200_000 + k)) for k in range(CLIENTS)],
     )
     rates: dict[tuple[str, int], list[float]] = {}
+    at_most = []
     for _ in range(rounds):
+        at_most.append(without_server(model, alone[0], seconds))
         for n in (1, 2):
             with serving(place, n) as server:
                 for name, bodies in (("alone", alone), ("shared", shared)):
@@ -252,7 +285,9 @@ def judges(place: Path, seconds: float, rounds: int) -> list[Result]:
             reference="one judge",
             unit="requests/s",
             goal=GOAL_JUDGES if name == "alone" else None,
-            notes=(f"clients, server and judges share {cores} cores",),
+            notes=(
+                f"clients, server and judges share {cores} cores; two processes that judge without a server: {statistics.median(at_most):.2f} times one",
+            ),
         )
         for name in texts
     ]
@@ -299,6 +334,6 @@ def run(quick: bool = False) -> list[Result]:
         with serving(place, 1) as server:
             results = [archive(server, model, QUICK_VESSELS if quick else VESSELS, 1 if quick else ROUNDS)]
             results += day(server, model, QUICK_DAYS if quick else DAYS)
-        results += judges(place, seconds / 2, 1 if quick else 3)
+        results += judges(place, folders[0], seconds / 2, 1 if quick else 3)
         results += swap(place, store, folders, seconds)
     return results

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,10 +35,11 @@ class Access:
                 f"{bind}={self.bind} lets other machines ask: set {token} as well (try: openssl rand -hex 16)"
             )
 
-    def guard(self) -> Callable[[ASGIConnection[Any, Any, Any, Any], Any], None]:
+    def guard(self) -> Callable[[ASGIConnection[Any, Any, Any, Any], Any], Awaitable[None]]:
         """For Litestar: raises unless the request may be answered."""
 
-        def check(connection: ASGIConnection[Any, Any, Any, Any], _: Any) -> None:
+        # One that is not async would be run in a thread, at each request.
+        async def check(connection: ASGIConnection[Any, Any, Any, Any], _: Any) -> None:
             if not self.token:
                 # Without a token a foreign site could reach us through a name that it lets point to this machine.
                 if not is_own_name(connection.headers.get("host", "")):
