@@ -197,7 +197,7 @@ def _version(blob: bytes, what: str) -> int:
 def _decoded(what: str, decode: Callable[[], _T]) -> _T:
     try:
         return decode()
-    except msgspec.DecodeError as e:
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise StateError(
             f"the stored state of {what} cannot be read ({e}): replay the log under another APP_ID"
         ) from None

@@ -80,7 +80,7 @@ def once(settings: Settings, writer: ControlWriter, agree: int, by: str) -> tupl
         for message in read(settings, topic):
             try:
                 decoded = msgspec.json.decode(message.value() or b"null")
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
             if isinstance(decoded, dict):
                 yield decoded

@@ -115,7 +115,7 @@ class Meetings:
             raise OperatorError(problem)
         try:
             rest = msgspec.msgpack.decode(stored.partition_state, type=_Stored)
-        except msgspec.DecodeError as e:
+        except (msgspec.DecodeError, UnicodeDecodeError) as e:
             raise StateError(
                 f"{self._settings.fleet_states}: the state cannot be read ({e}); another program wrote to the topic?"
             ) from None

@@ -269,7 +269,7 @@ def restore(settings: Settings, number: int, stopping: threading.Event | None = 
         else:
             try:
                 decisions[int(of)] = msgspec.msgpack.decode(value, type=Decision)
-            except msgspec.DecodeError as e:
+            except (msgspec.DecodeError, UnicodeDecodeError) as e:
                 raise StateError(f"{what}: the decision on control record {int(of)} cannot be read ({e})") from None
     return Restored(position.offset, position.partition_state, vessels, position.identity, position.controls, decisions)
 
@@ -277,7 +277,7 @@ def restore(settings: Settings, number: int, stopping: threading.Event | None = 
 def _position(raw: bytes, what: str) -> Position:
     try:
         position = msgspec.msgpack.decode(raw, type=Position)
-    except msgspec.DecodeError as e:
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise StateError(
             f"{what}: the position record cannot be read ({e}); another program wrote to the topic?"
         ) from None

@@ -10,11 +10,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from multitaskais.config import REGIONS
 from multitaskais.engine import state
 from multitaskais.engine.engine import PartitionEngine
-from multitaskais.errors import StateError
+from multitaskais.errors import MultitaskAISError, StateError
 from multitaskais.exact import ARITHMETIC
 from multitaskais.model import folder as modelfolder
 from multitaskais.records import REPORT_DTYPE
@@ -135,6 +137,35 @@ def test_a_state_of_a_later_program_is_refused(model):
         PartitionEngine(model).restore([(7, later)], None)
     with pytest.raises(StateError, match="clock has version"):
         PartitionEngine(model).restore([], later)
+
+
+@pytest.fixture(scope="module")
+def stored(model, log) -> tuple[dict, bytes]:
+    engine = PartitionEngine(model)
+    engine.process(log[:200])
+    return engine.snapshot(), engine.partition_state()
+
+
+@given(
+    st.booleans(),
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4),
+    st.integers(0, 10**6),
+)
+def test_bytes_of_a_state_that_were_damaged_are_read_or_refused_in_one_line(model, stored, of_partition, changes, cut):
+    vessels, partition_state = stored
+    mmsi, whole = next((m, b) for m, b in vessels.items() if b is not None)
+    damaged = bytearray(partition_state if of_partition else whole)
+    for at, byte in changes:
+        damaged[at % len(damaged)] = byte
+    damaged = bytes(damaged[: cut % (2 * len(damaged)) or None])
+    said = ""
+    try:
+        PartitionEngine(model).restore(
+            [] if of_partition else [(mmsi, damaged)], damaged if of_partition else partition_state
+        )
+    except MultitaskAISError as e:
+        said = str(e)
+    assert "\n" not in said
 
 
 def test_a_row_of_another_layout_is_refused_even_when_it_is_as_long():
