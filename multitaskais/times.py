@@ -39,8 +39,8 @@ _BASIC = re.compile(r"(\d{4})(\d\d)(\d\d)[T_ -]?(\d\d)(\d\d)(\d\d)(?:[.,](\d{1,9
 _BASIC_WHOLE = re.compile(_BASIC.pattern + r"$")
 # Two numbers and a year: the order of day and month is asked for.
 _SHORT = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})[T\s,]+" + _CLOCK + _ZONE)
-# 01 May 2024 12:00:00, 1-May-2024 12:00, Wed, 01 May 2024 12:00:00 +0000
-_NAMED = re.compile(r"(\d{1,2})[\s-]([A-Za-z]{3})[a-z]*[\s-](\d{4})[\sT,]+" + _CLOCK + _ZONE)
+# 01 May 2024 12:00:00, 1-May-2024 12:00, 01/May/2024:12:00:00 +0000, Wed, 01 May 2024 12:00:00 +0000
+_NAMED = re.compile(r"(\d{1,2})[\s/-]([A-Za-z]{3})[a-z]*[\s/-](\d{4})[\sT,:]+" + _CLOCK + _ZONE)
 # Wed May  1 12:00:00 2024; May 1, 2024 12:00:00
 _CTIME = re.compile(r"([A-Za-z]{3})\s+(\d{1,2})\s+(\d{1,2}):(\d\d):(\d\d)\s+(\d{4})")
 _MONTH_DAY = re.compile(r"([A-Za-z]{3})[a-z]*\s+(\d{1,2}),?\s+(\d{4})[\sT,]+" + _CLOCK + _ZONE)

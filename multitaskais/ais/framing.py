@@ -181,15 +181,47 @@ _JSON_TIMES = (
 JSON_STATIONS = ("station", "station_id", "source", "receiver")
 
 
+# Of a logger's JSON object: what the name of a time holds, where no known one is there.
+_TIME_WORDS = ("timestamp", "time", "received", "date")
+
+
 def json_time(fields: dict[str, Any]) -> float:
     """The moment that a receiver's JSON object gives, Unix s; NaN where it gives none."""
     for key in _JSON_TIMES:
-        value = fields.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            value = repr(value)
-        if isinstance(value, str) and (t := times.read_time(value)) == t:
+        if (t := _json_moment(fields.get(key))) == t:
             return t
     return NAN
+
+
+def _json_moment(value: Any) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = repr(value)
+    return times.read_time(value) if isinstance(value, str) else NAN
+
+
+def _logged_time(fields: dict[str, Any]) -> float:
+    """``json_time``, else that of any field whose name says that it is one, such as ``@timestamp``; NaN where there is none."""
+    if (t := json_time(fields)) == t:
+        return t
+    for word in _TIME_WORDS:
+        for key, value in fields.items():
+            if word in key.lower() and (t := _json_moment(value)) == t:
+                return t
+    return NAN
+
+
+def _logged_sentences(fields: dict[str, Any]) -> list[Any]:
+    """The values that hold sentences: of a known field, else of any; an object within the object is looked into once."""
+    for key in _JSON_SENTENCES:
+        value = fields.get(key)
+        found = [
+            s for s in (value if isinstance(value, list) else [value]) if isinstance(s, str) and "!" in s and "VD" in s
+        ]
+        if found:
+            return found
+    inner = [v for value in fields.values() if isinstance(value, dict) for v in value.values()]
+    values = [s for v in [*fields.values(), *inner] for s in (v if isinstance(v, list) else [v])]
+    return [s for s in values if isinstance(s, str) and _START.search(s.encode("ascii", "replace"))]
 
 
 class Framer:
@@ -298,20 +330,15 @@ class Framer:
             return Framing((), (Reason.MALFORMED,)) if _START.search(text) else _NOT_AIS
         if not isinstance(fields, dict):
             return _NOT_AIS
-        t = json_time(fields) if self._trusts("json") else NAN
+        t = _logged_time(fields) if self._trusts("json") else NAN
         station = next((str(fields[k]).encode() for k in JSON_STATIONS if isinstance(fields.get(k), str | int)), b"")
         frames: list[Frame] = []
         reasons: list[Reason] = []
-        for key in _JSON_SENTENCES:
-            value = fields.get(key)
-            for sentence in value if isinstance(value, list) else [value]:
-                if isinstance(sentence, str) and "!" in sentence:
-                    framing = self._framed(sentence.encode("ascii", "replace").strip(), t)
-                    frames += [f if f.station else f._replace(station=station) for f in framing.frames]
-                    reasons += framing.reasons
-            if frames or reasons:
-                return Framing(tuple(frames), tuple(reasons))
-        return _NOT_AIS
+        for sentence in _logged_sentences(fields):
+            framing = self._framed(sentence.encode("ascii", "replace").strip(), t)
+            frames += [f if f.station else f._replace(station=station) for f in framing.frames]
+            reasons += framing.reasons
+        return Framing(tuple(frames), tuple(reasons)) if frames or reasons else _NOT_AIS
 
     def _set_clock(self, line: bytes) -> None:
         """The moment of a boat's own ``$..RMC`` or ``$..ZDA``; it dates the sentences after it that have no time."""

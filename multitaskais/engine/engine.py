@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sized
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import TrackRules
+from ..config import STEP_S, TrackRules
 from ..detection.lifecycle import TargetInfo
 from ..detection.suppression import Suppression
 from ..errors import ModelNotFound
@@ -201,7 +201,10 @@ class PartitionEngine:
         newest = tracker.newest
         if not vessel.is_fast:
             self._watch_station(tracker, report, rules, events)
+        displaced = _displaced(vessel)
         for event in tracker.offer(report[:CONTENT_FIELDS], rules):
+            if vessel.is_fast and not _is_sure(event, vessel, displaced, rules):
+                continue
             # What was buffered is decided now, or was already by the vessel's silence: by its own clock alone, so that it does
             # not matter how far its partition has come.
             self._ingest(vessel, event, report_index, min(report[1], newest + rules.gap_max_s), steps, events)
@@ -366,9 +369,12 @@ class PartitionEngine:
                 continue
             ordinary.awake(vessel)
             silent_at = vessel.tracker.silent_at(rules)
+            displaced = _displaced(vessel)
             if flushed := vessel.tracker.flush(rules, watermark):
                 self._changed.add(mmsi)
                 for event in flushed:
+                    if vessel.is_fast and not _is_sure(event, vessel, displaced, rules):
+                        continue
                     self._ingest(vessel, event, report_index, silent_at, steps, events)
             if vessel.tracker.evictable(rules, watermark):
                 del self._vessels[mmsi]
@@ -504,6 +510,26 @@ class PartitionEngine:
             for target in vessel.targets.values()
         ]
         return write_vessel(tracker, targets)
+
+
+def _displaced(vessel: VesselState) -> list[Report]:
+    """The last report of each side of a fast craft."""
+    return [side.last for side in vessel.tracker.tentative_tracks] if vessel.is_fast else []
+
+
+def _is_sure(event: TrackEvent, vessel: VesselState, displaced: list[Report], rules: TrackRules) -> bool:
+    """False for a jump of a fast craft that a garbled report explains; adds its report to ``displaced``.
+
+    Of the reports above the limit of speed many are garbled in more than their speed. So a jump counts from the second displaced report on
+    that follows from another within ten minutes, and of a line that was seen to go on for longer than a pair of reports.
+    """
+    if not isinstance(event, Jump):
+        return True
+    t = event.after[1]
+    follows = any(t - STEP_S <= side[1] <= t and not is_jump(side, event.after, rules) for side in displaced)
+    displaced.append(event.after)
+    target = vessel.targets.get(event.target)
+    return follows and target is not None and (target.sampler.n > 0 or target.sampler.pairs > 0)
 
 
 def _nowhere(version: str, source: str) -> Model:

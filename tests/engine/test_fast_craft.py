@@ -66,6 +66,15 @@ def test_its_jump_and_its_contradiction_are_found(model):
     assert "contradiction" in types(batch.run(model, contradicts))
 
 
+def test_a_garbled_report_above_the_limit_is_no_jump(model):
+    craft = eastward()
+    craft["lat"][70] += 0.25
+    assert batch.run(model, craft).alerts == []
+    garbled = eastward(30)[::10]  # no two of them are of one craft
+    garbled["lat"] += [0.0, 0.6, -0.5]
+    assert batch.run(model, garbled).alerts == []
+
+
 def test_two_fast_craft_on_one_mmsi_are_told_apart(model):
     both = merged(eastward(120), eastward(120, lat=48.9, t=T0 + 30.0))
     assert "identity_conflict" in types(batch.run(model, both))

@@ -252,6 +252,35 @@ def aiscatcher_json_rxtime(reports: np.ndarray, folder: Path) -> Path:
 
 
 @wrapping
+def container_log(reports: np.ndarray, folder: Path) -> Path:
+    def line(t: float, s: str) -> str:
+        return json.dumps({"log": s + "\n", "stream": "stdout", "time": f"{moment(t):%Y-%m-%dT%H:%M:%S}.000000000Z"})
+
+    return write(folder / "a-json.log", lines(reports, line))
+
+
+@wrapping
+def journal_as_json(reports: np.ndarray, folder: Path) -> Path:
+    def line(t: float, s: str) -> str:
+        return json.dumps({"__REALTIME_TIMESTAMP": f"{t * 1e6:.0f}", "_HOSTNAME": "gate", "MESSAGE": f"rx: {s}"})
+
+    return write(folder / "journal.json", lines(reports, line))
+
+
+@wrapping
+def nested_json(reports: np.ndarray, folder: Path) -> Path:
+    def line(t: float, s: str) -> str:
+        return json.dumps({"@timestamp": f"{moment(t):%Y-%m-%dT%H:%M:%S}Z", "event": {"original": s, "kind": "hello!"}})
+
+    return write(folder / "a.ndjson", lines(reports, line))
+
+
+@wrapping
+def web_log_time(reports: np.ndarray, folder: Path) -> Path:
+    return write(folder / "a.log", lines(reports, lambda t, s: f"[{moment(t):%d/%b/%Y:%H:%M:%S} +0000] {s}"))
+
+
+@wrapping
 def pghp(reports: np.ndarray, folder: Path) -> Path:
     def line(t: float, s: str) -> str:
         body = f"PGHP,1,{moment(t):%Y,%-m,%-d,%-H,%-M,%-S},0,219,,219,1,{s[-2:]}"
