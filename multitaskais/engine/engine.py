@@ -35,7 +35,7 @@ from ..tracks.tracker import Accepted, EndReason, Jump, Rejected, Report, TrackE
 from ..tracks.watermark import WatermarkGenerator
 from ..types import Reports
 from . import ordinary
-from .events import FAST, Events, TargetState, VesselState
+from .events import FAST, FAST_TRACK, Events, TargetState, VesselState
 from .judging import Judging, ReadySteps, Step
 from .rollout import FindModel, ModelRollout
 from .rows import RowTable
@@ -396,8 +396,9 @@ class PartitionEngine:
             events.counts.accepted += not vessel.is_fast
             report = event.report
             target = vessel.targets.get(event.target) or self._open_target(vessel, event)
-            if new_track := target.track_id != event.track_id:
-                target.track_id = event.track_id
+            track_id = event.track_id + FAST_TRACK if vessel.is_fast else event.track_id
+            if new_track := target.track_id != track_id:
+                target.track_id = track_id
             if report[_SHIP_TYPE] >= 0:
                 target.ship_type = report[_SHIP_TYPE]
             if report[_SHIP_NAME]:
@@ -435,7 +436,8 @@ class PartitionEngine:
     def _open_target(self, vessel: VesselState, event: Accepted) -> TargetState:
         slot = self._new_slot()
         model = self._rollout.active_version(event.report[1])
-        target = TargetState(event.report[0], event.target, event.track_id, SlotSampler(), slot, model)
+        track_id = event.track_id + FAST_TRACK if vessel.is_fast else event.track_id
+        target = TargetState(event.report[0], event.target, track_id, SlotSampler(), slot, model)
         vessel.targets[event.target] = target
         return target
 

@@ -82,6 +82,7 @@ class Tail(NamedTuple):
 # Reports above the limit of speed are no part of a vessel's tracks. They make tracks of their own, beside them, and their state stands under
 # the vessel's MMSI and this much, which is no MMSI.
 FAST = 1_000_000_000
+FAST_TRACK = "-f"  # behind the id of such a track: another of the vessel may begin in the same second
 
 
 class VesselState(msgspec.Struct):

@@ -28,6 +28,7 @@ from ..tracks.segmentation import in_tracker_order, lines_and_tracks, look
 from ..tracks.tracker import track_name
 from ..types import Reports, Samples
 from ..units import KNOT_MPS
+from .events import FAST_TRACK
 from .track_tally import TrackTally
 
 TOGETHER = 1024  # lines that step together: 7 MB of rows
@@ -79,6 +80,7 @@ class _Told:
     ) -> None:
         n = len(reports)
         self.reports = reports
+        self._speed_max_knots = rules.speed_max_knots
         line_start = np.maximum.accumulate(np.where(new_line, np.arange(n), 0))
         self.ship_type = _last_known(reports["ship_type"], reports["ship_type"] >= 0, line_start, -1)
         self._line_start = line_start
@@ -110,7 +112,10 @@ class _Told:
         name = self._names.get(track)
         if name is None:
             first = self.reports[self.track_start[track]]
-            name = self._names[track] = track_name(int(first["mmsi"]), float(first["t"]))
+            name = track_name(int(first["mmsi"]), float(first["t"]))
+            if first["sog"] > self._speed_max_knots:
+                name += FAST_TRACK
+            self._names[track] = name
         return name
 
     def info(self, i: int, decided_at: float | None = None) -> TargetInfo:

@@ -66,6 +66,12 @@ def test_its_jump_and_its_contradiction_are_found(model):
     assert "contradiction" in types(batch.run(model, contradicts))
 
 
+def test_tracks_that_begin_in_the_same_second_have_ids_of_their_own(model):
+    slow, fast = eastward(sog=10.0), eastward()
+    ids = {v.track_id for v in batch.track_verdicts(batch.run(model, merged(slow, fast), trace=True))}
+    assert ids == {f"{MMSI}-20170714T024000Z", f"{MMSI}-20170714T024000Z-f"}
+
+
 def test_a_garbled_report_above_the_limit_is_no_jump(model):
     craft = eastward()
     craft["lat"][70] += 0.25

@@ -112,8 +112,6 @@ def to_reports(
         lat, lon = (_floats(columns[name]) * factors.get(name, 1.0) for name in ("lat", "lon"))
     else:
         lat, lon = points_of(columns["geometry"], path)
-    if "sog" in columns and "sog" not in factors:
-        _require_knots(_floats(columns["sog"]), path)
     reason = np.zeros(n, dtype=np.uint8)
     tests: list[tuple[Reason, NDArray[np.bool_]]] = [
         (Reason.NO_TIME, np.isnan(t)),
@@ -137,7 +135,7 @@ def to_reports(
         ("cog", ANGLE_END_DEG, 1),
         ("heading", ANGLE_END_DEG, 0),
     ):
-        out[name], lost = _measured(columns, name, keep, missing_from, decimals, factors.get(name, 1.0))
+        out[name], lost = _measured(columns, name, keep, missing_from, decimals, factors.get(name), path)
         counts.blank(name, lost)
     out["nav_status"] = _codes(columns, "nav_status", keep, _NAV_STATUS, NAV_STATUS_MAX, 0)
     out["msg_type"] = _codes(columns, "msg_type", keep, {}, MSG_TYPE_MAX, 1)
@@ -161,8 +159,11 @@ TENTHS_FROM, TENTHS_VALUES, TENTHS_DISTINCT = 45.0, 20, 10
 
 def _require_knots(sog: NDArray[np.float64], path: str) -> None:
     """Raises ``FormatError`` where speeds can only be tenths of knots, as some exports write them."""
-    moving = sog[(sog > 0.0) & (sog <= 1022.0)]
-    if len(moving) < TENTHS_VALUES or not (moving == np.rint(moving)).all():
+    for some in (sog[: 10 * TENTHS_VALUES], sog):  # nearly always a few show that they are no whole numbers
+        moving = some[(some > 0.0) & (some <= 1022.0)]
+        if not (moving == np.rint(moving)).all():
+            return
+    if len(moving) < TENTHS_VALUES:
         return
     if np.median(moving) > TENTHS_FROM and len(np.unique(moving)) >= TENTHS_DISTINCT:
         raise FormatError(
@@ -192,13 +193,16 @@ def _measured(
     keep: NDArray[np.int64],
     missing_from: float,
     decimals: int,
-    factor: float,
+    factor: float | None,
+    path: str,
 ) -> tuple[NDArray[np.float64], int]:
     """Rounded to the resolution of the air; NaN below 0 and from ``missing_from`` on; and how many values that blanked."""
     if name not in columns:
         return np.full(len(keep), np.nan), 0
     value = _floats(columns[name])[keep]
-    value = np.round(value if factor == 1.0 else value * factor, decimals)
+    if name == "sog" and factor is None:
+        _require_knots(value, path)
+    value = np.round(value if factor is None else value * factor, decimals)
     if name == "cog":
         wrapped = (value < 0) & (value >= -COG_WRAP_DEG / 2)
         value = np.where(wrapped, np.round(value + COG_WRAP_DEG, decimals), value)
