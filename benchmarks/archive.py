@@ -6,7 +6,6 @@ Where the real day lies beside the checkout it is the traffic, repeated and shif
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -123,13 +122,22 @@ def memory(quick: bool) -> list[Result]:
     ]
 
 
+# A process begins with the greatest memory of the one that started it (getrusage(2)), so a small one stands between.
+_PEAK = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+process.returncode = os.waitstatus_to_exitcode(status)
+print(usage.ru_maxrss * 1024)
+sys.exit(process.returncode)
+"""
+
+
 def peak_bytes(command: list[str]) -> int:
     """Greatest resident memory of a command that succeeds."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    require(process.returncode == 0, f"{' '.join(command[:4])} ended with {process.returncode}")
-    return usage.ru_maxrss * 1024
+    done = subprocess.run([sys.executable, "-c", _PEAK, *command], stdout=subprocess.PIPE, text=True)
+    require(done.returncode == 0, f"{' '.join(command[:4])} ended with {done.returncode}")
+    return int(done.stdout)
 
 
 def run(quick: bool = False) -> list[Result]:

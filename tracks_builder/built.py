@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pyarrow as pa
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from multitaskais.ais.tables.columns import to_reports
 from multitaskais.errors import ConfigError, InputError
@@ -32,6 +34,12 @@ def tracks_of(spark: SparkSession, folder: str) -> DataFrame:
     if missing := sorted({*REPORT_COLUMNS, "track_id"} - set(tracks.columns)):
         raise InputError(f"{folder}: no column {missing[0]!r}; give the folder of tracks that main.py has written")
     return tracks.select(*REPORT_COLUMNS)
+
+
+def period_of(reports: DataFrame) -> tuple[float, float]:
+    """Unix s of the first and the last report; infinite where there is none."""
+    row = reports.agg(F.min("t").alias("first"), F.max("t").alias("last")).collect()[0]
+    return (math.inf, -math.inf) if row["first"] is None else (float(row["first"]), float(row["last"]))
 
 
 def reports_of(batches: Iterator[pa.RecordBatch], counts: Counts) -> Iterator[Reports]:

@@ -3,7 +3,8 @@
     spark-submit tracks_builder/detect.py /srv/tracks --model gulf --output /srv/found
 
 OUTPUT/verdicts/year=Y/    one row a track, by the year of its first sample
-OUTPUT/judged/             every revision and verdict as the tasks gave them; what --resume goes on from
+OUTPUT/judged/             every revision and verdict as the tasks gave them; what --resume goes on from, where model, tracks and zones
+                           are the same
 
 Ordinary vessels are judged by the task to which they are dealt. Those with jumps, floods or doubtful duplicates wait for one task after the
 others, since a fault of a station shows in many of them together; ships together are looked at by a task of their own.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import hashlib
 import importlib.util
 import json
 import os
@@ -36,6 +38,7 @@ if __name__ == "__main__" and not __package__:
 from pyspark.sql import DataFrame, SparkSession  # noqa: E402
 from pyspark.sql import functions as F  # noqa: E402
 
+from multitaskais import __version__  # noqa: E402
 from multitaskais.command import CommandParser  # noqa: E402
 from multitaskais.errors import ConfigError  # noqa: E402
 from multitaskais.evaluation import alert_files  # noqa: E402
@@ -44,10 +47,11 @@ from multitaskais.export import feature  # noqa: E402
 from multitaskais.model import folder as modelfolder  # noqa: E402
 from multitaskais.model.store import local_folder  # noqa: E402
 from multitaskais.records import Status, VerdictKind  # noqa: E402
+from multitaskais.stamps import day  # noqa: E402
 from multitaskais.zones.zone import read_zones_file  # noqa: E402
 from tracks_builder import judge  # noqa: E402
-from tracks_builder.built import VESSEL_ORDER, require_apart, tasks_for, tracks_of  # noqa: E402
-from tracks_builder.files import copy_from_here, exists, read_text, require_writable, write_text  # noqa: E402
+from tracks_builder.built import VESSEL_ORDER, period_of, require_apart, tasks_for, tracks_of  # noqa: E402
+from tracks_builder.files import copy_from_here, exists, fingerprint, read_text, remove, require_writable, write_text  # noqa: E402
 from tracks_builder.job import set_defaults  # noqa: E402
 from tracks_builder.session import exit_code, leave, start  # noqa: E402
 from tracks_builder.spark_errors import telling  # noqa: E402
@@ -91,9 +95,17 @@ def run(spark: SparkSession, job: Detection) -> dict[str, Any]:
     require_writable(spark, job.output)
     judged = f"{job.output}/judged"
     mark = f"{judged}/_counts.json"
-    about = [model.version, job.tracks, zones.decode("utf-8", "replace")]
+    about = {
+        "version": __version__,
+        "model": model.version,
+        "tracks": fingerprint(spark, reports.inputFiles()),
+        "zones": hashlib.sha256(zones).hexdigest(),
+    }
     counts: dict[str, Any] = json.loads(read_text(spark, mark)) if job.resume and exists(spark, mark) else {}
-    if counts.get("about") != about:
+    if counts:
+        _require_same(counts.get("about"), about, judged)
+    else:
+        remove(spark, mark)  # what it stands for is written over
         tallies = spark.sparkContext.accumulator({}, ByTask())
         partitions = job.partitions or tasks_for(spark, reports)
         alone = reports.repartition(partitions, "mmsi").sortWithinPartitions(*VESSEL_ORDER)
@@ -108,10 +120,13 @@ def run(spark: SparkSession, job: Detection) -> dict[str, Any]:
         rest = rest.repartition(1).sortWithinPartitions("t", "number")
         _write(rest.mapInArrow(judge.special_task(model_file, tallies.add), judge.JUDGED_SCHEMA), f"{judged}/last")
         tally = total(tallies.value)
-        counts = {"about": about, "rejected": tally.of("rejected")} | tally.of("reports")
+        first, last = period_of(reports)
+        counted: dict[str, Any] = {"about": about, "first": first, "last": last, "rejected": tally.of("rejected")}
+        counts = counted | tally.of("reports")
         write_text(spark, mark, json.dumps(counts))
     said = {
         "model": model.version,
+        **({"first": day(counts["first"]), "last": day(counts["last"])} if counts["first"] <= counts["last"] else {}),
         "received": counts.get("received", 0),
         "accepted": counts.get("accepted", 0),
         "rejected": dict(sorted(counts["rejected"].items())),
@@ -131,6 +146,24 @@ def run(spark: SparkSession, job: Detection) -> dict[str, Any]:
     for line in clocks:
         print(line, file=sys.stderr)
     return said
+
+
+_SETTINGS = {
+    "version": "version of multitaskais",
+    "model": "model",
+    "tracks": "state of the tracks (files, or their sizes or times)",
+    "zones": "--zones",
+}
+
+
+def _require_same(before: object, now: dict[str, str], judged: str) -> None:
+    """Raises ``ConfigError`` where what was judged before is not what is asked for now."""
+    held = before if isinstance(before, dict) else {}
+    if other := [text for name, text in _SETTINGS.items() if held.get(name) != now[name]]:
+        raise ConfigError(
+            f"--resume: {judged} is of another {' and another '.join(other)}: give what it was made with,"
+            " or leave --resume out to judge all again"
+        )
 
 
 def _write(judged: DataFrame, folder: str) -> None:
@@ -216,7 +249,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--partitions", type=int, metavar="N", help="tasks (default: by reports and cores); any number gives the same"
     )
-    p.add_argument("--resume", action="store_true", help="keep what OUTPUT/judged has of the same tracks and model")
+    p.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep what OUTPUT/judged has; refused where it is of other tracks, another model or other zones",
+    )
     p.add_argument("--json", action="store_true", help="print the summary as JSON")
     return p
 

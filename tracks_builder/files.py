@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,24 @@ def write_text(spark: SparkSession, path: str, text: str) -> None:
         stream.write(bytearray(text.encode()))
     finally:
         stream.close()
+
+
+def fingerprint(spark: SparkSession, files: list[str]) -> str:
+    """Differs where the names, sizes or times of change of some files do; ``files`` are URIs, as ``DataFrame.inputFiles`` gives them."""
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    told = []
+    for file in sorted(files):
+        where = jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(file))
+        status = where.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).getFileStatus(where)
+        told.append(f"{file} {status.getLen()} {status.getModificationTime()}\n")
+    return hashlib.sha256("".join(told).encode()).hexdigest()
+
+
+def remove(spark: SparkSession, path: str) -> None:
+    """A file goes, where it is there."""
+    system, where = _open(spark, path)
+    system.delete(where, False)
 
 
 def copy_from_here(spark: SparkSession, file: Path, path: str) -> None:

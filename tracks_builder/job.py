@@ -19,6 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from multitaskais.config import Region, TrackRules
 from multitaskais.errors import ConfigError
+from multitaskais.stamps import day
 
 from . import read, transform
 from .decode import Screening
@@ -96,9 +97,13 @@ class Summary:
     cores: int
     lines_per_s: float
     stamps: tuple[str, ...] = ()  # what is said of them, a line each
+    first: str | None = None  # UTC of the first and the last stamp; None without any
+    last: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {
+            "first": self.first,
+            "last": self.last,
             "in": self.lines_in,
             "kept": self.kept,
             "rejected": self.rejected,
@@ -121,6 +126,8 @@ class Summary:
             globs=tuple(d["inputs"]),
             lines_in=d["in"],
             stamps=tuple(d.get("stamps", ())),
+            first=d.get("first"),
+            last=d.get("last"),
             **{f: d[f] for f in ("kept", "rejected", "tracks", "by_year", "seconds", "cores", "lines_per_s")},
             **{f: d[f] for f in ("profile", "year", "output")},
         )
@@ -199,6 +206,8 @@ def summarise(job: Job, tally: Tally, seconds: float, cores: int) -> Summary:
         cores=cores,
         lines_per_s=lines / seconds if seconds > 0 else 0.0,
         stamps=tuple(tally.stamps.told()),
+        first=day(tally.stamps.first) if tally.stamps.reports else None,
+        last=day(tally.stamps.last) if tally.stamps.reports else None,
     )
 
 

@@ -39,8 +39,9 @@ from multitaskais.errors import ConfigError, InputError  # noqa: E402
 from multitaskais.model.samples import samples_of  # noqa: E402
 from multitaskais.model.samples_table import SAMPLES_ARROW, sample_columns  # noqa: E402
 from multitaskais.records import REPORT_DTYPE, Counts  # noqa: E402
+from multitaskais.stamps import day  # noqa: E402
 from multitaskais.types import Reports  # noqa: E402
-from tracks_builder.built import VESSEL_ORDER, reports_of, require_apart, tasks_for, tracks_of  # noqa: E402
+from tracks_builder.built import VESSEL_ORDER, period_of, reports_of, require_apart, tasks_for, tracks_of  # noqa: E402
 from tracks_builder.decode import task_number  # noqa: E402
 from tracks_builder.files import require_writable, write_text  # noqa: E402
 from tracks_builder.job import DAY_S, set_defaults  # noqa: E402
@@ -133,8 +134,8 @@ def sample_task(
             yield from task.rows(reports)
         yield from task.close()
         task.tally.counts["reports", "received"] = counts.received
-        for day in days:
-            task.tally.counts["days", str(day)] = 1
+        for number in days:
+            task.tally.counts["days", str(number)] = 1
         report({("samples", task_number()): task.tally})
 
     return run
@@ -157,8 +158,10 @@ def run(spark: SparkSession, folder: str, region: Region, output: str, partition
     frame = samples.write.mode("overwrite").option("partitionOverwriteMode", "dynamic")
     frame.partitionBy("set", "year").parquet(output)
     tally = total(tallies.value)
+    first, last = period_of(reports)
     summary: dict[str, Any] = {
         "received": tally.of("reports").get("received", 0),
+        **({"first": day(first), "last": day(last)} if first <= last else {}),
         "days": len(tally.of("days")),
         "samples": tally.of("samples"),
         "vessels": tally.of("vessels"),

@@ -10,9 +10,8 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..ais.tables.layout import parse_columns
+from ..ais.zero import nothing_read
 from ..config import DetectionRules, Region, TrackRules
 from ..detection.protocol import traits_of
 from ..detection.threshold import Budget
@@ -27,12 +27,19 @@ from ..encounters import patterns
 from ..encounters.patterns import Patterns
 from ..errors import ConfigError
 from ..model import folder as modelfolder
+from ..model.dealt import Dealt, deal, events_of_dealt
 from ..model.fit import MIN_DEV_VESSELS, fit_model, installed
-from ..model.samples import Split, load_reports, load_samples, sample_files, split_of
-from ..records import REPORT_DTYPE
-from ..tracks.quality import screen
-from ..tracks.segmentation import rule_events
-from ..types import Reports
+from ..model.folder import Model
+from ..model.samples import (
+    Split,
+    TrainingSamples,
+    load_samples,
+    sample_files,
+    samples_of_dealt,
+    split_of,
+    temporary_folder,
+)
+from ..tracks.segmentation import RULE_EVENT_DTYPE
 
 
 def add_parser(subparsers: Any) -> None:
@@ -89,16 +96,23 @@ def add_parser(subparsers: Any) -> None:
         help=f"one budget for meetings and silences (default {patterns.TOGETHER_PER_VESSEL_DAY:g}); zones have rules of yours, and none",
     )
     p.add_argument("--split-seed", type=int, default=0, help="which vessels are for what, as in `train`")
+    p.add_argument(
+        "--temp",
+        type=Path,
+        metavar="DIR",
+        help="folder of temporary files, about 20 bytes a report and 150 a sample (default: beside MODEL)",
+    )
     p.set_defaults(run=run)
 
 
 def learn_together(
-    reports: Reports, region: Region, rules: TrackRules, say: Callable[[str], None], budget: float | None = None
+    archive: Dealt, region: Region, rules: TrackRules, say: Callable[[str], None], budget: float | None = None
 ) -> Patterns:
     """What is usual among ships, from all reports of the tracks; ``budget``: of meetings and silences, alerts per vessel-day."""
     meetings, silences = patterns.shared() if budget is None else patterns.shared(budget)
-    usual = reports[screen(reports, region, rules) == 0]
-    known = patterns.learn(usual, meetings_per_vessel_day=meetings, silences_per_vessel_day=silences)
+    known = patterns.learn_runs(
+        lambda: archive.runs(region, rules), meetings_per_vessel_day=meetings, silences_per_vessel_day=silences
+    )
     say(
         f"ships together: {len(known.stops)} stopping places, {len(known.met_at)} meetings in {known.vessel_days:.0f} vessel-days"
     )
@@ -116,8 +130,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--together-alerts-per-vessel-day must be greater than 0, for instance 0.015")
     if args.encounters_only:
         model = modelfolder.load(args.model)
-        reports, _ = load_reports(args.tracks, region, args.format, parse_columns(args.columns))
-        known = learn_together(reports, region, track_rules, say, args.together_alerts_per_vessel_day)
+        with temporary_folder(args.temp or args.model.parent) as folder:
+            archive = deal(args.tracks, region, folder, args.format, parse_columns(args.columns))
+            known = learn_together(archive, region, track_rules, say, args.together_alerts_per_vessel_day)
         made_from = model.made_from | {"encounters_vessel_days": round(known.vessel_days, 1)}
         model = modelfolder.save(replace(model, patterns=known, made_from=made_from), args.model)
         print(
@@ -125,56 +140,8 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0
     budget = Budget(args.budget or Budget().track_share, args.alerts_per_vessel_day, confidence=args.confidence)
-    columns = parse_columns(args.columns)
-    common = {"columns": columns, "seed": args.split_seed}
-    found = load_samples(args.tracks, region, track_rules, rules, args.format, **common)
-    train, dev = (found.of(s, args.split_seed).samples for s in (Split.TRAIN, Split.DEV))
-    everything = load_samples(args.tracks, region, track_rules, rules, args.format, all_tracks=True, **common)
-    memory = np.concatenate([everything.of(s, args.split_seed).samples for s in (Split.TRAIN, Split.DEV)])
-    vessels = {"train": len(np.unique(train["mmsi"])), "dev": len(np.unique(dev["mmsi"]))}
-    say(f"{len(train)} samples of {vessels['train']} vessels to learn from, {len(dev)} of {vessels['dev']} to judge by")
-    if vessels["dev"] < MIN_DEV_VESSELS:
-        raise ConfigError(f"only {vessels['dev']} development vessels: give tracks of more vessels, or a longer period")
-    names = args.detectors.split(",") if args.detectors else None
-    reports_of = args.together or ([] if sample_files(args.tracks) else args.tracks)
-    reports = load_reports(reports_of, region, args.format, columns)[0] if reports_of else np.zeros(0, REPORT_DTYPE)
-    with tempfile.TemporaryDirectory() as folder:
-        trained = {}
-        for name in names or installed():
-            weights = args.model / "detectors" / name
-            if weights.is_dir() and traits_of(modelfolder.detector_class(name)).training != "none":
-                # The model folder is replaced as a whole: what was trained is kept aside meanwhile.
-                trained[name] = Path(shutil.copytree(weights, Path(folder) / name))
-        model = fit_model(
-            train,
-            dev,
-            region,
-            memory=memory,
-            name=args.name or args.model.resolve().name.lower(),
-            track_rules=track_rules,
-            rules=rules,
-            detectors=names,
-            trained=trained,
-            budget=budget,
-            decision=args.decision,
-            made_from={
-                "split_seed": args.split_seed,
-                "tracks_by_choice": dict(found.tracks),
-                **found.extent()._asdict(),
-                "samples_learnt_from": len(train) + len(dev),
-            },
-            credits=args.credit,
-            rule_events=rule_events(
-                reports[split_of(reports["mmsi"], args.split_seed) != Split.TEST], track_rules, region
-            ),
-            say=say,
-        )
-        if reports_of:
-            model = replace(
-                model, patterns=learn_together(reports, region, track_rules, say, args.together_alerts_per_vessel_day)
-            )
-        else:
-            say("jumps and ships together are not learnt from samples; give --together TRACKS, some days of reports")
+    with temporary_folder(args.temp or args.model.parent) as folder:
+        model = _fitted(args, region, track_rules, rules, budget, folder, say)
         model = modelfolder.save(model, args.model)
     limits = model.panel.thresholds
     assert limits is not None
@@ -185,3 +152,76 @@ def run(args: argparse.Namespace) -> int:
     for line in limits.promise.lines(budget.allowed, alerts=budget.alerts_per_vessel_day is not None):
         print(line)
     return 0
+
+
+def _fitted(
+    args: argparse.Namespace,
+    region: Region,
+    track_rules: TrackRules,
+    rules: DetectionRules,
+    budget: Budget,
+    folder: Path,
+    say: Callable[[str], None],
+) -> Model:
+    """The model, complete; ``folder`` takes temporary files."""
+    columns, seed = parse_columns(args.columns), args.split_seed
+    archive: Dealt | None = None
+    sets: Iterator[TrainingSamples]
+    if sample_files(args.tracks):
+        sets = (
+            load_samples(args.tracks, region, track_rules, rules, all_tracks=every, seed=seed)
+            for every in (False, True)
+        )
+    else:
+        archive = deal(args.tracks, region, folder / "reports", args.format, columns)
+        if not archive.counts.accepted:
+            raise nothing_read(args.tracks, archive.counts, args.format, columns)
+        say(f"{archive.inside:,} reports inside {region.name} of {archive.counts.received:,} rows")
+        sets = samples_of_dealt(archive, region, folder, track_rules, rules, (False, True), seed=seed)
+    # One of the two at a time, and none of the test vessels any longer than it takes to leave them out.
+    found = next(sets)
+    facts = {"split_seed": seed, "tracks_by_choice": dict(found.tracks), **found.extent()._asdict()}
+    train, dev = (found.of(s, seed).samples for s in (Split.TRAIN, Split.DEV))
+    found = next(sets)
+    memory = found.samples[split_of(found.samples["mmsi"], seed) != Split.TEST]
+    memory = memory[np.argsort(split_of(memory["mmsi"], seed), kind="stable")]
+    del found
+    vessels = {"train": len(np.unique(train["mmsi"])), "dev": len(np.unique(dev["mmsi"]))}
+    say(f"{len(train)} samples of {vessels['train']} vessels to learn from, {len(dev)} of {vessels['dev']} to judge by")
+    if vessels["dev"] < MIN_DEV_VESSELS:
+        raise ConfigError(f"only {vessels['dev']} development vessels: give tracks of more vessels, or a longer period")
+    if args.together:
+        archive = deal(args.together, region, folder / "together", args.format, columns)
+    events = np.zeros(0, RULE_EVENT_DTYPE)
+    if archive is not None:
+        events = events_of_dealt(archive, track_rules, region, lambda mmsi: split_of(mmsi, seed) != Split.TEST)
+    names = args.detectors.split(",") if args.detectors else None
+    trained = {}
+    for name in names or installed():
+        weights = args.model / "detectors" / name
+        if weights.is_dir() and traits_of(modelfolder.detector_class(name)).training != "none":
+            # The model folder is replaced as a whole: what was trained is kept aside meanwhile.
+            trained[name] = Path(shutil.copytree(weights, folder / "trained" / name))
+    model = fit_model(
+        train,
+        dev,
+        region,
+        memory=memory,
+        name=args.name or args.model.resolve().name.lower(),
+        track_rules=track_rules,
+        rules=rules,
+        detectors=names,
+        trained=trained,
+        budget=budget,
+        decision=args.decision,
+        made_from={**facts, "samples_learnt_from": len(train) + len(dev)},
+        credits=args.credit,
+        rule_events=events,
+        say=say,
+    )
+    if archive is None:
+        say("jumps and ships together are not learnt from samples; give --together TRACKS, some days of reports")
+        return model
+    return replace(
+        model, patterns=learn_together(archive, region, track_rules, say, args.together_alerts_per_vessel_day)
+    )

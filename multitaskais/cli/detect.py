@@ -89,11 +89,11 @@ def run(args: argparse.Namespace) -> int:
     from ..ais.archives import list_files
     from ..ais.tables.layout import parse_columns
     from ..ais.zero import notes_of, nothing_read
-    from ..engine.shuffle import BINS
     from ..evaluation import archive_input, archive_run
     from ..model import folder as modelfolder
     from ..model.store import local_folder
     from ..stamps import day
+    from ..tracks.shuffle import BINS
     from ..zones.zone import read_zones_file
 
     if args.jobs < 1:

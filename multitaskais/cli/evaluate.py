@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if together.is_scenes(args.labelled):
         return _scenes(args)
-    data = read_labelled(args.labelled)
+    data = read_labelled(args.labelled, seed=args.seed)
     if args.card and is_reference(args.model):
         raise ConfigError(
             "--card writes into a model folder: pull the model first (`multitaskais store pull`), then push it"
@@ -80,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
     figures = report(result, np.random.default_rng(args.seed), args.draws)
     figures = {"model": model.version, "region": model.region.name, "labelled": args.labelled.name, **figures}
     figures |= {"split": args.split, "budget": model.budget.to_dict()}
+    if data.whole is not None:
+        figures["table"] = data.whole._asdict()
     figures["budget_kept"] = budget_kept(result, model.budget)
     plots = {}
     if not args.no_plots:
@@ -102,6 +104,10 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"{figures['clean_tracks']} clean, {figures['abnormal_tracks']} abnormal tracks; not judged: {figures['not_judged'] or 'none'}"
     )
+    if data.whole is not None:
+        print(
+            f"drawn from {data.whole.clean_tracks:,} clean tracks of {data.whole.vessels:,} vessels: more than are judged together"
+        )
     for name, label in files.HEADINGS:
         print(f"{label:>20}  {files.number(fused[name])}")
     print(f"{'budget':>20}  {files.kept(figures['budget_kept'])}")

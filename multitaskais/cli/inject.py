@@ -6,9 +6,18 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..command import CommandParser
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..config import Region
+    from ..types import Reports
 
 
 def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
@@ -51,6 +60,12 @@ def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
     p.add_argument(
         "--columns", metavar="F=COLUMN,...", help="of a table: which column is what, such as sog=Speed,t=When"
     )
+    p.add_argument(
+        "--temp",
+        type=Path,
+        metavar="DIR",
+        help="folder of temporary files, about 20 bytes a report and 100 a report of a clean track (default: beside LABELLED)",
+    )
     p.add_argument("--json", action="store_true", help="print the summary as JSON")
     p.set_defaults(run=run)
 
@@ -58,13 +73,13 @@ def add_parser(subparsers: argparse._SubParsersAction[CommandParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     import numpy as np
 
-    from ..ais.archives import read_reports
     from ..ais.tables.layout import parse_columns
     from ..config import Region, TrackRules
     from ..errors import ConfigError, InputError
-    from ..evaluation.altered import clean_tracks, labelled, write_labelled
+    from ..evaluation.altered import CleanTracks, clean_tracks, write_altered
     from ..evaluation.inject import KINDS
-    from ..model.samples import Split, split_of
+    from ..model.dealt import deal
+    from ..model.samples import Split, split_of, temporary_folder
     from ..times import read_time
 
     began = time.perf_counter()
@@ -77,45 +92,79 @@ def run(args: argparse.Namespace) -> int:
     if math.isnan(since):
         raise ConfigError(f"--from {args.since}: give a time such as 2026-01-03 or 2026-01-03T12:00")
     region = Region.load(args.region) if args.region else None
-    parts = [batch.reports for batch in read_reports(args.tracks, args.format, columns=parse_columns(args.columns))]
-    if not parts:
-        raise InputError(f"{args.tracks[0]}: no report in it")
-    reports = np.concatenate(parts)
-    if args.split:
-        reports = reports[split_of(reports["mmsi"], args.split_seed) == Split[args.split.upper()]]
-    if args.together is not None:
-        from ..evaluation import together
-        from ..simulate.archive import write_parquet
-        from ..tracks.quality import screen
+    columns = parse_columns(args.columns)
 
-        fine = reports[screen(reports, region, TrackRules()) == 0]
-        scenes = together.inject(fine, args.together, np.random.default_rng(args.seed))
-        together.write(scenes, args.out, write_parquet)
-        made = {kind: sum(x.kind == kind for x in scenes.labels) for kind in together.KINDS}
-        told = {"reports": len(scenes.reports), "per_kind": made, "seconds": round(time.perf_counter() - began, 1)}
-        print(
-            json.dumps(told)
-            if args.json
-            else f"{args.out}: {', '.join(f'{k} {n}' for k, n in made.items())} ({told['reports']:,} reports, {told['seconds']} s)"
+    def of_split(reports: Reports) -> NDArray[np.bool_]:
+        if args.split is None:
+            return np.ones(len(reports), bool)
+        mine: NDArray[np.bool_] = split_of(reports["mmsi"], args.split_seed) == Split[args.split.upper()]
+        return mine
+
+    if args.together is not None:
+        return _together(args, region, of_split, began)
+    with temporary_folder(args.temp or args.out.parent) as folder:
+        archive = deal(
+            args.tracks,
+            region,
+            folder / "reports",
+            args.format,
+            columns,
+            wanted=lambda reports: of_split(reports) & (reports["t"] >= since),
+            late_copies_too=True,
         )
-        return 0
-    if args.since:
-        reports = reports[reports["t"] >= since]
-    tracks = clean_tracks(reports, TrackRules(), region)
-    if args.most is not None and args.most < len(tracks):
-        drawn = np.random.default_rng([args.seed, len(KINDS)]).permutation(len(tracks))[: max(args.most, 0)]
-        tracks = [tracks[k] for k in sorted(drawn)]
-    rows, made = labelled(tracks, args.per_kind, args.seed, region, kinds)
-    write_labelled(rows, args.out)
+        if not archive.counts.received:
+            raise InputError(f"{args.tracks[0]}: no report in it")
+        tracks = CleanTracks(folder / "tracks")
+        for reports in archive.whole_vessels():
+            tracks.add(clean_tracks(reports, TrackRules(), region))
+        archive.shuffle.remove()
+        tracks.finish()
+        if args.most is not None and args.most < len(tracks):
+            drawn = np.random.default_rng([args.seed, len(KINDS)]).permutation(len(tracks))[: max(args.most, 0)]
+            tracks.keep(np.sort(drawn))
+        n_tracks = len(tracks)
+        n_rows, made = write_altered(tracks, args.per_kind, args.seed, region, kinds, args.out)
     summary = {
-        "clean_tracks": len(tracks),
-        "reports": len(rows),
+        "clean_tracks": n_tracks,
+        "reports": n_rows,
         "per_kind": made,
         "seconds": round(time.perf_counter() - began, 1),
     }
     if args.json:
         print(json.dumps(summary))
         return 0
-    print(f"{len(tracks)} clean tracks; copies: {', '.join(f'{k} {n}' for k, n in made.items())}")
-    print(f"{args.out} ({len(rows):,} reports, {summary['seconds']} s)")
+    print(f"{n_tracks} clean tracks; copies: {', '.join(f'{k} {n}' for k, n in made.items())}")
+    print(f"{args.out} ({n_rows:,} reports, {summary['seconds']} s)")
+    return 0
+
+
+def _together(
+    args: argparse.Namespace, region: Region | None, of_split: Callable[[Reports], NDArray[np.bool_]], began: float
+) -> int:
+    """Scenes among ships in the archive itself, which is held whole."""
+    import numpy as np
+
+    from ..ais.archives import read_reports
+    from ..ais.tables.layout import parse_columns
+    from ..config import TrackRules
+    from ..errors import InputError
+    from ..evaluation import together
+    from ..simulate.archive import write_parquet
+    from ..tracks.quality import screen
+
+    parts = [batch.reports for batch in read_reports(args.tracks, args.format, columns=parse_columns(args.columns))]
+    if not parts:
+        raise InputError(f"{args.tracks[0]}: no report in it")
+    reports = np.concatenate(parts)
+    reports = reports[of_split(reports)]
+    fine = reports[screen(reports, region, TrackRules()) == 0]
+    scenes = together.inject(fine, args.together, np.random.default_rng(args.seed))
+    together.write(scenes, args.out, write_parquet)
+    made = {kind: sum(x.kind == kind for x in scenes.labels) for kind in together.KINDS}
+    told = {"reports": len(scenes.reports), "per_kind": made, "seconds": round(time.perf_counter() - began, 1)}
+    print(
+        json.dumps(told)
+        if args.json
+        else f"{args.out}: {', '.join(f'{k} {n}' for k, n in made.items())} ({told['reports']:,} reports, {told['seconds']} s)"
+    )
     return 0

@@ -34,6 +34,12 @@ def add_parser(subparsers: Any) -> None:
         help="officers' answers to them, records of ais.feedback, one a line: what is normal at a place uses up no budget there, tracks called real are not normal",
     )
     p.add_argument("--format", metavar="F", help="of an archive; recognised by itself")
+    p.add_argument(
+        "--temp",
+        type=Path,
+        metavar="DIR",
+        help="folder of temporary files, about 20 bytes a report (default: the system's)",
+    )
     p.add_argument("--json", action="store_true", help="print what was found as JSON")
     p.set_defaults(run=run)
 
@@ -41,12 +47,15 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict, replace
 
+    import numpy as np
+
     from ..detection.answers import read_records
-    from ..errors import ConfigError, InputError
+    from ..errors import ConfigError
     from ..model import folder as modelfolder
+    from ..model.dealt import DAY_S, deal, events_of_dealt
     from ..model.drift import Answered, answered, check, found_again, recalibrated
-    from ..model.samples import load_reports, samples_of
-    from ..tracks.segmentation import rule_events
+    from ..model.samples import samples_of_dealt, temporary_folder
+    from ..tracks.segmentation import RULE_EVENT_DTYPE
 
     if args.check == (args.out is not None):
         raise ConfigError("give --out NEW for new thresholds, or --check to be told whether the model still fits")
@@ -63,13 +72,15 @@ def run(args: argparse.Namespace) -> int:
     model = modelfolder.load(args.model)
     if args.out is not None and args.out.resolve() == modelfolder.find(args.model).resolve():
         raise ConfigError("--out is the model itself: a recalibrated model is a new version, give another folder")
-    reports, _ = load_reports(args.tracks, model.region, args.format)
-    if args.days is not None and len(reports):
-        reports = reports[reports["t"] > reports["t"].max() - 86400.0 * args.days]
-    samples, _, by_choice = samples_of(reports, model.region, model.track_rules, model.panel.rules)
-    if not len(samples):
-        found = ", ".join(f"{name} {n}" for name, n in by_choice.items() if n) or "no track at all"
-        raise InputError(f"no track to judge by inside {model.region.name}: {len(reports)} reports in the box, {found}")
+    with temporary_folder(args.temp) as folder:
+        archive = deal(args.tracks, model.region, folder / "reports", args.format)
+        if args.days is not None:
+            archive = archive._replace(after=archive.last_t() - DAY_S * args.days)
+        sets = samples_of_dealt(archive, model.region, folder, model.track_rules, model.panel.rules, purpose="judge by")
+        samples = next(sets).samples
+        events = np.zeros(0, RULE_EVENT_DTYPE)
+        if args.out is not None:
+            events = events_of_dealt(archive, model.track_rules, model.region, lambda mmsi: np.ones(len(mmsi), bool))
     drift = check(model, samples)
     if args.check:
         print(json.dumps({**asdict(drift), "fits": drift.fits}) if args.json else drift.line())
@@ -79,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         **({} if args.budget is None else {"track_share": args.budget, "alerts_per_vessel_day": None}),
         **({} if args.confidence is None else {"confidence": args.confidence}),
     )
-    new = recalibrated(model, samples, budget, rule_events(reports, model.track_rules, model.region), said)
+    new = recalibrated(model, samples, budget, events, said)
     new = modelfolder.save(new, args.out)
     limits = new.panel.thresholds
     assert limits is not None

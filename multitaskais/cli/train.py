@@ -10,31 +10,33 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import logging
 import sys
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from ..ais.archives import list_files
 from ..ais.tables.layout import parse_columns
 from ..ais.zero import notes_of
-from ..config import STEP_S, DetectionRules, Region, TrackRules
+from ..config import DetectionRules, Region, TrackRules
+from ..model.dealt import deal
 from ..model.samples import (
+    Extent,
     Split,
     TrainingSamples,
-    load_reports,
     load_samples,
     sample_files,
-    samples_of,
-    split_of,
+    temporary_folder,
 )
+from ..model.training_tracks import training_tracks
 from ..networks.dataset import Dataset
 from ..networks.settings import BOUNDS, TrainSettings
 from ..tracks import fourhot
-from ..types import Reports
+
+if TYPE_CHECKING:
+    from ..detectors.vrnn import VrnnDetector
+    from ..networks.train import Trained
 
 PHASES = 4  # grids of different phase that training draws from (docs/method.md#dead-latent: random phase)
 
@@ -76,6 +78,12 @@ def add_parser(subparsers: Any) -> None:
     p.add_argument("--phases", type=int, default=PHASES, help="10-minute grids of different phase for each track")
     p.add_argument("--seed", type=int)
     p.add_argument("--split-seed", type=int, default=0, help="which vessels are for what")
+    p.add_argument(
+        "--temp",
+        type=Path,
+        metavar="DIR",
+        help="folder of temporary files, about 20 bytes a report and 40 a sample (default: beside MODEL)",
+    )
     p.set_defaults(run=run)
 
 
@@ -90,18 +98,11 @@ def run(args: argparse.Namespace) -> int:
         return _residual(args, given, region, rules)
     names = {f.name for f in dataclasses.fields(TrainSettings)}
     settings = TrainSettings(**{k: v for k, v in given.items() if k in names})
-    if sample_files(args.tracks):
-        found = load_samples(args.tracks, region, rules=rules, seed=args.split_seed)
-        dataset = _dataset_of_samples(found, region, args.split_seed)
-    else:
-        dataset = _dataset_of_reports(args, region, rules)
-
-    from ..detectors.vrnn import VrnnDetector
-
-    detector, trained = VrnnDetector.trained(
-        dataset, region, rules, settings, args.out / "training", args.resume, args.score_samples
-    )
+    with temporary_folder(args.temp or args.out.parent) as folder:
+        dataset, extent = _dataset(args, region, rules, folder)
+        detector, trained = _trained(args, dataset, region, rules, settings)
     detector.save(args.out / "detectors" / "vrnn")
+    _note_extent(args.out / "training" / "training.json", extent)
     print(
         f"{trained.steps} steps in {trained.seconds:.0f} s; best at step {trained.best_step}: "
         f"{trained.best_val_bound:.3f} nats a sample on unseen vessels, KL {trained.val_kl:.4f}"
@@ -111,13 +112,40 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _dataset_of_reports(args: argparse.Namespace, region: Region, rules: DetectionRules) -> Dataset:
-    reports, counts = load_reports(args.tracks, region, args.format, args.columns)
+def _trained(
+    args: argparse.Namespace, dataset: Dataset, region: Region, rules: DetectionRules, settings: TrainSettings
+) -> tuple[VrnnDetector, Trained]:
+    from ..detectors.vrnn import VrnnDetector
+
+    return VrnnDetector.trained(
+        dataset, region, rules, settings, args.out / "training", args.resume, args.score_samples
+    )
+
+
+def _note_extent(file: Path, extent: Extent) -> None:
+    """How much there was to learn from, beside what the training wrote."""
+    said = json.loads(file.read_text())
+    file.write_text(json.dumps(said | {"archive": extent._asdict()}, indent=1) + "\n")
+
+
+def _dataset(args: argparse.Namespace, region: Region, rules: DetectionRules, folder: Path) -> tuple[Dataset, Extent]:
+    if sample_files(args.tracks):
+        found = load_samples(args.tracks, region, rules=rules, seed=args.split_seed)
+        return _dataset_of_samples(found, region, args.split_seed), found.extent()
+    archive = deal(args.tracks, region, folder / "reports", args.format, args.columns)
+    counts = archive.counts
     rejected = "".join(f", {reason} {n}" for reason, n in sorted(counts.rejected.items()))
-    print(f"{counts.received} rows in, {len(reports)} inside {region.name}{rejected}")
+    print(f"{counts.received} rows in, {archive.inside} inside {region.name}{rejected}")
     for note in notes_of(counts):
         print(note, file=sys.stderr)
-    return dataset_of(reports, region, TrackRules(), rules, max(1, args.phases), args.split_seed)
+    phases = max(1, args.phases)
+    found_tracks = training_tracks(archive, region, folder / "bins", TrackRules(), rules, phases, args.split_seed)
+    archive.shuffle.remove()
+    dataset, extent, by_choice = found_tracks
+    print("tracks: " + ", ".join(f"{name} {n}" for name, n in by_choice.items()))
+    print(f"{extent.samples} samples of {extent.vessels} vessels on {extent.days} days")
+    print(f"train {len(dataset.train)} lines, dev {len(dataset.validation)} lines")
+    return dataset, extent
 
 
 def _dataset_of_samples(found: TrainingSamples, region: Region, split_seed: int) -> Dataset:
@@ -135,7 +163,13 @@ def _residual(args: argparse.Namespace, given: dict[str, Any], region: Region, r
     from ..detectors.residual import ResidualDetector
 
     found = load_samples(
-        args.tracks, region, rules=rules, archive_format=args.format, all_tracks=True, columns=args.columns
+        args.tracks,
+        region,
+        rules=rules,
+        archive_format=args.format,
+        all_tracks=True,
+        columns=args.columns,
+        temp=args.temp or args.out.parent,
     )
     for note in notes_of(found.counts):
         print(note, file=sys.stderr)
@@ -155,35 +189,3 @@ def _residual(args: argparse.Namespace, given: dict[str, Any], region: Region, r
     )
     print(f"weights in {args.out / 'detectors' / 'residual'}, log in {args.out / 'training' / 'residual'}")
     return 0
-
-
-def dataset_of(
-    reports: Reports,
-    region: Region,
-    track_rules: TrackRules,
-    rules: DetectionRules,
-    phases: int,
-    split_seed: int,
-) -> Dataset:
-    """Chosen tracks as bins, each on ``phases`` grids; vessels split by ``split_of``."""
-    grids: list[dict[tuple[int, int], NDArray[np.int16]]] = []
-    for phase in range(phases):
-        samples, line, tracks = samples_of(reports, region, track_rules, rules, phase * STEP_S / phases)
-        if phase == 0:
-            print("tracks: " + ", ".join(f"{name} {n}" for name, n in tracks.items()))
-        bins = fourhot.bins(samples, region)
-        first = np.flatnonzero(np.concatenate([[True], np.diff(line) != 0])) if len(line) else np.zeros(0, np.int64)
-        seen: dict[int, int] = {}
-        grid = {}
-        for part in np.split(np.arange(len(line)), first[1:]) if len(line) else []:
-            mmsi = int(samples["mmsi"][part[0]])
-            # The k-th line of a vessel is the same line on every grid: phases drop reports, never whole lines of 4 h.
-            grid[mmsi, seen.setdefault(mmsi, 0)] = bins[part]
-            seen[mmsi] += 1
-        grids.append(grid)
-    split: dict[Split, list[list[NDArray[np.int16]]]] = {Split.TRAIN: [], Split.DEV: [], Split.TEST: []}
-    for key in grids[0]:
-        of = Split(int(split_of(key[0], split_seed)[0]))
-        split[of].append([g[key] for g in grids if key in g])
-    print(", ".join(f"{s.name.lower()} {len(t)} lines" for s, t in split.items()))
-    return Dataset.of(split[Split.TRAIN], split[Split.DEV])

@@ -1,10 +1,11 @@
-"""Detectors and panels over whole tracks: all lines step together, several steps of each at once.
+"""Detectors and panels over whole tracks: many lines step together, several steps of each at once.
 
-The same bits as live; used to calibrate, to set thresholds and in tests.
+The same bits as live, whichever lines step together; used to calibrate, to set thresholds and in tests.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from ..types import Samples
 from .panel import Panel, StepResult
 from .protocol import Detector, steps
 from .rings import block_steps
+
+TOGETHER = 2048  # lines that step together: their rows are held
 
 Progress = Callable[[int, int], None]  # (samples done, of all)
 
@@ -30,6 +33,12 @@ def lines_of(samples: Samples) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     fresh = np.ones(len(samples), bool)
     fresh[1:] = (samples["mmsi"][1:] != samples["mmsi"][:-1]) | (samples["n"][1:] != samples["n"][:-1] + 1)
     return np.flatnonzero(fresh), np.cumsum(fresh) - 1
+
+
+def groups(samples: Samples) -> Iterator[slice]:
+    """Runs of (m,) samples sorted by line, of ``TOGETHER`` lines each."""
+    start, _ = lines_of(samples)
+    yield from itertools.starmap(slice, itertools.pairwise([*start[::TOGETHER].tolist(), len(samples)]))
 
 
 def batches(samples: Samples) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -64,26 +73,30 @@ def run_detector(
 ) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     """(m,) samples sorted by line -> (m,) scores and reasons."""
     score, reason = np.full(len(samples), np.nan), np.zeros(len(samples), np.uint8)
-    state = detector.initial(len(lines_of(samples)[0]))
     done = 0
-    for lines, at in blocks(samples):
-        state[lines], scores = steps(detector, state[lines], samples[at])
-        score[at], reason[at] = scores.score, scores.reason
-        done += len(at)
-        if progress:
-            progress(done, len(samples))
+    for group in groups(samples):
+        mine = samples[group]
+        state = detector.initial(len(lines_of(mine)[0]))
+        for lines, at in blocks(mine):
+            state[lines], scores = steps(detector, state[lines], mine[at])
+            score[group][at], reason[group][at] = scores.score, scores.reason
+            done += len(at)
+            if progress:
+                progress(done, len(samples))
     return score, reason
 
 
 def run_panel(panel: Panel, samples: Samples) -> StepResult:
     """(m,) samples sorted by line -> what the panel says of each."""
-    rows = panel.initial(len(lines_of(samples)[0]))
     out: list[NDArray[Any]] | None = None
-    for lines, at in blocks(samples):
-        after, _, result = panel.steps(take(rows, lines), take(samples, at))
-        put(rows, lines, after)
-        if out is None:
-            out = [np.zeros((len(samples), *c.shape[1:]), c.dtype) for c in result]
-        for whole, column in zip(out, result, strict=True):
-            whole[at] = column
-    return StepResult(*out) if out is not None else panel.step(rows, samples)[1]
+    for group in groups(samples):
+        mine = samples[group]
+        rows = panel.initial(len(lines_of(mine)[0]))
+        for lines, at in blocks(mine):
+            after, _, result = panel.steps(take(rows, lines), take(mine, at))
+            put(rows, lines, after)
+            if out is None:
+                out = [np.zeros((len(samples), *c.shape[1:]), c.dtype) for c in result]
+            for whole, column in zip(out, result, strict=True):
+                whole[group][at] = column
+    return StepResult(*out) if out is not None else panel.step(panel.initial(0), samples)[1]

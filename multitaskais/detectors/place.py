@@ -46,6 +46,7 @@ WAY_SOFTEN_KM = 0.05
 WAY_WEIGHT = 0.5  # of `way` beside `far`; 0.5 to 1 are alike, 2 is worse
 NEIGHBOURS = 20  # of the context
 RECENT_STEPS = 6  # the last hour is not yet the vessel's past
+TERMS_AT_ONCE = 10_000  # samples whose neighbours are looked for together while it learns
 HABIT_PRIOR_STEPS = 6.0  # so many samples of nothing strange are taken for granted before a past counts
 UNIT = 1e-3  # of the stored logarithms
 
@@ -144,7 +145,9 @@ class PlaceDetector(LeaveOneVesselOut):
         usual = np.round(np.clip(far, -32.0, 32.0) / UNIT).astype(np.int16)
         made = cls(traffic, usual, 0.0, 0.0)
         with made.excluding_own():
-            made.typical, made.typical_way = (_mean(term) for term in made._terms(samples))
+            parts = (samples[k : k + TERMS_AT_ONCE] for k in range(0, len(samples), TERMS_AT_ONCE))
+            terms = np.concatenate([np.zeros((2, 0)), *(np.stack(made._terms(part)) for part in parts)], axis=1)
+            made.typical, made.typical_way = (_mean(term) for term in terms)
         return made
 
     def save(self, folder: Path) -> None:

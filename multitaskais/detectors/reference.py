@@ -8,6 +8,7 @@ calibrated) and never written.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ NOBODY = -1  # vessel number of a line that no part of the memory is of
 VELOCITY_UNIT_KNOTS = 0.01
 THIN_KM, THIN_KNOTS = 0.1, 0.5  # of one vessel, one point in each such cell of position and velocity is enough
 MAX_POINTS = 150_000  # the searches stay near the caches; more are left out evenly, at random
+SAMPLES_AT_ONCE = 200_000  # that are filled in and thinned together, of whole vessels: 150 MB
 FIRST_NEIGHBOURS = 16  # asked for at first when a vessel's own points must be passed over
 LEAF_POINTS = 24  # of a search tree; the fastest of 8 to 32, by little
 IN_ORDER_MIN = 64  # points asked for at once, from which on it pays to sort them
@@ -100,31 +102,21 @@ class ReferenceSet:
             sog_min: slower points are left out, knots.
             rng: draws the vessels' numbers, the order of the points, and which are left out above ``MAX_POINTS``.
         """
-        place = np.stack([samples["lat"], samples["lon"]], axis=1)
-        uv = velocity(samples["sog"], samples["cog"])
-        usable = ~samples["moored"] & np.isfinite(uv).all(axis=1) & np.isfinite(place).all(axis=1)
-        follows = (np.diff(samples["mmsi"]) == 0) & (np.diff(samples["n"]) == 1) & usable[1:] & usable[:-1]
-        places, velocities, mmsis = [place[usable]], [uv[usable]], [samples["mmsi"][usable]]
-        for j in range(1, fill):
-            w = j / fill
-            places.append(((1 - w) * place[:-1] + w * place[1:])[follows])
-            velocities.append(((1 - w) * uv[:-1] + w * uv[1:])[follows])
-            mmsis.append(samples["mmsi"][1:][follows])
-        place, uv, mmsi = np.concatenate(places), np.concatenate(velocities), np.concatenate(mmsis)
-        box = np.array([[region.lat_min, region.lon_min], [region.lat_max, region.lon_max]])
-        inside = ((place >= box[0]) & (place < box[1])).all(axis=1) & (functions.hypot(uv[:, 0], uv[:, 1]) >= sog_min)
-        place, uv, mmsi = place[inside], uv[inside], mmsi[inside]
+        # Thinning looks at one vessel at a time, so some vessels at a time give what all would give.
+        order = np.argsort(samples["mmsi"], kind="stable")
+        mmsi = samples["mmsi"][order]
+        edges = np.unique(np.append(np.searchsorted(mmsi, mmsi[::SAMPLES_AT_ONCE]), len(mmsi))).tolist()
+        thinned = [_thinned(samples[order[a:b]], region, fill, sog_min) for a, b in itertools.pairwise(edges)]
+        mmsi, place, uv = (np.concatenate([t[k] for t in thinned] or [np.zeros(0)]) for k in range(3))
         if not len(mmsi):
             raise InputError(f"no sample under way inside the box of region {region.name!r}: nothing to learn from")
 
         names, index = np.unique(mmsi, return_inverse=True)
         number = rng.permutation(len(names)).astype(np.int32)
-        km = Plane(region).xy(place[:, 0], place[:, 1])
-        coarse = np.column_stack([index, np.floor(km / THIN_KM), np.floor(uv / THIN_KNOTS)]).astype(np.int64)
-        kept = np.unique(coarse, axis=0, return_index=True)[1]
-        kept = rng.permutation(kept)[:MAX_POINTS]
+        kept = rng.permutation(len(mmsi))[:MAX_POINTS]
         quantised = np.empty((len(kept), 4), np.int16)
-        quantised[:, :2] = np.round((place[kept] - box[0]) / (box[1] - box[0]) * 65535.0 - 32768.0)
+        corner, size = _box(region)
+        quantised[:, :2] = np.round((place[kept] - corner) / size * 65535.0 - 32768.0)
         quantised[:, 2:] = np.clip(np.round(uv[kept] / VELOCITY_UNIT_KNOTS), -32767, 32767)
         traffic = cls(region, quantised, number[index[kept]])
         traffic._mmsi, traffic._number = names, number
@@ -162,6 +154,36 @@ class ReferenceSet:
                 f"{file} remembers the box {box.tolist()}, not that of region {region.name!r}: use its own model"
             )
         return cls(region, points, vessel), values
+
+
+def _box(region: Region) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """South-west corner and size, degrees north and east."""
+    corner = np.array([region.lat_min, region.lon_min])
+    return corner, np.array([region.lat_max, region.lon_max]) - corner
+
+
+def _thinned(
+    samples: Samples, region: Region, fill: int, sog_min: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """MMSI (k,), place (k, 2) and velocity (k, 2) of samples of whole vessels, filled in and thinned; by vessel."""
+    place = np.stack([samples["lat"], samples["lon"]], axis=1)
+    uv = velocity(samples["sog"], samples["cog"])
+    usable = ~samples["moored"] & np.isfinite(uv).all(axis=1) & np.isfinite(place).all(axis=1)
+    follows = (np.diff(samples["mmsi"]) == 0) & (np.diff(samples["n"]) == 1) & usable[1:] & usable[:-1]
+    places, velocities, mmsis = [place[usable]], [uv[usable]], [samples["mmsi"][usable]]
+    for j in range(1, fill):
+        w = j / fill
+        places.append(((1 - w) * place[:-1] + w * place[1:])[follows])
+        velocities.append(((1 - w) * uv[:-1] + w * uv[1:])[follows])
+        mmsis.append(samples["mmsi"][1:][follows])
+    place, uv, mmsi = np.concatenate(places), np.concatenate(velocities), np.concatenate(mmsis)
+    box = np.array([[region.lat_min, region.lon_min], [region.lat_max, region.lon_max]])
+    inside = ((place >= box[0]) & (place < box[1])).all(axis=1) & (functions.hypot(uv[:, 0], uv[:, 1]) >= sog_min)
+    place, uv, mmsi = place[inside], uv[inside], mmsi[inside]
+    km = Plane(region).xy(place[:, 0], place[:, 1])
+    coarse = np.column_stack([mmsi, np.floor(km / THIN_KM), np.floor(uv / THIN_KNOTS)]).astype(np.int64)
+    kept = np.unique(coarse, axis=0, return_index=True)[1]
+    return mmsi[kept], place[kept], uv[kept]
 
 
 class Tree:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ais.sentinels import MOORED_STATUS
+from ..records import REPORT_DTYPE
 from ..types import Reports
 from .fleet import UNDER_WAY_KNOTS
 from .stops import StoppingPlaces
@@ -24,6 +25,7 @@ from .stops import StoppingPlaces
 SPANS_S = np.array([1800.0, 2700.0, 3600.0, 5400.0, 7200.0, 10800.0, 14400.0, 21600.0, 28800.0, 43200.0])
 LEVELS_PER_DEG = (10, 2)  # cells of 0.1 and of 0.5 degree; then the whole area
 PRIOR_SHAPE = 0.2  # of the gamma prior: most cells are far better or far worse than their mean
+MS_PER_HOUR = 3_600_000.0
 HEARD_S = 600.0  # of a longer interval only so much counts as heard there
 SILENCES_PER_VESSEL_DAY = 0.005  # the share of the budget of false alarms that silence is given
 _COLUMN_BASE = 1 << 16
@@ -123,30 +125,78 @@ def _limit(rate: NDArray[np.float64], allowed: float) -> NDArray[np.float64]:
     return np.where(fine.any(axis=1), SPANS_S[np.argmax(fine, axis=1)], np.inf)
 
 
+class CoverageTally:
+    """Coverage of reports that come in spans of time, each later than all before. A mutable value.
+
+    What it holds grows with the vessels and the cells, not with the reports. Times are counted in whole milliseconds, so the
+    sums are the same however the reports were cut.
+    """
+
+    def __init__(self, stops: StoppingPlaces) -> None:
+        self._stops = stops
+        self._last = np.zeros(0, REPORT_DTYPE)  # of each vessel, by MMSI
+        self._t = -np.inf
+        self._cells = [_Cells() for _ in LEVELS_PER_DEG]
+
+    def add(self, reports: Reports) -> None:
+        """Take (n,) reports of ``REPORT_DTYPE`` of one span, in any order; a vessel's times differ."""
+        if not len(reports):
+            return
+        self._t = max(self._t, float(reports["t"].max()))
+        reports = np.concatenate([self._last, reports])
+        reports = reports[np.lexsort((reports["t"], reports["mmsi"]))]
+        last = np.append(reports["mmsi"][1:] != reports["mmsi"][:-1], True)
+        self._last = reports[last]
+        interval = np.append(reports["t"][1:], 0.0) - reports["t"]
+        self._count(reports[~last], interval[~last])
+
+    def close(self, silences_per_vessel_day: float = SILENCES_PER_VESSEL_DAY) -> Coverage:
+        """No more reports. A vessel's last report begins a silence that lasts to the end at least; no more is claimed of it."""
+        if not len(self._last):
+            return Coverage(silences_per_vessel_day=silences_per_vessel_day)
+        self._count(self._last, self._t - self._last["t"])
+        return Coverage(
+            tuple(c.keys for c in self._cells),
+            tuple(c.heard_ms / MS_PER_HOUR for c in self._cells),
+            tuple(c.longer for c in self._cells),
+            silences_per_vessel_day,
+        )
+
+    def _count(self, reports: Reports, interval: NDArray[np.float64]) -> None:
+        use = watched(reports["sog"], reports["nav_status"], reports["lat"], reports["lon"], self._stops)
+        interval, lat, lon = interval[use], reports["lat"][use], reports["lon"][use]
+        heard_ms = np.rint(np.minimum(interval, HEARD_S) * 1000.0)
+        spans = np.searchsorted(SPANS_S, interval, side="left")  # so many of them are exceeded
+        for per_deg, cells in zip(LEVELS_PER_DEG, self._cells, strict=True):
+            keys, of = np.unique(grid_key(per_deg, lat, lon), return_inverse=True)
+            n = len(SPANS_S) + 1
+            exceeded = np.bincount(of * n + spans, minlength=len(keys) * n).reshape(-1, n)
+            longer = np.cumsum(exceeded[:, ::-1], axis=1)[:, ::-1][:, 1:]
+            cells.add(keys, np.bincount(of, heard_ms, len(keys)).astype(np.float64), longer.astype(np.int64))
+
+
+class _Cells:
+    """Of one level; ``heard_ms`` are whole numbers, so their order of summation does not matter."""
+
+    def __init__(self) -> None:
+        self.keys = np.zeros(0, np.int64)
+        self.heard_ms = np.zeros(0)
+        self.longer = np.zeros((0, len(SPANS_S)), np.int64)
+
+    def add(self, keys: NDArray[np.int64], heard_ms: NDArray[np.float64], longer: NDArray[np.int64]) -> None:
+        both = np.union1d(self.keys, keys)
+        sums, counts = np.zeros(len(both)), np.zeros((len(both), len(SPANS_S)), np.int64)
+        for k, ms, over in ((self.keys, self.heard_ms, self.longer), (keys, heard_ms, longer)):
+            at = np.searchsorted(both, k)
+            sums[at] += ms
+            counts[at] += over
+        self.keys, self.heard_ms, self.longer = both, sums, counts
+
+
 def learn(
     reports: Reports, stops: StoppingPlaces, silences_per_vessel_day: float = SILENCES_PER_VESSEL_DAY
 ) -> Coverage:
-    """The coverage of (n,) reports of ``REPORT_DTYPE``, by MMSI and time, each vessel's times ascending.
-
-    A vessel's last report begins a silence that lasts to the end of the archive at least; no more is claimed of it.
-    """
-    if not len(reports):
-        return Coverage(silences_per_vessel_day=silences_per_vessel_day)
-    t, mmsi = reports["t"], reports["mmsi"]
-    same = np.append(mmsi[1:] == mmsi[:-1], False)
-    interval = np.where(same, np.append(t[1:], 0.0) - t, float(t.max()) - t)
-    use = watched(reports["sog"], reports["nav_status"], reports["lat"], reports["lon"], stops)
-    interval, lat, lon = interval[use], reports["lat"][use], reports["lon"][use]
-    hours = np.minimum(interval, HEARD_S) / 3600.0
-    over = interval[:, None] > SPANS_S[None, :]
-    keys: list[NDArray[np.int64]] = []
-    hours_of: list[NDArray[np.float64]] = []
-    longer_of: list[NDArray[np.int64]] = []
-    for per_deg in LEVELS_PER_DEG:
-        cells, of = np.unique(grid_key(per_deg, lat, lon), return_inverse=True)
-        keys.append(cells)
-        hours_of.append(np.bincount(of, hours, len(cells)).astype(np.float64))
-        longer_of.append(
-            np.stack([np.bincount(of, over[:, k], len(cells)) for k in range(len(SPANS_S))], 1).astype(np.int64)
-        )
-    return Coverage(tuple(keys), tuple(hours_of), tuple(longer_of), silences_per_vessel_day)
+    """The coverage of (n,) reports of ``REPORT_DTYPE`` in any order; a vessel's times differ."""
+    tally = CoverageTally(stops)
+    tally.add(reports)
+    return tally.close(silences_per_vessel_day)

@@ -5,7 +5,9 @@ One file of a model folder, ``encounters.npz``. It holds counts by place and by 
 
 from __future__ import annotations
 
+import math
 import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +48,7 @@ ASSISTING = (CLASSES.index("tow"), CLASSES.index("tug"), len(CLASSES))
 ASSISTING_MET = 5.0
 MAX_SCORE = 100.0
 NEIGHBOURHOOD_NM = 20.0
+HEARD_ROWS = 500_000  # accepted reports whose intervals are counted together
 
 
 def group_of(ship_type: NDArray[np.integer] | int) -> NDArray[np.int64]:
@@ -151,41 +154,93 @@ def learn(
     rules: MeetingRules | None = None,
 ) -> Patterns:
     """Patterns of (n,) screened reports of ``REPORT_DTYPE`` in any order."""
-    if not len(reports):
-        return Patterns()
-    reports = reports[np.argsort(reports["t"], kind="stable")]
-    places = stops.learn(reports)
-    fleet, fold = FleetTable(), MeetingFold(places, rules)
+    in_time = reports[np.argsort(reports["t"], kind="stable")]
+    return learn_runs(
+        lambda: [in_time],
+        meetings_per_vessel_day=meetings_per_vessel_day,
+        silences_per_vessel_day=silences_per_vessel_day,
+        rules=rules,
+    )
+
+
+def learn_runs(
+    runs: Callable[[], Iterable[Reports]],
+    *,
+    meetings_per_vessel_day: float = MEETINGS_PER_VESSEL_DAY,
+    silences_per_vessel_day: float = coverage.SILENCES_PER_VESSEL_DAY,
+    rules: MeetingRules | None = None,
+) -> Patterns:
+    """The same of reports that come in order of time, an array at a time; ``runs`` gives all of them, and is called twice.
+
+    However they are cut, the patterns are the same. One array is held at a time, and what is known of each vessel.
+    """
+    stopping = stops.StopsTally()
+    for run in runs():
+        stopping.add(run)
+    places = stopping.close()
+    fleet, fold, heard = FleetTable(), MeetingFold(places, rules), coverage.CoverageTally(places)
     found: list[tuple[Pair, int, int]] = []
-    accepted = []
+    accepted: list[Reports] = []
+    waiting = 0
     vessel_days = 0.0
-    first = np.floor(reports["t"][0] / SLOT_S) * SLOT_S
-    edges = np.arange(first, reports["t"][-1] + 2 * SLOT_S, SLOT_S)
-    cuts = np.searchsorted(reports["t"], edges)
-    for k in range(len(edges) - 1):
-        if cuts[k] == cuts[k + 1] and not fold.pairs:
+    first_t = last_t = math.nan
+    for end, reports in _slots(runs()):
+        if len(reports):
+            last_t = float(reports["t"].max())
+            first_t = float(reports["t"].min()) if math.isnan(first_t) else first_t
+        elif not fold.pairs:
             continue
-        accepted.append(fleet.absorb(reports[cuts[k] : cuts[k + 1]]))
-        ships = fleet.at(float(edges[k + 1]))
+        accepted.append(fleet.absorb(reports))
+        waiting += len(accepted[-1])
+        if waiting > HEARD_ROWS:
+            heard.add(np.concatenate(accepted))
+            accepted, waiting = [], 0
+        ships = fleet.at(end)
         vessel_days += len(ships) * SLOT_S / 86400.0
-        for change in fold.step(float(edges[k + 1]), ships):
+        for change in fold.step(end, ships):
             if change.status is Status.RAISED:
                 rows = fleet.rows["ship_type"][fleet.find(np.array([change.pair.first, change.pair.second]))]
                 found.append((change.pair, *group_of(rows).tolist()))
+    if math.isnan(first_t):
+        return Patterns()
+    if accepted:
+        heard.add(np.concatenate(accepted))
     met = np.zeros((len(KINDS), len(GROUPS), len(GROUPS)), np.int64)
     for pair, a, b in found:
         met[KINDS.index(pair.kind), a, b] += 1
         if a != b:
             met[KINDS.index(pair.kind), b, a] += 1
     lying = [(p, a, b) for p, a, b in found if p.kind == LYING]
-    heard = np.concatenate(accepted)
     return Patterns(
         places,
-        coverage.learn(heard[np.lexsort((heard["t"], heard["mmsi"]))], places, silences_per_vessel_day),
+        heard.close(silences_per_vessel_day),
         met,
         np.array([(p.lat, p.lon) for p, _, _ in lying]).reshape(-1, 2),
         np.array([a in MERCHANT and b in MERCHANT for _, a, b in lying], bool),
         vessel_days,
-        (float(reports["t"][-1]) - float(reports["t"][0])) / 86400.0,
+        (last_t - first_t) / 86400.0,
         meetings_per_vessel_day,
     )
+
+
+def _slots(runs: Iterable[Reports]) -> Iterator[tuple[float, Reports]]:
+    """(end of a slot, its reports) of reports in order of time; slots without any too, and one after the last report."""
+    begin = math.nan
+    held: list[Reports] = []  # of the slot that begins at ``begin``
+    last = math.nan
+    for run in runs:
+        if not len(run):
+            continue
+        last = float(run["t"][-1])
+        if math.isnan(begin):
+            begin = float(np.floor(run["t"][0] / SLOT_S) * SLOT_S)
+        at = 0
+        while last >= begin + SLOT_S:
+            cut = int(np.searchsorted(run["t"], begin + SLOT_S))
+            yield begin + SLOT_S, np.concatenate([*held, run[at:cut]])
+            begin, at, held = begin + SLOT_S, cut, []
+        held.append(run[at:].copy())
+    if held:
+        yield begin + SLOT_S, np.concatenate(held)
+        if last > begin:
+            yield begin + 2 * SLOT_S, held[0][:0]

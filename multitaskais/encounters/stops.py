@@ -107,20 +107,59 @@ class StoppingPlaces:
         return cls(arrays["stop_keys"], arrays["stop_vessels"], float(arrays["stop_days"]))
 
 
+LainRows = NDArray[np.void]  # (n,) of ``_LAIN_DTYPE``
+# One vessel in one cell; the times are of its first and last slow report there, Unix s.
+_LAIN_DTYPE = np.dtype([("key", "i8"), ("mmsi", "i8"), ("first", "f8"), ("last", "f8")])
+
+
+class StopsTally:
+    """Stopping places of reports that come a part at a time, in any order. A mutable value; it grows with vessels and the cells they lie in."""
+
+    def __init__(self) -> None:
+        self._first, self._last = np.inf, -np.inf
+        self._lain = np.zeros(0, _LAIN_DTYPE)
+        self._waiting: list[LainRows] = []
+
+    def add(self, reports: Reports) -> None:
+        """Take (n,) reports of ``REPORT_DTYPE``."""
+        t = reports["t"][~np.isnan(reports["t"])]
+        if len(t):
+            self._first, self._last = min(self._first, float(t.min())), max(self._last, float(t.max()))
+        lay = reports[(reports["sog"] < LAY_KNOTS) & np.isfinite(reports["lat"]) & np.isfinite(reports["lon"])]
+        rows = np.zeros(len(lay), _LAIN_DTYPE)
+        rows["key"], rows["mmsi"] = cell_key(lay["lat"], lay["lon"]), lay["mmsi"]
+        rows["first"] = rows["last"] = lay["t"]
+        self._waiting.append(_merged(rows))
+        if sum(map(len, self._waiting)) > len(self._lain):
+            self._merge()
+
+    def close(self) -> StoppingPlaces:
+        """Where ``MIN_VESSELS`` lay for ``LAY_MIN_S`` each."""
+        self._merge()
+        days = (self._last - self._first) / 86400.0 if self._last >= self._first else 0.0
+        lain = self._lain["last"] - self._lain["first"] >= LAY_MIN_S
+        cells, vessels = np.unique(self._lain["key"][lain], return_counts=True)
+        enough = vessels >= MIN_VESSELS
+        return StoppingPlaces(cells[enough], vessels[enough].astype(np.int32), days)
+
+    def _merge(self) -> None:
+        self._lain = _merged(np.concatenate([self._lain, *self._waiting]))
+        self._waiting = []
+
+
+def _merged(rows: LainRows) -> LainRows:
+    """One row a vessel and cell."""
+    if not len(rows):
+        return rows
+    rows = rows[np.lexsort((rows["mmsi"], rows["key"]))]
+    start = np.flatnonzero(np.concatenate([[True], (np.diff(rows["key"]) != 0) | (np.diff(rows["mmsi"]) != 0)]))
+    out = rows[start]
+    out["first"], out["last"] = np.minimum.reduceat(rows["first"], start), np.maximum.reduceat(rows["last"], start)
+    return out
+
+
 def learn(reports: Reports) -> StoppingPlaces:
-    """Stopping places of (n,) reports of ``REPORT_DTYPE`` in any order: where ``MIN_VESSELS`` lay for ``LAY_MIN_S`` each."""
-    if not len(reports):
-        return StoppingPlaces()
-    days = (float(np.nanmax(reports["t"])) - float(np.nanmin(reports["t"]))) / 86400.0
-    lay = reports[(reports["sog"] < LAY_KNOTS) & np.isfinite(reports["lat"]) & np.isfinite(reports["lon"])]
-    if not len(lay):
-        return StoppingPlaces(days=days)
-    key = cell_key(lay["lat"], lay["lon"])
-    order = np.lexsort((lay["t"], lay["mmsi"], key))
-    key, mmsi, t = key[order], lay["mmsi"][order], lay["t"][order]
-    first = np.flatnonzero(np.concatenate([[True], (np.diff(key) != 0) | (np.diff(mmsi) != 0)]))
-    last = np.append(first[1:], len(key)) - 1
-    lain = first[t[last] - t[first] >= LAY_MIN_S]
-    cells, vessels = np.unique(key[lain], return_counts=True)
-    enough = vessels >= MIN_VESSELS
-    return StoppingPlaces(cells[enough], vessels[enough].astype(np.int32), days)
+    """Stopping places of (n,) reports of ``REPORT_DTYPE`` in any order."""
+    tally = StopsTally()
+    tally.add(reports)
+    return tally.close()

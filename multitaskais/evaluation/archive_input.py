@@ -1,6 +1,6 @@
 """An archive of any size -> a shuffle and a plan of parts, with all that must be known of the input to go on later.
 
-DIR/multitaskais-shuffle/...    the reports (``engine.shuffle``), and the parts' files
+DIR/multitaskais-shuffle/...    the reports (``tracks.shuffle``), and the parts' files
 DIR/input.json                what was read, the counts of its rows, and the parts; written last
 """
 
@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from ..ais.archives import read_reports
 from ..config import TrackRules
 from ..engine.fleet import fleet_rules
-from ..engine.shuffle import Shuffle
 from ..errors import InputError, MultitaskAISError
 from ..model.folder import Model
 from ..records import Counts, Reason
 from ..stamps import Stamps, require_plausible_span
 from ..tracks.copies import late_copies
 from ..tracks.quality import CODE, REASONS, TIME_RANGE_S, screen
+from ..tracks.shuffle import Shuffle
 from ..types import Reports
 from .archive_run import parts_of
 

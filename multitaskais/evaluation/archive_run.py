@@ -24,11 +24,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from ..engine import batch
 from ..engine.line_arrays import SPAN_DTYPE, Observed
-from ..engine.shuffle import Shuffle, bin_of, in_time
 from ..engine.track_tally import TrackVerdict
 from ..errors import InputError
 from ..export import feature
@@ -36,6 +34,7 @@ from ..model import folder as modelfolder
 from ..model.folder import Model
 from ..records import REPORT_DTYPE, Alert, Counts, Reason, Status, VerdictKind
 from ..stamps import day
+from ..tracks.shuffle import Shuffle, in_time, turn_of
 from ..tracks.station_clock import StationClock
 from ..zones.zone import Zone, read_zones_file
 from . import alert_files
@@ -141,11 +140,6 @@ def _write(
         counts.accepted, rejected, len(verdicts), alerts=n_alerts, revisions=len(alerts), clocks=told, **by_verdict
     )
     _done(results, name, done)
-
-
-def turn_of(mmsi: NDArray[np.int64], turns: int) -> NDArray[np.int64]:
-    """(n,) which turn each vessel of a part has, where a part is judged in several."""
-    return bin_of(mmsi ^ 0x5DEECE66D, turns)  # another hash than that of the bins
 
 
 def judge_together(model: Model, shuffle: Shuffle, zones: Sequence[Zone], results: Path) -> None:

@@ -88,12 +88,18 @@ def _split(figures: Mapping[str, Any]) -> str:
     return _SPLITS["days" if figures.get("split") == "days" else "vessels"]
 
 
+def _drawn(figures: Mapping[str, Any]) -> str:
+    """Of a table of which only a part was judged."""
+    table = figures.get("table")
+    return f", drawn from {table['clean_tracks']:,} of {table['vessels']:,} vessels" if table else ""
+
+
 def _evaluation(figures: Mapping[str, Any]) -> list[str]:
     fused = figures["fused"]
     lines = [
         f"## Found on {_split(figures)}: {figures['labelled']}",
         "",
-        f"{figures['clean_tracks']} clean tracks ({figures['clean_vessel_days']:.0f} vessel-days) and {figures['abnormal_tracks']} with an injected"
+        f"{figures['clean_tracks']} clean tracks{_drawn(figures)} ({figures['clean_vessel_days']:.0f} vessel-days) and {figures['abnormal_tracks']} with an injected"
         f" anomaly; not judged: {', '.join(f'{n} {r}' for r, n in figures['not_judged'].items()) or 'none'}."
         f" {fused['alerts_per_vessel_day']:.3f} alerts per clean vessel-day; median {fused['median_hours_to_alert'] or float('nan'):.1f} h from the first"
         f" abnormal report to the alert; cause named right in {fused['causes']['named_right'] or float('nan'):.0%}.",

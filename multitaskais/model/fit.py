@@ -288,9 +288,11 @@ def _around(samples: Samples, grid: CellGrid) -> NDArray[np.int32]:
 def _windowed(panel: Panel, samples: Samples, z: NDArray[np.float64]) -> NDArray[np.float64]:
     """(m, D) z of samples -> (m, D) windowed, by the panel's own rule."""
     out = np.full(z.shape, np.nan)
-    rows = panel.initial(len(offline.lines_of(samples)[0]))["z"]
-    for lines, at in offline.batches(samples):
-        rows[lines, :, :-1] = rows[lines, :, 1:]
-        rows[lines, :, -1] = z[at]
-        out[at] = panel.gate(window_mean(rows[lines], panel.smoothing_steps), samples["n"][at])
+    for group in offline.groups(samples):
+        mine = samples[group]
+        rows = panel.initial(len(offline.lines_of(mine)[0]))["z"]
+        for lines, at in offline.batches(mine):
+            rows[lines, :, :-1] = rows[lines, :, 1:]
+            rows[lines, :, -1] = z[group][at]
+            out[group][at] = panel.gate(window_mean(rows[lines], panel.smoothing_steps), mine["n"][at])
     return out

@@ -6,7 +6,10 @@ never sees a vessel of the test split; development vessels decide when to stop, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -22,14 +25,19 @@ from ..errors import InputError
 from ..records import REPORT_DTYPE, SAMPLE_DTYPE, Counts, Reason
 from ..stamps import require_plausible_span
 from ..tracks.copies import late_copies
+from ..tracks.line_file import LineFile
 from ..tracks.resample import resample_track
 from ..tracks.segmentation import segment
 from ..tracks.selection import Selection, choose
 from ..types import Reports, Samples
+from .dealt import Dealt, deal
 from .samples_table import SAMPLES_ARROW, is_samples, samples_of_table
 from .subset import fair_lines
 
 SHARES = (0.6, 0.2, 0.2)  # of the vessels: train, dev, test
+
+
+DAY_S = 86_400.0
 
 
 class Split(IntEnum):
@@ -65,7 +73,7 @@ class Extent(NamedTuple):
 
     @classmethod
     def of(cls, samples: Samples) -> Extent:
-        days = np.unique(np.floor(samples["t"] / 86400.0))
+        days = np.unique(np.floor(samples["t"] / DAY_S))
         return cls(len(days), len(np.unique(samples["mmsi"])), len(samples))
 
 
@@ -136,10 +144,38 @@ def samples_of(
     ``all_tracks``: also those that the whole-track rules leave out.
     """
     track_rules, rules = track_rules or TrackRules(), rules or DetectionRules()
-    labels = segment(reports, track_rules, region)
-    tracks, of = choose(reports, labels, track_rules)
-    numbers = np.bincount(tracks["choice"], minlength=len(Selection))
-    by_choice = {c.text: int(numbers[c]) for c in Selection}
+    found = tracks_of(reports, region, track_rules)
+    return *found.samples(rules, phase_s, all_tracks), found.by_choice()
+
+
+class Tracks(NamedTuple):
+    """Reports, and the tracks in which they stand."""
+
+    reports: Reports
+    tracks: NDArray[np.void]  # (k,) of ``tracks.selection.TRACK_DTYPE``
+    of: NDArray[np.int64]  # (n,) track of each report, -1 for none
+
+    def by_choice(self) -> dict[str, int]:
+        """Tracks by ``Selection``."""
+        numbers = np.bincount(self.tracks["choice"], minlength=len(Selection))
+        return {c.text: int(numbers[c]) for c in Selection}
+
+    def samples(
+        self, rules: DetectionRules, phase_s: float = 0.0, all_tracks: bool = False
+    ) -> tuple[Samples, NDArray[np.int64]]:
+        """Samples and the numbers of their lines, as ``samples_of`` gives them."""
+        return _resampled(self, rules, phase_s, all_tracks)
+
+
+def tracks_of(reports: Reports, region: Region | None, track_rules: TrackRules) -> Tracks:
+    """The tracks of (n,) reports in any order."""
+    return Tracks(reports, *choose(reports, segment(reports, track_rules, region), track_rules))
+
+
+def _resampled(
+    found: Tracks, rules: DetectionRules, phase_s: float, all_tracks: bool
+) -> tuple[Samples, NDArray[np.int64]]:
+    reports, tracks, of = found
     chosen = np.ones(len(tracks), bool) if all_tracks else tracks["choice"] == Selection.CHOSEN
     use = np.flatnonzero(of >= 0)
     use = use[chosen[of[use]]]
@@ -147,7 +183,7 @@ def samples_of(
     # By vessel, line and time: a line's tracks follow each other.
     use = use[np.lexsort((reports["t"][use], tracks["line"][of[use]], reports["mmsi"][use]))]
     if not len(use):
-        return np.zeros(0, SAMPLE_DTYPE), np.zeros(0, np.int64), by_choice
+        return np.zeros(0, SAMPLE_DTYPE), np.zeros(0, np.int64)
     track = of[use]
     new_track = np.concatenate([[True], np.diff(track) != 0])
     mmsi, line = tracks["mmsi"][track], tracks["line"][track]
@@ -166,7 +202,7 @@ def samples_of(
         part = resample_track(reports[use[a:b]], rules, new_track[a:b])
         samples.append(part)
         lines.append(np.full(len(part), number, np.int64))
-    return np.concatenate(samples), np.concatenate(lines), by_choice
+    return np.concatenate(samples), np.concatenate(lines)
 
 
 def load_samples(
@@ -180,11 +216,13 @@ def load_samples(
     columns: Mapping[str, str] | None = None,
     most: int = MOST_SAMPLES,
     seed: int = 0,
+    temp: Path | None = None,
 ) -> TrainingSamples:
     """Samples of the chosen tracks (docs/method.md#tracks), or of all, of an archive or of a folder of samples.
 
     Args:
         most: of more samples a subset is taken in which each vessel has the same share, by ``seed``.
+        temp: folder of temporary files, about 20 bytes a report and 80 a sample; that of the system when None.
 
     Raises ``InputError`` when none is left.
     """
@@ -196,30 +234,72 @@ def load_samples(
         if not len(found.samples):
             raise InputError(f"no sample to learn from inside {region.name} in {', '.join(names)}")
         return found
-    reports, counts = load_reports(names, region, archive_format, columns)
-    samples, line, tracks = samples_of(reports, region, track_rules, rules, phase_s, all_tracks)
-    if not counts.accepted:
-        raise nothing_read(names, counts, archive_format)
-    if not len(samples):
-        left_out = ", ".join(f"{name} {n}" for name, n in tracks.items() if n) or "no track at all"
-        raise InputError(
-            f"no track to learn from inside {region.name}: {counts.received} rows, {len(reports)} reports in the box, {left_out}"
-        )
-    return _fair(TrainingSamples(samples, line, tracks, counts), most, seed)
+    with temporary_folder(temp) as folder:
+        archive = deal(names, region, folder / "reports", archive_format, columns)
+        if not archive.counts.accepted:
+            raise nothing_read(names, archive.counts, archive_format)
+        return next(samples_of_dealt(archive, region, folder, track_rules, rules, (all_tracks,), phase_s, most, seed))
 
 
-def _fair(found: TrainingSamples, most: int, seed: int) -> TrainingSamples:
-    if len(found.samples) <= most:
-        return found
-    first, of = _lines(found.line)
-    keep = fair_lines(found.samples["mmsi"][first], np.bincount(of), most, seed)[of]
-    return found._replace(samples=found.samples[keep], line=found.line[keep], whole=found.extent())
+@contextmanager
+def temporary_folder(where: Path | None) -> Iterator[Path]:
+    """A new folder in ``where`` (None: where the system has its temporary files) that goes at the end.
+
+    Raises ``InputError`` where it cannot be made.
+    """
+    try:
+        if where is not None:
+            where.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=".multitaskais-", dir=where)
+    except OSError as e:
+        raise InputError(f"{where}: cannot be written ({e.strerror}); give another --temp") from None
+    with folder as name:
+        yield Path(name)
 
 
-def _lines(line: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First sample of each line, and (m,) the number of each sample's line, of samples by line."""
-    fresh = np.concatenate([[True], np.diff(line) != 0])
-    return np.flatnonzero(fresh), np.cumsum(fresh) - 1
+def samples_of_dealt(
+    archive: Dealt,
+    region: Region,
+    folder: Path,
+    track_rules: TrackRules | None = None,
+    rules: DetectionRules | None = None,
+    all_tracks: Sequence[bool] = (False,),
+    phase_s: float = 0.0,
+    most: int = MOST_SAMPLES,
+    seed: int = 0,
+    purpose: str = "learn from",
+) -> Iterator[TrainingSamples]:
+    """``samples_of`` of an archive on disk, for each of ``all_tracks`` one, and of more than ``most`` a fair subset.
+
+    The same to the last bit as of all reports in memory. ``folder`` takes temporary files. Raises ``InputError`` when none is left.
+    """
+    track_rules, rules = track_rules or TrackRules(), rules or DetectionRules()
+    files = [LineFile(folder / f"samples{k}", SAMPLE_DTYPE) for k in range(len(all_tracks))]
+    by_choice: Counter[str] = Counter()
+    days: list[set[float]] = [set() for _ in files]
+    for reports in archive.whole_vessels():
+        found = tracks_of(reports, region, track_rules)
+        by_choice.update(found.by_choice())
+        for file, every, seen in zip(files, all_tracks, days, strict=True):
+            samples, line = found.samples(rules, phase_s, every)
+            if len(samples):
+                first = np.flatnonzero(np.concatenate([[True], np.diff(line) != 0]))
+                file.add(samples["mmsi"][first], np.diff(np.append(first, len(samples))), samples)
+                seen.update(np.unique(np.floor(samples["t"] / DAY_S)).tolist())
+    tracks = {c.text: by_choice[c.text] for c in Selection}
+    for file, seen in zip(files, days, strict=True):
+        file.finish()
+        if not len(file):
+            left_out = ", ".join(f"{name} {n}" for name, n in tracks.items() if n) or "no track at all"
+            raise InputError(
+                f"no track to {purpose} inside {region.name}: {archive.counts.received} rows, {archive.inside} reports in the box, {left_out}"
+            )
+        keep = fair_lines(file.mmsi, file.size, most, seed)
+        whole = None if keep.all() else Extent(len(seen), len(np.unique(file.mmsi)), int(file.size.sum()))
+        kept = file.some(keep)
+        file.close()
+        file.path.unlink()
+        yield TrainingSamples(*kept, tracks, archive.counts, whole)
 
 
 # ---------------------------------------------------------------- samples that stand in tables
@@ -242,7 +322,7 @@ def _of_table(files: list[str], region: Region, chosen: str, most: int, seed: in
     keys, days, n_all = [], set(), 0
     for samples, line in _inside(mine, region, ["mmsi", "t", "lat", "lon"]):
         n_all += len(samples)
-        days.update(np.unique(np.floor(samples["t"] / 86400.0)).tolist())
+        days.update(np.unique(np.floor(samples["t"] / DAY_S)).tolist())
         pairs, size = np.unique(_line_keys(samples["mmsi"], line), return_counts=True)
         keys.append(np.stack([pairs, size]))
     if not n_all:

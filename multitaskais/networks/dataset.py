@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..tracks.line_file import LineFile
 from .weights import Sizes
 
 Bins = NDArray[np.int16]  # (T, 4) of lat, lon, sog, cog; -1 where missing
+BINS_DTYPE = np.dtype([("bins", "i2", (4,))])  # of a track on disk
 MIN_STEPS = 2  # a track of one sample has nothing to predict
 
 
@@ -25,8 +28,8 @@ class Dataset:
     draws one. One phase is enough; more make better use of few tracks.
     """
 
-    train: tuple[tuple[Bins, ...], ...]
-    validation: tuple[tuple[Bins, ...], ...]
+    train: Sequence[Sequence[Bins]]
+    validation: Sequence[Sequence[Bins]]
 
     @classmethod
     def of(cls, train: Sequence[Sequence[Bins]], validation: Sequence[Sequence[Bins]]) -> Dataset:
@@ -36,11 +39,14 @@ class Dataset:
             phases = (tuple(b.astype(np.int16) for b in t if len(b) >= MIN_STEPS) for t in tracks)
             return tuple(t for t in phases if t)
 
-        out = cls(usable(train), usable(validation))
-        for name, tracks in (("training", out.train), ("validation", out.validation)):
-            if not tracks:
+        return cls(usable(train), usable(validation)).checked()
+
+    def checked(self) -> Dataset:
+        """Itself. Raises ``InputError`` when no track is left on a side."""
+        for name, tracks in (("training", self.train), ("validation", self.validation)):
+            if not len(tracks):
                 raise InputError(f"no track is left for {name}: give more vessels, or longer tracks inside the region")
-        return out
+        return self
 
     def digest(self) -> str:
         """Of all bins, in order: a training is resumed on the same data or not at all."""
@@ -63,6 +69,36 @@ class Dataset:
         return counts / total
 
 
+class StoredTracks(Sequence[tuple[Bins, ...]]):
+    """Tracks on disk, of which one at a time is read.
+
+    Args:
+        file: of each track ``phases`` lines of ``BINS_DTYPE``, one after the other; empty where the track is not on that grid.
+        wanted: (m,) numbers of the tracks that are meant, of those with a grid of at least ``MIN_STEPS`` samples.
+    """
+
+    def __init__(self, file: LineFile, phases: int, wanted: NDArray[np.integer]) -> None:
+        self._file, self._phases = file, phases
+        usable: NDArray[np.bool_] = np.maximum.reduce(file.size.reshape(-1, phases), axis=1) >= MIN_STEPS
+        self._wanted = np.asarray(wanted)[usable[wanted]]
+
+    def __len__(self) -> int:
+        return len(self._wanted)
+
+    @overload
+    def __getitem__(self, i: int) -> tuple[Bins, ...]: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[tuple[Bins, ...]]: ...
+    def __getitem__(self, i: int | slice) -> tuple[Bins, ...] | Sequence[tuple[Bins, ...]]:
+        if isinstance(i, slice):
+            return [self[k] for k in range(*i.indices(len(self)))]
+        if not -len(self) <= i < len(self):
+            raise IndexError(i)
+        first = int(self._wanted[i]) * self._phases
+        lines = range(first, first + self._phases)
+        return tuple(self._file.read(k)["bins"] for k in lines if self._file.size[k] >= MIN_STEPS)
+
+
 class Batch(NamedTuple):
     bins: NDArray[np.int32]  # (T, B, 4), -1 where missing and past the end
     lengths: NDArray[np.int32]  # (B,), 0 for a row that only fills the shape
@@ -79,12 +115,18 @@ def training_batch(tracks: Sequence[Sequence[Bins]], batch: int, t_max: int, see
     for i in range(step * batch, (step + 1) * batch):
         epoch, position = divmod(i, len(tracks))
         if not chosen or position == 0:
-            order = np.random.default_rng([seed, 0, epoch]).permutation(len(tracks))
+            order = _order(seed, epoch, len(tracks))
         track = tracks[order[position]]
         bins = track[int(rng.integers(len(track)))]
         start = int(rng.integers(max(1, len(bins) - t_max + 1)))
         chosen.append(bins[start : start + t_max])
     return _padded(chosen, batch, t_max)
+
+
+@functools.lru_cache(maxsize=1)
+def _order(seed: int, epoch: int, tracks: int) -> NDArray[np.int64]:
+    """Of the tracks in an epoch."""
+    return np.random.default_rng([seed, 0, epoch]).permutation(tracks)
 
 
 def validation_batches(tracks: Sequence[Sequence[Bins]], batch: int, t_max: int) -> list[Batch]:

@@ -113,7 +113,7 @@ def train(
         run = _Run(first, [np.zeros_like(a) for a in first], [np.zeros_like(a) for a in first], first)
     else:
         log.info("resuming at step %d of %d", run.step, settings.steps)
-    t_max = longest(dataset.train + dataset.validation, settings.max_steps)
+    t_max = max(longest(tracks, settings.max_steps) for tracks in (dataset.train, dataset.validation))
     train_step, look = train_graph(sizes, Objective.of(settings), t_max), _look_graph(sizes, settings.bound, t_max)
     validation = validation_batches(dataset.validation, settings.batch, t_max)
     started = clock() - run.seconds

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from multitaskais import cli
 from multitaskais.config import REGIONS
-from multitaskais.engine import batch, shuffle
-from multitaskais.engine.shuffle import Shuffle
+from multitaskais.engine import batch
 from multitaskais.evaluation import archive_input, archive_run
 from multitaskais.evaluation.alert_files import order_of
 from multitaskais.export import to_geojson
@@ -27,6 +26,8 @@ from multitaskais.model.samples import load_reports
 from multitaskais.records import REPORT_DTYPE, Reason
 from multitaskais.simulate import SimulationSettings, simulate
 from multitaskais.simulate.archive import write_parquet
+from multitaskais.tracks import shuffle
+from multitaskais.tracks.shuffle import Shuffle
 from multitaskais.zones.zone import read_zones_file
 from tests.cli.test_detect_zones import zones
 from tests.support.builders import merged, sail
@@ -179,6 +180,13 @@ def test_a_shuffle_gives_back_every_report_in_order_however_full_it_is(rows, wai
         for b in range(bins):
             assert np.concatenate([*empty, *held.runs([b])]).tobytes() == in_order[own == b].tobytes()
             assert held.in_bins([b]) == (own == b).sum()
+        patch.setattr(shuffle, "VESSEL_ROWS", full)
+        vessels = list(held.whole_vessels())
+        seen = [m for part in vessels for m in np.unique(part["mmsi"]).tolist()]
+        assert len(seen) == len(set(seen)), "a vessel stands in one array"
+        together = np.concatenate([*empty, *vessels])
+        by_vessel = reports[np.lexsort((reports["t"], reports["mmsi"]))]
+        assert together[np.argsort(together["mmsi"], kind="stable")].tobytes() == by_vessel.tobytes()
         within = (in_order["t"] >= FIRST_DAY) & (in_order["t"] <= FIRST_DAY + 3600)
         some = np.concatenate([*empty, *held.runs(None, (FIRST_DAY, FIRST_DAY + 3600))])
         assert set(in_order[within]["lon"]) <= set(some["lon"])
@@ -200,6 +208,7 @@ def test_what_is_taken_out_of_a_shuffle_is_chosen_among_all_of_a_vessels_reports
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(shuffle, "BUFFERED_ROWS", waiting)
+        patch.setattr(shuffle, "VESSEL_ROWS", 3 * every)
         made = Shuffle.create(Path(folder) / "s", bins)
         made.add(reports)
         made.finish()
@@ -211,6 +220,21 @@ def test_what_is_taken_out_of_a_shuffle_is_chosen_among_all_of_a_vessels_reports
             assert np.concatenate([reports[:0], *held.runs()]).tobytes() == left.tobytes()
             assert len(held) == len(left)
             assert made.drop(lambda mine: np.zeros(len(mine), bool)) == 0
+
+
+@pytest.mark.parametrize("bins", [1, 7, 300])
+def test_of_whole_vessels_not_much_more_is_held_than_what_is_named(bins, tmp_path, monkeypatch):
+    monkeypatch.setattr(shuffle, "VESSEL_ROWS", 1_000)
+    reports = reports_of([(ship, 1_000 * k) for k in range(50) for ship in range(400)])
+    made = Shuffle.create(tmp_path / "s", bins)
+    made.add(reports)
+    made.finish()
+    asked = []
+    made.drop(lambda mine: np.zeros(len(mine), bool) if asked.append(len(mine)) is None else mine)
+    given = [len(part) for part in made.whole_vessels()]
+    assert sum(asked) == sum(given) == len(reports)
+    assert max(asked + given) <= 2_500
+    assert bins > 20 or len(given) <= 60, "nor is it read in crumbs"
 
 
 def test_a_transmission_that_comes_again_hours_later_counts_once_however_the_archive_is_cut(tmp_path, monkeypatch):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from multitaskais.config import REGIONS
 from multitaskais.errors import InputError
@@ -258,6 +261,44 @@ def write_table(path: Path, **change: object) -> Path:
     columns.update(change)
     pq.write_table(pa.table({k: v for k, v in columns.items() if v is not None}), path)
     return path
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(1, 9), st.sampled_from(["clean", "drift", "slow"])), min_size=3, max_size=25),
+    st.integers(20, 90),
+    st.integers(0, 2),
+)  # fmt: skip
+def test_of_a_table_with_more_than_can_be_judged_whole_tracks_are_drawn_by_the_seed(tracks, most, seed):
+    rows = {name: [] for name in ("track_id", "mmsi", "t", "kind")}
+    for i, (ship, n, kind) in enumerate(tracks):
+        rows["track_id"] += [f"track {i}"] * n
+        rows["mmsi"] += [227_000_000 + ship] * n
+        rows["t"] += list(range(n))
+        rows["kind"] += [kind] * n
+    n = len(rows["t"])
+    rest = {name: np.zeros(n) for name in ("lat", "lon", "sog", "cog")} | {"abnormal": np.zeros(n, bool)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.parquet"
+        pq.write_table(pa.table(rows | rest), path, row_group_size=7)
+        whole, some = read_labelled(path), read_labelled(path, most, seed) if most < n else None
+        if some is None:
+            assert read_labelled(path, most).reports.tobytes() == whole.reports.tobytes()
+            return
+        again = read_labelled(path, most, seed)
+    assert whole.whole is None
+    assert some.reports.tobytes() == again.reports.tobytes()
+    assert some.whole == (len(tracks), sum(k == "clean" for *_, k in tracks), len({s for s, *_ in tracks}), n)
+    assert len(some.reports) <= most
+    sizes = {f"track {i}": size for i, (_, size, _) in enumerate(tracks)}
+    assert all(sizes[str(t["track_id"])] == t["reports"] for t in some.tracks)
+    # Who of the clean ships gives something up has no less than another, but for one track.
+    clean = some.tracks[some.tracks["kind"] == "clean"]
+    got = {s: int(clean["reports"][clean["mmsi"] == s].sum()) for s in np.unique(clean["mmsi"]).tolist()}
+    had = {s: sum(k for ship, k, kind in tracks if (227_000_000 + ship, kind) == (s, "clean")) for s in got}
+    short = [s for s in got if got[s] < had[s]]
+    alone = {s for s in got if (clean["mmsi"] == s).sum() == 1}
+    assert all(got[s] + 9 >= got[other] - 9 for s in short for other in set(got) - alone)
 
 
 def test_ais_sentinels_and_nulls_in_the_table_are_missing_values(tmp_path: Path) -> None:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from multitaskais.cli import main
 from multitaskais.config import Region, TrackRules
-from multitaskais.evaluation.altered import clean_tracks, labelled, write_labelled
+from multitaskais.evaluation.altered import CleanTracks, clean_tracks, labelled, write_altered, write_labelled
 from multitaskais.evaluation.inject import KINDS, InjectionSource, alter
 from multitaskais.records import REPORT_DTYPE
 from multitaskais.units import KNOT_MPS, M_PER_DEG_SEEDED
@@ -171,6 +175,31 @@ def test_the_table_holds_every_clean_track_as_it_came_and_the_copies_beside():
     assert set(rows["kind"][leaps]) == {
         "clean"
     }  # jumps of these seeds are shorter; a copy has not inherited the displaced one
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.lists(st.integers(0, 5), max_size=3), st.integers(500, 4000))
+def test_tracks_on_disk_and_a_table_written_by_parts_are_those_in_memory(cuts, rows_at_once):
+    """The archive is cut between vessels, and its last vessels come first."""
+    reports = np.sort(fleet(), order=("mmsi", "t"))
+    parts = np.split(reports, np.searchsorted(reports["mmsi"], 366_000_000 + np.sort(cuts)))
+    want = clean_tracks(reports, TrackRules(), BOX)
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("multitaskais.evaluation.altered.ROWS_AT_ONCE", rows_at_once)
+        stored = CleanTracks(Path(name) / "tracks")
+        for part in reversed(parts):
+            stored.add(clean_tracks(part, TrackRules(), BOX))
+        stored.finish()
+        assert [t.tobytes() for t in stored] == [t.tobytes() for t in want]
+        rows, made = labelled(want, 2, 3, BOX)
+        n, made_by_parts = write_altered(stored, 2, 3, BOX, tuple(KINDS), Path(name) / "a.parquet")
+        write_labelled(rows, Path(name) / "b.parquet")
+        assert (n, made_by_parts) == (len(rows), made)
+        assert [p.name for p in Path(name).glob("*a.parquet")] == ["a.parquet"]
+        ours, theirs = (pq.read_table(Path(name) / f).to_pydict() for f in ("a.parquet", "b.parquet"))
+        assert repr(ours) == repr(theirs)  # NaN is no NaN
+        stored.keep(np.array([1, 3]))
+        assert [t.tobytes() for t in stored] == [want[1].tobytes(), want[3].tobytes()]
 
 
 def test_kinds_do_not_disturb_each_other():

@@ -3,10 +3,11 @@
     shuffle = Shuffle.create(folder, bins)        # or Shuffle.open: one that was finished before
     shuffle.add(reports); ...; shuffle.finish()
     for reports in shuffle.runs([0, 5]): ...    # the vessels of two bins, in order of time
+    for reports in shuffle.whole_vessels(): ...    # all of some vessels after all of others
 
 A vessel lies in one bin, by a hash of its MMSI. So bins can be judged apart from each other, and all bins together give back the
 archive in order of time. Equal times of a vessel keep the order of the archive. Memory is bounded by what waits to be written
-(``BUFFERED_ROWS``) and by one day, or one hour of a day with more than ``DAY_ROWS``, of what is read.
+(``BUFFERED_ROWS``), and by one day, or a part of a day with more than ``DAY_ROWS``, or the vessels of about ``VESSEL_ROWS`` reports, of what is read.
 
 A file ``DAY/BIN`` is a row of frames: number of reports, number of bytes (two little-endian uint32), then the columns of
 ``REPORT_DTYPE`` one after the other, packed by Zstandard.
@@ -31,7 +32,8 @@ from ..types import Reports
 
 BINS = 32
 BUFFERED_ROWS = 1_000_000  # 80 MB wait for being written
-DAY_ROWS = 2_000_000  # of what is read; more are read hour by hour
+DAY_ROWS = 2_000_000  # of what is read; a day with more is read in parts of about half as many
+VESSEL_ROWS = 500_000  # reports of whole vessels that are held at a time (of one vessel also more)
 DAY_S, HOUR_S = 86_400, 3_600
 _HEADER = struct.Struct("<II")
 _INDEX = "shuffle.json"
@@ -44,6 +46,11 @@ def bin_of(mmsi: NDArray[np.int64], bins: int) -> NDArray[np.int64]:
     with np.errstate(over="ignore"):
         mixed = mmsi.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing, Knuth 6.4
     return ((mixed >> np.uint64(33)) % np.uint64(bins)).astype(np.int64)
+
+
+def turn_of(mmsi: NDArray[np.int64], turns: int) -> NDArray[np.int64]:
+    """(n,) which turn each vessel of a bin or part has, where it is looked at in several."""
+    return bin_of(mmsi ^ 0x5DEECE66D, turns)  # another hash than that of the bins
 
 
 class Shuffle:
@@ -108,20 +115,31 @@ class Shuffle:
         unfinished.replace(self.folder / _INDEX)
 
     def drop(self, which: Callable[[Reports], NDArray[np.bool_]]) -> int:
-        """Take out the reports that ``which`` marks among all of a vessel's, after ``finish``; returns how many. One bin is held at a time."""
+        """Take out the reports that ``which`` marks among all of a vessel's, after ``finish``; returns how many.
+
+        ``which`` is asked about whole vessels, about ``VESSEL_ROWS`` reports at a time; beside them a byte a report of one bin is held.
+        """
         n = 0
         for number in range(self.bins):
             days = [day for b, day in sorted(self.rows) if b == number]
-            held = [_in_order(list(self._frames((number, day)))) for day in days]
-            if not held:
-                continue
-            out = which(np.concatenate(held))
-            n += int(out.sum())
-            if not out.any():
-                continue
-            ends = np.cumsum([len(h) for h in held])
-            for day, reports, mask in zip(days, held, np.split(out, ends[:-1]), strict=True):
+            out = {day: np.zeros(self.rows[number, day], bool) for day in days}
+            turns = -(-sum(map(len, out.values())) // VESSEL_ROWS)
+            for turn in range(turns):
+                held, index = [], []
+                for day in days:
+                    reports = self._ordered((number, day))
+                    mine = np.flatnonzero(turn_of(reports["mmsi"], turns) == turn)
+                    held.append(reports[mine])
+                    index.append(mine)
+                marked = which(np.concatenate(held))
+                n += int(marked.sum())
+                for day, mine, mask in zip(
+                    days, index, np.split(marked, np.cumsum([len(i) for i in index])[:-1]), strict=True
+                ):
+                    out[day][mine[mask]] = True
+            for day, mask in out.items():
                 if mask.any():
+                    reports = self._ordered((number, day))
                     self._path(number, day).unlink()
                     self._append((number, day), reports[~mask])
                     self.rows[number, day] = len(reports) - int(mask.sum())
@@ -165,7 +183,7 @@ class Shuffle:
     # ---------------------------------------------------------------- out
 
     def runs(self, bins: Sequence[int] | None = None, period: tuple[float, float] | None = None) -> Iterator[Reports]:
-        """The reports of some bins (None: of all) in order of time, then MMSI; an array a day or, of full days, an hour.
+        """The reports of some bins (None: of all) in order of time, then MMSI; an array a day or, of full days, some hours.
 
         ``period``: Unix s (from, to), both included: days without any of it are passed over; the rest of its days is given too.
         """
@@ -174,19 +192,45 @@ class Shuffle:
         first, last = (-np.inf, np.inf) if period is None else (np.floor(t / DAY_S) for t in period)
         for day in sorted({day for b, day in self.rows if b in wanted and first <= day <= last}):
             places = [(b, day) for b in chosen if (b, day) in self.rows]
-            if sum(self.rows[p] for p in places) <= DAY_ROWS:
+            n = sum(self.rows[p] for p in places)
+            if n <= DAY_ROWS:
                 yield _in_order([frame for p in places for frame in self._frames(p)])
                 continue
-            for hour in range(DAY_S // HOUR_S):
-                begin = day * DAY_S + hour * HOUR_S
+            hours = next(h for h in (12, 8, 6, 4, 3, 2, 1) if n * h <= DAY_ROWS * 12 or h == 1)
+            for begin in range(day * DAY_S, (day + 1) * DAY_S, hours * HOUR_S):
                 parts = []
                 for place in places:
                     for frame in self._frames(place):
-                        mine = (frame["t"] >= begin) & (frame["t"] < begin + HOUR_S)
+                        mine = (frame["t"] >= begin) & (frame["t"] < begin + hours * HOUR_S)
                         if mine.any():
                             parts.append(frame[mine])
                 if parts:
                     yield _in_order(parts)
+
+    def whole_vessels(self) -> Iterator[Reports]:
+        """All reports, those of each vessel in one array, by MMSI and time; about ``VESSEL_ROWS`` in an array."""
+        sizes = [0] * self.bins
+        for (number, _), rows in self.rows.items():
+            sizes[number] += rows
+        together: list[int] = []
+        for number in range(self.bins):
+            if together and sum(sizes[b] for b in (*together, number)) > VESSEL_ROWS:
+                yield from self._vessels_of(together, sum(sizes[b] for b in together))
+                together = []
+            together.append(number)
+        yield from self._vessels_of(together, sum(sizes[b] for b in together))
+
+    def _vessels_of(self, bins: list[int], rows: int) -> Iterator[Reports]:
+        turns = -(-rows // VESSEL_ROWS)
+        for turn in range(turns):
+            mine = [run[turn_of(run["mmsi"], turns) == turn] if turns > 1 else run for run in self.runs(bins)]
+            reports = mine[0] if len(mine) == 1 else np.concatenate(mine)
+            del mine
+            if len(reports):
+                yield reports[np.argsort(reports["mmsi"], kind="stable")]
+
+    def _ordered(self, place: tuple[int, int]) -> Reports:
+        return _in_order(list(self._frames(place)))
 
     def _frames(self, place: tuple[int, int]) -> Iterator[Reports]:
         path = self._path(*place)
