@@ -39,7 +39,7 @@ def leave(code: int) -> NoReturn:
     """Flush and end the process, without the interpreter's own way out.
 
     All is durable and the group was left. What remains are threads in the Kafka client's C code and a producer for each partition: to
-    take them down one by one takes seconds, and a worker that had stopped in order was seen to end with a signal there.
+    take them down one by one takes seconds.
     """
     logging.shutdown()
     sys.stdout.flush()

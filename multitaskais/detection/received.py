@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..exact import scalars
+from ..exact import functions, scalars
 from ..types import Samples
 from ..units import KM_PER_DEG_TRAINED
 from .grid import CellGrid
@@ -112,12 +112,12 @@ def lost_on(samples: Samples, grid: CellGrid, rules: ReceptionRules) -> tuple[ND
     ):
         s = samples[at]
         s = s[(s["sog"] >= rules.under_way_knots) & np.isfinite(s["cog"])]
-        here, course = grid.index(s["lat"], s["lon"]), np.radians(s["cog"])
-        s, course, here = s[here >= 0], course[here >= 0], here[here >= 0]
+        here, (east, north) = grid.index(s["lat"], s["lon"]), functions.sin_cos(s["cog"])
+        s, east, north, here = s[here >= 0], east[here >= 0], north[here >= 0], here[here >= 0]
         for km in np.arange(step_km, rules.ahead_km + 0.5 * step_km, step_km):
             degrees = onward * km / KM_PER_DEG_TRAINED
-            lat = s["lat"] + degrees * np.cos(course)
-            lon = s["lon"] + degrees * np.sin(course) / np.cos(np.radians(s["lat"]))
+            lat = s["lat"] + degrees * north
+            lon = s["lon"] + degrees * east / functions.cos(s["lat"])
             cell = grid.index(lat, lon)
             ahead = (cell >= 0) & (cell != here)
             cells.append(cell[ahead])

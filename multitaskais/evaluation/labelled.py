@@ -19,7 +19,7 @@ REQUIRED = ("track_id", "mmsi", "t", "lat", "lon", "sog", "cog", "kind", "abnorm
 OPTIONAL = {"heading": np.nan, "nav_status": -1, "ship_type": -1, "msg_type": -1}
 CLEAN = "clean"
 FIRST_KEY, LAST_KEY = SHIP_MMSI  # surrogates are taken from the MMSI of ships, so that no rule stumbles over them
-MOST_REPORTS = 2_000_000  # that are judged together: 1 GB with what is found in them
+MOST_REPORTS = 1_000_000  # that are judged together: some 1.1 kB each with what is found in them
 MOST_TRACKS = LAST_KEY - FIRST_KEY + 1
 
 TRACK_DTYPE = np.dtype(

@@ -61,7 +61,8 @@ def split_of(
     return np.searchsorted(np.cumsum(shares)[:2], uniform, side="right").astype(np.uint8)
 
 
-MOST_SAMPLES = 4_000_000  # that are learnt from: 300 MB; of more a fair subset (``subset.fair_lines``)
+# That are learnt from; of more a fair subset (``subset.fair_lines``). Calibration holds some 1.4 kB each: 1 GB.
+MOST_SAMPLES = 700_000
 
 
 class Extent(NamedTuple):

@@ -31,7 +31,7 @@ class Rate:
                 times.popleft()
             found.append(times)
             if len(times) >= limit:
-                waits.append(max(times[0] + MINUTE_S - now, WAIT_MIN_S))
+                waits.append(min(max(times[0] + MINUTE_S - now, WAIT_MIN_S), MINUTE_S))  # rounding: neither 0 nor more
         if (wait := max(waits)) == 0.0:
             for times in found:
                 times.append(now)

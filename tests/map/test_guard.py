@@ -212,6 +212,7 @@ def test_a_person_who_answers_without_end_is_told_when_to_come_again_and_no_othe
     st.integers(4, 8),
 )
 @example([("a", "x", 5e-324), ("a", "x", 60.0)], 1, 4)  # the rest of the minute is rounded away
+@example([("a", "x", 4.222653504633152), ("a", "x", 0.0)], 1, 4)  # or more than a minute is left
 def test_in_no_minute_does_a_person_or_an_address_answer_more_often_than_it_may(said, of_person, of_address):
     now, heard = 0.0, []
     rate = Rate(of_person, of_address, clock=lambda: now)

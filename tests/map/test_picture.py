@@ -7,6 +7,7 @@ import struct
 import unicodedata
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -183,7 +184,7 @@ def test_steps_come_from_verdicts_and_samples_read_side_by_side_in_any_order():
         assert [(s[0], s[2]) for s in story["steps"]] == [(v.t, pytest.approx(v.score)) for v in steps]
         assert picture._ships.get(227000001).code == 1
     # The log is judged again: the last that comes for a step holds.
-    picture.sample(wire.encode_verdict(replace(steps[5], score=7.0))[1])
+    picture.sample(wire.encode_verdict(msgspec.structs.replace(steps[5], score=7.0))[1])
     assert [s[2] for s in json.loads(picture.story("a-1"))["steps"]][5] == 7.0
 
 
