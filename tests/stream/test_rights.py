@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import logging
 import os
 import re
 import signal
@@ -210,6 +211,7 @@ def run(command: str, env: dict[str, str], folder: Path, monkeypatch, capfd) -> 
     handlers = [(n, signal.getsignal(n)) for n in (signal.SIGTERM, signal.SIGINT)]
     capfd.readouterr()
     try:
+        monkeypatch.setattr(logging.root, "handlers", [])  # none of a command before, whose standard error is closed
         code = main(words(command, env["APP_ID"], folder))
     finally:
         for number, handler in handlers:

@@ -34,8 +34,8 @@ detectors = ["place", "cells", "speed"]
 [evaluate]
 per_kind = 2
 [compare]
-alerts = "{archive}/../alerts.jsonl"
-answers = "{archive}/../answers.jsonl"
+alerts = "{folder}/alerts.jsonl"
+answers = "{folder}/answers.jsonl"
 [publish]
 name = "nightly"
 when = "needed"
@@ -88,7 +88,7 @@ def test_in_a_week_of_nights_with_a_shift_of_the_lanes_in_the_middle_a_model_tak
 ):
     archive = tmp_path / "archive"
     archive.mkdir()
-    (tmp_path / "conf.toml").write_text(CONF.format(archive=archive))
+    (tmp_path / "conf.toml").write_text(CONF.format(archive=archive, folder=tmp_path))
     url = f"sqlite:///{tmp_path / 'jobs.db'}"
     env = {
         **os.environ,
